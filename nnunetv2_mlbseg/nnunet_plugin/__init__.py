@@ -1,0 +1,1 @@
+"""The folder that nnU-Net scans for trainers (``nnUNet_extTrainer``); it imports every module in here."""
