@@ -15,8 +15,8 @@ from setuptools.command.editable_wheel import editable_wheel
 
 HERE = Path(__file__).resolve().parent
 
-# ``site`` executes this line whenever an interpreter starts, spawned workers included (it executes only lines that begin
-# with ``import``). It must be cheap, silent, and do nothing once the package is gone.
+# ``site`` executes this line whenever an interpreter starts, spawned workers included (it executes only lines that
+# begin with ``import``). It must be cheap, silent, and do nothing once the package is gone.
 PTH_NAME = "nnunetv2_mlbseg.pth"
 PTH_LINE = (
     'import os; exec("try:\\n from nnunetv2_mlbseg.extension_path import register\\n'
