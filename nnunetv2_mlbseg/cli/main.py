@@ -1,0 +1,51 @@
+"""The command ``mlbseg``. Nothing heavy is imported before a subcommand runs, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from nnunetv2_mlbseg import __version__
+from noise_synthesis.command_line import add_common_arguments, run_command
+
+COMMANDS = {
+    "demo": "the whole workflow on synthetic scans, on the CPU, in minutes",
+    "doctor": "does nnU-Net find the trainer; are versions, paths and devices fit",
+    "convert": "LA, PROMISE12 or any nnU-Net dataset to a dataset with imperfect labels",
+    "split": "roles and folds for your own dataset",
+    "noise": "corrupt a folder of label files to a target Dice",
+    "check": "everything in a dataset that a training would trip over",
+    "evaluate": "Dice, Jaccard and surface distances of predictions",
+    "export": "a model folder that a stock nnU-Net predicts with",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; every subcommand sets ``run``."""
+    parser = argparse.ArgumentParser(
+        prog="mlbseg", description="nnU-Net trained on few clean, many noisy and many unlabeled cases (MLB-Seg)."
+    )
+    parser.add_argument("--version", action="version", version=f"mlbseg {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, description in COMMANDS.items():
+        try:
+            module = importlib.import_module(f"nnunetv2_mlbseg.cli.{name}")
+        except ModuleNotFoundError:
+            continue
+        command = commands.add_parser(name, help=description, description=f"{description[0].upper()}{description[1:]}.")
+        module.add_arguments(command)
+        add_common_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns its exit code."""
+    args = build_parser().parse_args(arguments)
+    return run_command(args.run, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""``mlbseg evaluate`` on small label files whose scores are known by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from nnunetv2_mlbseg.cli.main import main
+
+SPACING_MM = (0.5, 0.5, 2.0)  # x, y, z
+
+
+def write(path: Path, labels: np.ndarray, spacing_mm: tuple[float, ...] = SPACING_MM) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = sitk.GetImageFromArray(labels)
+    image.SetSpacing(spacing_mm)
+    sitk.WriteImage(image, str(path))
+
+
+def point(z: int, y: int, x: int, value: int = 1) -> np.ndarray:
+    labels = np.zeros((6, 8, 8), np.uint8)
+    labels[z, y, x] = value
+    return labels
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Case ``a``: one point, 2 slices off. Case ``b``: the same cube on both sides."""
+    predictions, references = tmp_path / "predictions", tmp_path / "references"
+    write(predictions / "a.nii.gz", point(3, 2, 2))
+    write(references / "a.nii.gz", point(1, 2, 2))
+    cube = np.zeros((6, 8, 8), np.uint8)
+    cube[1:4, 2:5, 2:5] = 1
+    write(predictions / "b.nii.gz", cube)
+    write(references / "b.nii.gz", cube)
+    return predictions, references
+
+
+def evaluate(*arguments: object) -> int:
+    return main(["evaluate", *map(str, arguments)])
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert evaluate(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_scores_table_json_and_csv(folders, tmp_path, capsys):
+    assert evaluate(*folders, "--json", tmp_path / "s.json", "--csv", tmp_path / "s.csv") == 0
+    content = json.loads((tmp_path / "s.json").read_text())
+    a, b = content["cases"]
+    assert (a["case"], a["dice"], a["hd_voxels"], a["hd_mm"], a["assd_mm"]) == ("a", 0, 2, 4, 4)
+    assert (b["case"], b["dice"], b["jaccard"], b["hd95_mm"]) == ("b", 1, 1, 0)
+    assert content["mean"][0]["dice"] == 0.5 and content["mean"][0]["asd_mm"] == 2
+    with open(tmp_path / "s.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["case"] for row in rows] == ["a", "b"] and float(rows[0]["hd95_mm"]) == 4
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[2].split() == ["a", "1", "0.00", "0.00", *4 * ["2.00", "/", "4.00"]]
+    assert printed[-1].startswith("mean of 2")
+
+
+def test_a_missing_case_is_named_on_either_side(folders, capsys):
+    predictions, references = folders
+    (predictions / "b.nii.gz").unlink()
+    assert "no file for 1 case(s): b; --cases FILE scores" in error_of(capsys, predictions, references)
+    assert "no file for 1 case(s): b" in error_of(capsys, references, predictions)
+
+
+def test_a_list_of_cases_narrows_both_sides(folders, tmp_path, capsys):
+    predictions, references = folders
+    (predictions / "b.nii.gz").unlink()
+    (tmp_path / "cases.json").write_text('["a"]')
+    assert evaluate(predictions, references, "--cases", tmp_path / "cases.json") == 0
+    assert "mean of 1" in capsys.readouterr().out
+    (tmp_path / "cases.txt").write_text("a\nc\n")
+    assert "no file for 1 case(s): c" in error_of(capsys, predictions, references, "--cases", tmp_path / "cases.txt")
+
+
+def test_dataset_json_gives_names_regions_and_the_ignore_label(folders, tmp_path, capsys):
+    """With label 3 ignored, the prediction's extra point there does not count; classes absent everywhere score 1."""
+    predictions, references = folders
+    reference = point(1, 2, 2)
+    reference[5, 5, 5] = 3
+    write(references / "a.nii.gz", reference)
+    write(predictions / "a.nii.gz", point(1, 2, 2) + point(5, 5, 5))
+    labels = {"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}))
+    assert evaluate(predictions, references, "--json", tmp_path / "s.json") == 0
+    rows = json.loads((tmp_path / "s.json").read_text())["cases"]
+    assert [(row["case"], row["class"], row["dice"]) for row in rows] == [
+        ("a", "whole", 1), ("a", "core", 1), ("b", "whole", 1), ("b", "core", 1),
+    ]  # fmt: skip
+
+
+def test_the_ignore_label_can_be_given(folders, capsys):
+    predictions, references = folders
+    write(references / "a.nii.gz", point(1, 2, 2) + point(3, 2, 2, 7))
+    assert evaluate(predictions, references, "--ignore-label", 7) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split()[:3] == ["a", "1", "0.00"]
+    assert "no distances in 1 of 2 cases" in lines[-1]
+
+
+def test_one_empty_mask_becomes_null_and_is_left_out_of_the_means(folders, tmp_path):
+    predictions, references = folders
+    write(predictions / "a.nii.gz", point(0, 0, 0, 0))
+    assert evaluate(predictions, references, "--json", tmp_path / "s.json") == 0
+    content = json.loads((tmp_path / "s.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert content["cases"][0]["hd_mm"] is None
+    assert content["mean"][0]["undefined_distances"] == 1 and content["mean"][0]["hd_mm"] == 0
+    assert math.isclose(content["mean"][0]["dice"], 0.5)
+
+
+def test_different_geometry_is_an_error(folders, capsys):
+    predictions, references = folders
+    write(predictions / "a.nii.gz", point(1, 2, 2)[:5])
+    assert "size is (8, 8, 5), but" in error_of(capsys, predictions, references)
+    write(predictions / "a.nii.gz", point(1, 2, 2), (0.5, 0.5, 3.0))
+    assert "spacing is (0.5, 0.5, 3.0), but" in error_of(capsys, predictions, references)
+
+
+def test_unusable_input_is_one_clear_line(folders, tmp_path, capsys):
+    predictions, references = folders
+    assert "no such folder" in error_of(capsys, tmp_path / "nowhere", references)
+    (tmp_path / "empty").mkdir()
+    assert "no label file" in error_of(capsys, tmp_path / "empty", references)
+    (tmp_path / "s.json").write_text("mine")
+    assert "--force overwrites it" in error_of(capsys, predictions, references, "--json", tmp_path / "s.json")
+    assert (tmp_path / "s.json").read_text() == "mine"
+    (predictions / "a.nii.gz").write_bytes(b"not an image")
+    assert "a.nii.gz: cannot be read as an image" in error_of(capsys, predictions, references)
+    write(predictions / "a.nii.gz", np.full((6, 8, 8), 0.5, np.float32))
+    assert "expected labels (whole numbers), got values such as 0.5" in error_of(capsys, predictions, references)
