@@ -36,6 +36,7 @@ INSTALL_REQUIRES = [
     "scikit-image>=0.19.3",
     "h5py>=3.9",
     "matplotlib>=3.7",
+    "packaging>=22",
     "tqdm>=4.60",
 ]
 TEST_REQUIRES = ["pytest>=8", "hypothesis>=6.90", "medpy>=0.5.2"]
