@@ -1,0 +1,162 @@
+"""One case: read by its source's reader, checked, brought to size, and written in nnU-Net's layout."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import SimpleITK as sitk
+
+from dataset_conversion.geometry import GRID_TOLERANCE_VOXELS, grid_distance_voxels, resize_in_plane
+from noise_synthesis.errors import InputError
+
+FILE_ENDING = ".nii.gz"
+TRUE_LABELS = "labelsTr_true"
+
+# "true" is a noisy case that keeps its true label; "evaluation" has no role and lies in fold 0's "val".
+Fate = Literal["clean", "noisy", "true", "unlabeled", "evaluation", "test"]
+
+
+@dataclass
+class LoadedCase:
+    """What a reader returns: one image per channel, the label with values as they shall be in the dataset, remarks."""
+
+    images: list[sitk.Image]
+    label: sitk.Image | None
+    remarks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class CaseSource:
+    """A case that has not been read yet. ``load`` must be picklable: a module's function or a ``partial`` of one."""
+
+    name: str
+    load: Callable[[], LoadedCase]
+
+
+@dataclass(frozen=True)
+class CaseSettings:
+    """How every case of a conversion is written.
+
+    ``size``: in-plane pixels (x, y), or None for native. ``allowed_labels``: values a label may have.
+    ``ignore_label``: the value that fills the label of an unlabeled case.
+    """
+
+    size: tuple[int, int] | None
+    allowed_labels: tuple[int, ...]
+    ignore_label: int
+
+
+@dataclass(frozen=True)
+class CaseReport:
+    """What is worth telling of a converted case: size in voxels and spacing in mm (x, y, z), remarks of the reader."""
+
+    name: str
+    size: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    remarks: tuple[str, ...]
+
+
+def convert_case(source: CaseSource, fate: Fate, target: Path, settings: CaseSettings) -> CaseReport:
+    """Read, check, resize and write one case below ``target``, the folder of the raw dataset.
+
+    Raises:
+        InputError: the case cannot be read or is not sound; the line names it.
+    """
+    case = source.load()
+    _check(source.name, case, settings.allowed_labels)
+    if settings.size is not None:
+        case.images = [resize_in_plane(image, settings.size, is_label=False) for image in case.images]
+        case.label = case.label and resize_in_plane(case.label, settings.size, is_label=True)
+    _write_images(source.name, case.images, target / ("imagesTs" if fate == "test" else "imagesTr"))
+    if case.label is not None:
+        _write_labels(source.name, sitk.Cast(case.label, sitk.sitkUInt8), fate, target, settings.ignore_label)
+    image = case.images[0]
+    return CaseReport(source.name, image.GetSize(), image.GetSpacing(), tuple(case.remarks))
+
+
+def read_image(path: Path) -> sitk.Image:
+    """Read any format SimpleITK knows.
+
+    Raises:
+        InputError: missing, damaged or unknown; one line that names the file.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        return sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise InputError(f"{path}: cannot be read as an image ({_last_line(error)})") from None
+
+
+def write_image(image: sitk.Image, path: Path) -> None:
+    """Write compressed."""
+    sitk.WriteImage(image, str(path), True)
+
+
+def check_label_values(array: np.ndarray, allowed: Sequence[int], where: str) -> None:
+    """Raise ``InputError`` if ``array`` holds a value that is not in ``allowed``; ``where`` begins the line."""
+    if array.dtype.kind in "iub" and array.size:
+        counts = np.bincount(array.ravel() - array.min()) if np.ptp(array) < 1 << 16 else None
+        found = np.flatnonzero(counts) + array.min() if counts is not None else np.unique(array)
+    else:
+        found = np.unique(array)
+    strange = [value.item() for value in found if value not in allowed]
+    if strange:
+        raise InputError(
+            f"{where}: label value {', '.join(map(str, strange[:5]))}; expected {', '.join(map(str, allowed))}"
+        )
+
+
+def _check(name: str, case: LoadedCase, allowed: Sequence[int]) -> None:
+    for image in case.images:
+        pixels = sitk.GetArrayViewFromImage(image)
+        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+            raise InputError(f"case {name}: the image holds NaN or infinite values; expected finite intensities")
+    if case.label is None:
+        return
+    first = case.images[0]
+    if first.GetSize() != case.label.GetSize():
+        raise InputError(
+            f"case {name}: image and label differ in shape: {first.GetSize()} and {case.label.GetSize()} (x, y, z)"
+        )
+    distance = grid_distance_voxels(first, case.label)
+    if not distance <= GRID_TOLERANCE_VOXELS:
+        raise InputError(
+            f"case {name}: image and label lie elsewhere in space (up to {distance:.3g} voxels apart): spacing "
+            f"{first.GetSpacing()} and {case.label.GetSpacing()}, origin {first.GetOrigin()} and "
+            f"{case.label.GetOrigin()}, or their directions differ"
+        )
+    case.label.CopyInformation(first)
+    check_label_values(sitk.GetArrayViewFromImage(case.label), allowed, f"case {name}")
+
+
+def _write_images(name: str, images: Sequence[sitk.Image], folder: Path) -> None:
+    for channel, image in enumerate(images):
+        write_image(image, folder / f"{name}_{channel:04d}{FILE_ENDING}")
+
+
+def _write_labels(name: str, label: sitk.Image, fate: Fate, target: Path, ignore_label: int) -> None:
+    """Write the true label where this fate has it. The noisy label comes later: its strength depends on all cases."""
+    file_name = name + FILE_ENDING
+    if fate == "test":
+        write_image(label, target / "labelsTs" / file_name)
+    elif fate in ("clean", "evaluation"):
+        write_image(label, target / "labelsTr" / file_name)
+    else:
+        write_image(label, target / TRUE_LABELS / file_name)
+    if fate == "true":
+        shutil.copyfile(target / TRUE_LABELS / file_name, target / "labelsTr" / file_name)
+    if fate == "unlabeled":
+        ignored = sitk.Image(label.GetSize(), sitk.sitkUInt8) + ignore_label
+        ignored.CopyInformation(label)
+        write_image(ignored, target / "labelsTr" / file_name)
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__

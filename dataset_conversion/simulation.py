@@ -1,0 +1,144 @@
+"""From the cases of a source to a raw dataset with simulated imperfect supervision: the part all converters share."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dataset_conversion.cases import CaseReport, CaseSettings, CaseSource, Fate, convert_case
+from dataset_conversion.corruption import NoiseSettings, corrupt_noisy_labels
+from dataset_conversion.parallel import over_cases
+from dataset_conversion.raw_dataset import building, make_label_folders, tool_version, write_dataset_json
+from dataset_conversion.roles import Assignment
+from dataset_conversion.supervision_files import (
+    PROVENANCE_FILE,
+    SUPERVISION_FOLDER,
+    name_some,
+    write_splits,
+    write_supervision,
+)
+from noise_synthesis.files import write_json
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a converter found in the folder it was given.
+
+    ``labels``: class names and values without ``ignore``. ``test_cases`` go to imagesTs and labelsTs.
+    ``description`` enters the provenance file: layout and folder name, no path of this machine.
+    """
+
+    description: dict[str, Any]
+    cases: tuple[CaseSource, ...]
+    labels: dict[str, int]
+    channel_names: dict[str, str] = field(default_factory=lambda: {"0": "MRI"})
+    test_cases: tuple[CaseSource, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """Identifiers of the cases that can be used for training or validation."""
+        return [case.name for case in self.cases]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a source becomes a dataset. ``options`` are recorded in the provenance file as they are."""
+
+    target: Path
+    assignment: Assignment
+    size: tuple[int, int] | None
+    noise: NoiseSettings
+    processes: int
+    options: Mapping[str, Any]
+
+
+def fates_of(assignment: Assignment) -> dict[str, Fate]:
+    """Return what happens to each case: its role, with the noisy cases that keep their true label told apart."""
+    fates: dict[str, Fate] = {case: "clean" for case in assignment.supervision.clean}
+    fates |= dict.fromkeys(assignment.supervision.noisy, "noisy")
+    fates |= dict.fromkeys(assignment.true_labels, "true")
+    fates |= dict.fromkeys(assignment.supervision.unlabeled, "unlabeled")
+    fates |= dict.fromkeys(assignment.evaluation, "evaluation")
+    return fates | dict.fromkeys(assignment.test, "test")
+
+
+def labels_with_ignore(labels: Mapping[str, int], assignment: Assignment) -> dict[str, int]:
+    """Add nnU-Net's ignore label, the highest value, where there are unlabeled cases and the labels lack it."""
+    result = dict(labels)
+    if assignment.supervision.unlabeled and "ignore" not in result:
+        result["ignore"] = max(result.values()) + 1
+    return result
+
+
+def simulate(source: Source, plan: Plan) -> Path:
+    """Write the raw dataset and return its folder. Nothing appears under the final name unless all went well."""
+    fates = fates_of(plan.assignment)
+    fates |= dict.fromkeys((case.name for case in source.test_cases), "test")
+    labels = labels_with_ignore(source.labels, plan.assignment)
+    settings = CaseSettings(
+        plan.size,
+        allowed_labels=tuple(source.labels.values()),
+        ignore_label=labels.get("ignore", max(source.labels.values()) + 1),
+    )
+    with building(plan.target) as folder:
+        make_label_folders(folder, fates)
+        wanted = [case for case in (*source.cases, *source.test_cases) if case.name in fates]
+        convert = partial(convert_case, target=folder, settings=settings)
+        reports = over_cases(convert, [(case, fates[case.name]) for case in wanted], plan.processes, "converting")
+        noise = corrupt_noisy_labels(folder, _with_fate(fates, "noisy"), plan.noise, plan.processes)
+        write_descriptions(folder, source, plan, labels, noise)
+    tell(plan, reports, noise)
+    return plan.target
+
+
+def write_descriptions(
+    folder: Path, source: Source, plan: Plan, labels: Mapping[str, int], noise: Mapping[str, Any]
+) -> None:
+    """Write dataset.json, the role files, the folds, and how all this came about."""
+    assignment = plan.assignment
+    splits = assignment.splits()
+    write_dataset_json(
+        folder,
+        channel_names=source.channel_names,
+        labels=labels,
+        training_cases=len(splits[0]["train"]) + len(splits[0]["val"]),
+    )
+    write_supervision(folder, assignment.supervision)
+    write_splits(folder, splits)
+    provenance = {
+        "tool": {"name": "nnunetv2_mlbseg", "version": tool_version()},
+        "source": source.description,
+        "options": dict(plan.options),
+        "seed": plan.options.get("seed"),
+        "noise": noise,
+        "split": {
+            **{role: list(cases) for role, cases in assignment.supervision.by_role().items()},
+            "noisy_with_true_label": list(assignment.true_labels),
+            "evaluation": list(assignment.evaluation),
+            "test": sorted([*assignment.test, *(case.name for case in source.test_cases)]),
+        },
+    }
+    write_json(folder / SUPERVISION_FOLDER / PROVENANCE_FILE, provenance)
+
+
+def tell(plan: Plan, reports: Sequence[CaseReport], noise: Mapping[str, Any]) -> None:
+    """Print what was made, and each remark once with the cases it is about."""
+    counts = Counter(fates_of(plan.assignment).values())
+    print(f"{plan.target.name}: " + ", ".join(f"{number} {fate}" for fate, number in counts.items()))
+    if noise.get("mean_dice") is not None:
+        print(f"noisy labels: mean Dice {noise['mean_dice']:.4f} for a target of {noise['target_dice']:.4f}")
+    about: dict[str, list[str]] = {}
+    for report in reports:
+        for remark in report.remarks:
+            about.setdefault(remark, []).append(report.name)
+    for remark, names in about.items():
+        print(f"note: {remark} ({len(names)} cases: {name_some(names)})", file=sys.stderr)
+
+
+def _with_fate(fates: Mapping[str, Fate], fate: Fate) -> list[str]:
+    return sorted(case for case, its in fates.items() if its == fate)
