@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from noise_synthesis.errors import InputError
+from noise_synthesis.recipe_names import DEFAULT_RECIPE
 from noise_synthesis.recipes.base import Recipe
 from noise_synthesis.recipes.morphology import OverSegmentation, RotationMorphology, UnderSegmentation
+
+__all__ = ["DEFAULT_RECIPE", "RECIPES", "Recipe", "find_recipe"]
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe for recipe in (RotationMorphology(), OverSegmentation(), UnderSegmentation())
 }
-DEFAULT_RECIPE = RotationMorphology.name
 
 
 def find_recipe(recipe: str | Recipe) -> Recipe:

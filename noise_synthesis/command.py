@@ -1,0 +1,90 @@
+"""``mlbseg noise`` and ``python -m noise_synthesis``: options, and what they run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from noise_synthesis.errors import InputError
+from noise_synthesis.levels import DEFAULT_LEVEL, LEVELS, parse_level
+from noise_synthesis.recipe_names import DEFAULT_RECIPE, RECIPE_NAMES
+
+if TYPE_CHECKING:
+    from noise_synthesis.corrupt import CorruptionPlan
+
+DEFAULT_SEED = 0
+MOST_PROCESSES = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("source", type=Path, metavar="IN", help="folder of label files (.nii.gz, .nii, .nrrd, .mha)")
+    parser.add_argument("target", type=Path, metavar="OUT", help="folder to write; appears when complete")
+    parser.add_argument(
+        "--level",
+        "--noise-level",
+        dest="level",
+        default=DEFAULT_LEVEL,
+        metavar="LEVEL",
+        help="mean Dice of corrupted against true labels: a number between 0 and 1, or "
+        + ", ".join(f"{name} = {dice}" for name, dice in LEVELS.items())
+        + f" (default: {DEFAULT_LEVEL})",
+    )
+    parser.add_argument(
+        "--recipe", default=DEFAULT_RECIPE, choices=RECIPE_NAMES, help=f"kind of noise (default: {DEFAULT_RECIPE})"
+    )
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help=f"of all draws (default: {DEFAULT_SEED})")
+    parser.add_argument(
+        "--per-slice",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="corrupt each axial slice by itself, for 2D training, or the volume in 3D (default: --per-slice)",
+    )
+    parser.add_argument(
+        "--ignore-label", type=int, metavar="N", help="label value that means 'not annotated'; such voxels stay"
+    )
+    parser.add_argument(
+        "-np",
+        dest="processes",
+        type=int,
+        default=min(os.cpu_count() or 1, MOST_PROCESSES),
+        metavar="N",
+        help="number of processes; does not change the result (default: %(default)s)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace OUT if an earlier run wrote it")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Corrupt the folder and say what came out."""
+    check_arguments(args)
+    target_dice = parse_level(args.level)
+    from noise_synthesis.corrupt_folder import NoiseOptions, corrupt_folder
+
+    options = NoiseOptions(target_dice, args.seed, args.recipe, args.per_slice, args.ignore_label, args.processes)
+    plan = corrupt_folder(args.source, args.target, options, args.force)
+    print(summary(plan))
+    print(f"wrote {len(plan.parameters)} label files and provenance.json to {args.target}")
+    return 0
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Refuse numbers that cannot be meant."""
+    if args.processes < 1:
+        raise InputError(f"-np {args.processes}: expected at least 1")
+    if args.seed < 0:
+        raise InputError(f"--seed {args.seed}: expected 0 or more")
+    if args.ignore_label is not None and args.ignore_label < 1:
+        raise InputError(f"--ignore-label {args.ignore_label}: expected a label above 0, which is the background")
+
+
+def summary(plan: CorruptionPlan) -> str:
+    """Return one paragraph on a plan: strength, Dice reached, spread."""
+    spread = plan.provenance()["spread"]
+    return (
+        f"{plan.recipe.name}, {'slice by slice' if plan.per_slice else 'in 3D'}, strength {plan.strength_mm:.2f} mm: "
+        f"mean Dice {plan.mean_dice:.4f} (wanted {plan.target_dice:.4f}) over {len(plan.dice)} cases\n"
+        f"per case: standard deviation {spread['std']:.3f}, lowest {spread['min']:.3f}, "
+        f"median {spread['median']:.3f}, highest {spread['max']:.3f}"
+    )
