@@ -1,0 +1,187 @@
+"""What the loaders draw from: clean cases, imperfect cases with generated labels in place, and the two side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from batchgenerators.dataloading.data_loader import SlimDataLoaderBase
+from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
+from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
+from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+from nnunetv2_mlbseg.generated_labels import GeneratedLabels
+
+
+class ImperfectDataset(nnUNetBaseDataset):
+    """Noisy cases as nnU-Net preprocessed them, unlabeled cases with their generated labels (Eq. 1).
+
+    Args:
+        base: nnU-Net's dataset over all imperfect cases of the fold.
+        unlabeled: Those whose label is generated. Their label file in the preprocessed folder is never read for
+            training: only image and properties are taken from it.
+        generated: Where the generated labels lie.
+    """
+
+    def __init__(self, base: nnUNetBaseDataset, unlabeled: Collection[str], generated: GeneratedLabels):
+        super().__init__(base.source_folder, list(base.identifiers), None)
+        self.base = base
+        self.unlabeled = frozenset(unlabeled)
+        self.generated = generated
+
+    def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict]:
+        """Image ``(C, Z, Y, X)``, label ``(1, Z, Y, X)``, None, properties, as nnU-Net's datasets return them."""
+        data, seg, previous, properties = self.base.load_case(identifier)
+        if identifier in self.unlabeled:
+            seg, class_locations = self.generated.load(identifier)
+            properties = {**properties, "class_locations": class_locations}
+        return data, seg, previous, properties
+
+    @staticmethod
+    def save_case(data: np.ndarray, seg: np.ndarray, properties: dict, output_filename_truncated: str) -> None:
+        """Not offered: this dataset is a read-only view."""
+        raise NotImplementedError("ImperfectDataset is read-only; save through nnU-Net's own dataset class")
+
+    @staticmethod
+    def get_identifiers(folder: str) -> list[str]:
+        """Not offered: identifiers come from the roles of the fold, not from a folder listing."""
+        raise NotImplementedError("ImperfectDataset takes its identifiers from the dataset it is given")
+
+
+class PairedLoader(SlimDataLoaderBase):
+    """One clean and one imperfect batch per call, so that all worker processes serve both.
+
+    The clean batch has nnU-Net's keys ``data`` and ``target``; the imperfect one ``imperfect_data`` and
+    ``imperfect_target``.
+    """
+
+    def __init__(self, clean: nnUNetDataLoader, imperfect: nnUNetDataLoader):
+        super().__init__(None, clean.batch_size, None)
+        self.clean = clean
+        self.imperfect = imperfect
+
+    def generate_train_batch(self) -> dict[str, Any]:
+        """Draw both batches."""
+        clean, imperfect = next(self.clean), next(self.imperfect)
+        return {
+            "data": clean["data"],
+            "target": clean["target"],
+            "imperfect_data": imperfect["data"],
+            "imperfect_target": imperfect["target"],
+        }
+
+
+Augmenter = SingleThreadedAugmenter | NonDetMultiThreadedAugmenter
+
+
+@dataclass(frozen=True)
+class LoaderFactory:
+    """nnU-Net's loaders with the patch sizes, transforms and oversampling of one configuration."""
+
+    initial_patch_size: Sequence[int]
+    patch_size: Sequence[int]
+    label_manager: LabelManager
+    oversample_foreground_percent: float
+    probabilistic_oversampling: bool
+    training_transforms: Any
+    validation_transforms: Any
+    pin_memory: bool
+
+    def training(self, dataset: nnUNetBaseDataset, batch_size: int) -> nnUNetDataLoader:
+        """Augmented patches, drawn larger and cropped after rotation and scaling."""
+        return self._loader(dataset, batch_size, self.initial_patch_size, self.training_transforms)
+
+    def validation(self, dataset: nnUNetBaseDataset, batch_size: int) -> nnUNetDataLoader:
+        """Patches as they are."""
+        return self._loader(dataset, batch_size, self.patch_size, self.validation_transforms)
+
+    def run(
+        self, training: SlimDataLoaderBase, validation: SlimDataLoaderBase, processes: int, seed: int | None
+    ) -> tuple[Augmenter, Augmenter]:
+        """Start both, in nnU-Net's proportion of worker processes, and wait for a first batch of each."""
+        train = self._augmenter(training, processes, max(6, processes // 2), seed)
+        val = self._augmenter(
+            validation,
+            max(1, processes // 2) if processes else 0,
+            max(3, processes // 4),
+            None if seed is None else seed + processes,
+        )
+        next(train), next(val)
+        return train, val
+
+    def _loader(self, dataset, batch_size, drawn_patch_size, transforms) -> nnUNetDataLoader:
+        return nnUNetDataLoader(
+            dataset,
+            batch_size,
+            drawn_patch_size,
+            self.patch_size,
+            self.label_manager,
+            oversample_foreground_percent=self.oversample_foreground_percent,
+            sampling_probabilities=None,
+            pad_sides=None,
+            transforms=transforms,
+            probabilistic_oversampling=self.probabilistic_oversampling,
+        )
+
+    def _augmenter(self, loader: SlimDataLoaderBase, processes: int, cached: int, seed: int | None) -> Augmenter:
+        """Worker processes, or this one for 0; ``seed`` is the first worker's, None leaves it to the system."""
+        if processes == 0:
+            return SingleThreadedAugmenter(loader, None)
+        return NonDetMultiThreadedAugmenter(
+            data_loader=loader,
+            transform=None,
+            num_processes=processes,
+            num_cached=cached,
+            seeds=None if seed is None else [seed + worker for worker in range(processes)],
+            pin_memory=self.pin_memory,
+            wait_time=0.002,
+        )
+
+
+def close(loader: Augmenter | None) -> None:
+    """Stop the worker processes of a loader, if it has any."""
+    if isinstance(loader, NonDetMultiThreadedAugmenter):
+        loader._finish()
+
+
+def count_slices(dataset: nnUNetBaseDataset) -> int:
+    """Number of slices (first spatial axis) over all cases: what one pass over 2D data consists of."""
+    return sum(int(dataset.load_case(case)[0].shape[1]) for case in dataset.identifiers)
+
+
+def verify_cases(dataset: nnUNetBaseDataset, allowed: Collection[int], folder: Path) -> list[str]:
+    """Read every case once and describe what a training would trip over.
+
+    Args:
+        dataset: nnU-Net's dataset over the cases to read.
+        allowed: Label values that may occur; -1 (outside the cropped foreground) is always allowed.
+        folder: Named in the messages.
+
+    Returns:
+        One line per problem: unreadable files, image and label of different shape, NaN or infinite intensities,
+        label values that dataset.json does not know.
+    """
+    known = np.array(sorted({-1, *allowed}))
+    found = []
+    for case in dataset.identifiers:
+        try:
+            data, seg, _, _ = dataset.load_case(case)
+            image, label = np.asarray(data[:]), np.asarray(seg[:])
+        except Exception as error:  # the formats raise their own types; whichever it is, the case cannot be used
+            found.append(f"{folder / case}: cannot be read ({type(error).__name__}: {error})")
+            continue
+        if image.shape[1:] != label.shape[1:]:
+            found.append(f"{folder / case}: image is {image.shape[1:]}, label {label.shape[1:]}, expected equal shapes")
+        if not np.isfinite(image).all():
+            found.append(f"{folder / case}: image has NaN or infinite values, expected finite intensities")
+        strange = np.setdiff1d(np.unique(label), known)
+        if strange.size:
+            found.append(
+                f"{folder / case}: label has the values {strange.tolist()}, expected only {known[1:].tolist()}"
+            )
+    return found

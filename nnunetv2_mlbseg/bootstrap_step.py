@@ -1,0 +1,201 @@
+"""One bootstrapping iteration on nnU-Net's batches: what runs where, in which precision, and in which order.
+
+The formulas are in the maths modules, their composition in :mod:`nnunetv2_mlbseg.bootstrapping`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nnunetv2_mlbseg import random_state
+from nnunetv2_mlbseg.bootstrapping import (
+    as_labels,
+    bootstrap_loss,
+    consistency_terms,
+    pseudo_labels_in_views,
+    statistics,
+    unit_direction,
+    weigh_labels,
+)
+from nnunetv2_mlbseg.config import MLBSegConfig
+from nnunetv2_mlbseg.mean_teacher import disturb
+from nnunetv2_mlbseg.meta_reweighting import displaced, logit_tangents
+from nnunetv2_mlbseg.networks import plain_network
+from nnunetv2_mlbseg.tensors import at_least_float32
+from nnunetv2_mlbseg.views import Views, draw_views
+from nnunetv2_mlbseg.weighting import NEEDS_TANGENTS
+
+Gradient = list[Tensor | None]
+
+
+class BootstrapStep:
+    """Eq. 3-13 on an imperfect and a clean batch, then one optimiser step. Nothing leaves the device.
+
+    Args:
+        student, teacher: The student may be compiled; tangents and gradients use the module inside.
+        grad_scaler: For float16 autocast on CUDA, else None.
+        clean_loss: Loss of Eq. 5 and of the supervised term, on the network's output and nnU-Net's target.
+        scale_factors: Deep supervision's factors above 0, finest first; ``[1.0]`` without it.
+        ignore_label: nnU-Net's ignore label, or None.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        grad_scaler: Any | None,
+        clean_loss: Callable[[Any, Any], Tensor],
+        scale_factors: Sequence[float],
+        ignore_label: int | None,
+        config: MLBSegConfig,
+        device: torch.device,
+    ):
+        self.student, self.teacher = student, teacher
+        self.optimizer, self.grad_scaler = optimizer, grad_scaler
+        self.clean_loss, self.scale_factors, self.ignore_label = clean_loss, scale_factors, ignore_label
+        self.config, self.device = config, device
+        self.parameters = list(plain_network(student).parameters())
+        self.view_generator = random_state.generator("cpu", config.seed, stream=1)
+        self.noise_generator = random_state.generator(device, config.seed, stream=2)
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Run one iteration.
+
+        Args:
+            batch: ``data``, ``target`` of the clean batch, ``imperfect_data``, ``imperfect_target``; images
+                ``(B, channels, *S)``, targets ``(B, 1, *S)`` or a list of them with deep supervision.
+
+        Returns:
+            Loss terms and statistics as scalars on the device; ``loss`` is the sum of the terms.
+        """
+        config = self.config
+        views, shown, imperfect = self._imperfect_in_views(batch)
+        clean_loss, clean_gradient = self._clean_gradient(batch)
+        logits, tangents = self._tangents(shown, self._direction(clean_gradient, shown, views, batch))
+        teacher = self._teacher_probabilities(shown)
+        labelling = teacher if config.pseudo_label_network == "teacher" else at_least_float32(logits[0]).softmax(dim=1)
+        pseudo = pseudo_labels_in_views(labelling, views)
+        weighted = weigh_labels(logits, tangents, imperfect, pseudo, config.weighting, config.weight_normalization)
+
+        with self._autocast():
+            outputs = self._scales(self.student(shown))
+            terms = {"bootstrap": config.bootstrap_weight * bootstrap_loss(outputs, weighted, self.scale_factors)}
+            terms |= self._consistency(outputs[0], teacher, views)
+        self._optimizer_step(_total(terms), clean_gradient)
+        terms["supervised"] = config.supervised_weight * clean_loss
+        terms = {name: term.detach() for name, term in terms.items()}
+        return {"loss": _total(terms), **terms, **statistics(weighted[0])}
+
+    def generator_states(self) -> dict[str, Tensor]:
+        """State of the step's own random generators, for a checkpoint."""
+        return {"views": self.view_generator.get_state(), "noise": self.noise_generator.get_state()}
+
+    def set_generator_states(self, states: Mapping[str, Tensor]) -> None:
+        """Undo :meth:`generator_states`."""
+        self.view_generator.set_state(states["views"].cpu())
+        self.noise_generator.set_state(states["noise"].cpu())
+
+    def _imperfect_in_views(self, batch: Mapping[str, Any]) -> tuple[Views, Tensor, Tensor]:
+        images, target = self._to_device(batch["imperfect_data"]), self._to_device(batch["imperfect_target"])
+        views = draw_views(
+            self.config.views,
+            images.shape[0],
+            images.ndim - 2,
+            self.view_generator,
+            zoom_in=self.config.zoom_in,
+            zoom_out=self.config.zoom_out,
+            device=self.device,
+        )
+        labels = as_labels(target[0] if isinstance(target, list) else target, self.ignore_label)
+        return views, views.apply(images), views.apply_labels(labels)
+
+    def _clean_gradient(self, batch: Mapping[str, Any]) -> tuple[Tensor, Gradient]:
+        """Loss of the clean batch (Eq. 5) and its gradient, times the gradient scaler's factor if there is one."""
+        with self._autocast():
+            loss = self.clean_loss(self.student(self._to_device(batch["data"])), self._to_device(batch["target"]))
+        return loss.detach(), self._gradient(loss)
+
+    def _gradient(self, loss: Tensor) -> Gradient:
+        scaled = loss if self.grad_scaler is None else self.grad_scaler.scale(loss)
+        return list(torch.autograd.grad(scaled, self.parameters, allow_unused=True))
+
+    def _direction(
+        self, clean_gradient: Gradient, shown: Tensor, views: Views, batch: Mapping[str, Any]
+    ) -> Gradient | None:
+        """Where the tangents point: the clean gradient, at theta or after the virtual step of the consistency terms."""
+        if self.config.weighting not in NEEDS_TANGENTS:
+            return None
+        if not self.config.virtual_consistency:
+            return unit_direction(clean_gradient)
+        with self._autocast():
+            output = self._scales(self.student(shown))[0]
+            terms = self._consistency(output, self._teacher_probabilities(shown), views)
+        if not terms:
+            return unit_direction(clean_gradient)
+        step = self._gradient(_total(terms))
+        scale = 1.0 if self.grad_scaler is None else self.grad_scaler.get_scale()
+        with displaced(self.student, step, self.optimizer.param_groups[0]["lr"] / scale):
+            return unit_direction(self._clean_gradient(batch)[1])
+
+    def _tangents(self, shown: Tensor, direction: Gradient | None) -> tuple[list[Tensor], list[Tensor | None]]:
+        """The student's logits and, where the strategy needs them, their tangents."""
+        if direction is None:
+            with torch.no_grad(), self._autocast():
+                logits = self._scales(self.student(shown))
+            return logits, [None] * len(logits)
+        logits, tangents = logit_tangents(self.student, shown, direction)
+        return self._scales(logits), [*self._scales(tangents)]
+
+    @torch.no_grad()
+    def _teacher_probabilities(self, shown: Tensor) -> Tensor | None:
+        """The teacher's answer to the disturbed views (Eq. 12); None where nothing needs it."""
+        if self.config.teacher_weight == 0 and self.config.pseudo_label_network == "student":
+            return None
+        with self._autocast():
+            output = self.teacher(disturb(shown, self.config.teacher_noise, self.noise_generator))
+        return at_least_float32(self._scales(output)[0]).softmax(dim=1)
+
+    def _consistency(self, output: Tensor, teacher: Tensor | None, views: Views) -> dict[str, Tensor]:
+        weights = {"views": self.config.consistency_weight, "teacher": self.config.teacher_weight}
+        teacher = teacher if weights["teacher"] > 0 else None
+        terms = consistency_terms(output, teacher, views, view_term=weights["views"] > 0)
+        return {name: weights[name] * term for name, term in terms.items()}
+
+    def _optimizer_step(self, loss: Tensor, clean_gradient: Gradient) -> None:
+        """Backward on top of the supervised term's gradient (the clean gradient, already at hand), clip, step."""
+        weight = self.config.supervised_weight
+        for parameter, gradient in zip(self.parameters, clean_gradient, strict=True):
+            parameter.grad = None if gradient is None else gradient * weight
+        if self.grad_scaler is None:
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
+            self.optimizer.step()
+            return
+        self.grad_scaler.scale(loss).backward()
+        self.grad_scaler.unscale_(self.optimizer)
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
+        self.grad_scaler.step(self.optimizer)
+        self.grad_scaler.update()
+
+    def _scales(self, output: Tensor | Sequence[Tensor]) -> list[Tensor]:
+        """The outputs that deep supervision counts, finest first."""
+        return (list(output) if isinstance(output, (list, tuple)) else [output])[: len(self.scale_factors)]
+
+    def _autocast(self):
+        """As nnU-Net: float16 where that is fast, which is on CUDA only."""
+        return torch.autocast("cuda") if self.device.type == "cuda" else nullcontext()
+
+    def _to_device(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._to_device(item) for item in value]
+        return value.to(self.device, non_blocking=True)
+
+
+def _total(terms: Mapping[str, Tensor]) -> Tensor:
+    return torch.stack([term.float() for term in terms.values()]).sum()

@@ -1,0 +1,133 @@
+"""One bootstrapping step, composed from the maths modules: from networks and batches to loss terms.
+
+Knows neither nnU-Net nor files, devices, or precision; the trainer owns those. "Scales" are the outputs of a network
+with deep supervision, finest first; without it there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nnunetv2_mlbseg.consistency import teacher_consistency, view_consistency
+from nnunetv2_mlbseg.losses import IGNORE, resize_labels, weighted_cross_entropy
+from nnunetv2_mlbseg.pseudo_labels import ensemble_probabilities, pseudo_labels
+from nnunetv2_mlbseg.tensors import at_least_float32
+from nnunetv2_mlbseg.views import Views
+from nnunetv2_mlbseg.weighting import WEIGHTINGS
+
+
+@dataclass(frozen=True)
+class WeightedLabels:
+    """Both labels of every pixel at one scale, ``(V*B, *S)``, with their raw and their normalised weights."""
+
+    imperfect: Tensor
+    pseudo: Tensor
+    raw_imperfect: Tensor
+    raw_pseudo: Tensor
+    weight_imperfect: Tensor
+    weight_pseudo: Tensor
+
+
+def as_labels(target: Tensor, ignore_label: int | None) -> Tensor:
+    """nnU-Net's target ``(B, 1, *S)`` as class indices ``(B, *S)`` int64 with ignored pixels negative."""
+    labels = target[:, 0].long()
+    return labels if ignore_label is None else torch.where(labels == ignore_label, IGNORE, labels)
+
+
+def unit_direction(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Scale a gradient over all parameters to norm 1, without asking the device for a number.
+
+    The length cancels in Eq. 8; scaling it away keeps the tangents in range and undoes the factor of a gradient
+    scaler. A gradient that is zero or not finite becomes zero, so that no pixel gets a weight from it.
+    """
+    present = [gradient for gradient in gradients if gradient is not None]
+    norm = torch.stack(torch._foreach_norm([at_least_float32(gradient) for gradient in present])).norm()
+    factor = torch.where(torch.isfinite(norm) & (norm > 0), norm.reciprocal(), 0.0)
+    return [None if g is None else torch.nan_to_num(g * factor, posinf=0.0, neginf=0.0) for g in gradients]
+
+
+def pseudo_labels_in_views(probabilities: Tensor, views: Views) -> Tensor:
+    """Eq. 10: average over the views in the image's frame, take the most probable class, show it in every view.
+
+    Args:
+        probabilities: ``(V*B, C, *S)``, one per view.
+
+    Returns:
+        ``(V*B, *S)`` int64, negative where a view looks beyond the image. No gradient flows.
+    """
+    probabilities = probabilities.detach()
+    shape = probabilities.shape[2:]
+    ensemble = ensemble_probabilities(views.invert(probabilities), views.covered(shape))
+    return views.apply_labels(pseudo_labels(ensemble))
+
+
+def weigh_labels(
+    logits: Sequence[Tensor],
+    tangents: Sequence[Tensor | None],
+    imperfect: Tensor,
+    pseudo: Tensor,
+    weighting: str,
+    normalization: str,
+) -> list[WeightedLabels]:
+    """Eq. 4-8 at every scale: labels resized as nnU-Net does, weights by a named strategy, each scale on its own."""
+    weigh = WEIGHTINGS[weighting]
+    weighted = []
+    for z, dz in zip(logits, tangents, strict=True):
+        size = z.shape[2:]
+        label_n, label_p = resize_labels(imperfect, size), resize_labels(pseudo, size)
+        raw_n, raw_p = weigh(z, dz, label_n, label_p, normalization)
+        weighted.append(WeightedLabels(label_n, label_p, raw_n, raw_p, raw_n, raw_p))
+    return weighted
+
+
+def bootstrap_loss(outputs: Sequence[Tensor], weighted: Sequence[WeightedLabels], factors: Sequence[float]) -> Tensor:
+    """Eq. 9, summed over the scales with deep supervision's factors."""
+    return torch.stack(
+        [
+            factor
+            * (
+                weighted_cross_entropy(z, w.imperfect, w.weight_imperfect)
+                + weighted_cross_entropy(z, w.pseudo, w.weight_pseudo)
+            )
+            for z, w, factor in zip(outputs, weighted, factors, strict=True)
+        ]
+    ).sum()
+
+
+def consistency_terms(output: Tensor, teacher: Tensor | None, views: Views, view_term: bool) -> dict[str, Tensor]:
+    """Eq. 11 ("views") and Eq. 13 ("teacher") at full resolution, each only where it is asked for.
+
+    Args:
+        output: Student logits ``(V*B, C, *S)``.
+        teacher: Teacher probabilities of the same shape, or None for no Eq. 13.
+        view_term: Whether to compute Eq. 11; it also needs more than one view.
+    """
+    probabilities = at_least_float32(output).softmax(dim=1)
+    terms = {}
+    if view_term and len(views) > 1:
+        terms["views"] = view_consistency(views.invert(probabilities), views.covered(output.shape[2:]))
+    if teacher is not None:
+        terms["teacher"] = teacher_consistency(probabilities, teacher)
+    return terms
+
+
+@torch.no_grad()
+def statistics(weighted: WeightedLabels) -> dict[str, Tensor]:
+    """What the log shows of the weights at one scale, as scalars on the device.
+
+    ``weight_*``: mean of the positive part of the raw weights over labelled pixels; ``share_*``: share of labelled
+    pixels with a weight; ``agreement``: share of pixels with both labels where the two are the same.
+    """
+    found = {}
+    for name in ("imperfect", "pseudo"):
+        labels, raw, weight = (getattr(weighted, field) for field in (name, f"raw_{name}", f"weight_{name}"))
+        labelled = (labels >= 0).sum().clamp_min(1)
+        found[f"weight_{name}"] = torch.nan_to_num(raw).clamp_min(0).sum() / labelled
+        found[f"share_{name}"] = (weight > 0).sum() / labelled
+    both = (weighted.imperfect >= 0) & (weighted.pseudo >= 0)
+    found["agreement"] = (both & (weighted.imperfect == weighted.pseudo)).sum() / both.sum().clamp_min(1)
+    return found

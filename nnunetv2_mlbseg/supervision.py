@@ -1,0 +1,129 @@
+"""Which case plays which role in a fold, read from files beside the preprocessed data.
+
+The raw dataset holds the originals (``supervision/*.json`` and ``splits_final.json``). nnU-Net's preprocessing does not
+carry them along, and a cluster node may see the preprocessed data only, so copies are kept beside those.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dataset_conversion.supervision_files import (
+    PROVENANCE_FILE,
+    ROLES,
+    SPLITS_FILE,
+    SUPERVISION_FOLDER,
+    problems,
+    read_splits,
+    read_supervision,
+)
+from noise_synthesis.errors import InputError
+from noise_synthesis.files import atomic_path, read_json
+
+COPIED = (*(f"{role}.json" for role in ROLES), PROVENANCE_FILE)
+
+
+@dataclass(frozen=True)
+class FoldRoles:
+    """The cases of one fold, sorted. ``validation`` holds cases with true labels only."""
+
+    clean: tuple[str, ...]
+    noisy: tuple[str, ...]
+    unlabeled: tuple[str, ...]
+    validation: tuple[str, ...]
+
+    @property
+    def imperfect(self) -> tuple[str, ...]:
+        """Noisy and unlabeled cases, sorted: the set the bootstrapping stage learns from."""
+        return tuple(sorted(self.noisy + self.unlabeled))
+
+    @property
+    def training(self) -> tuple[str, ...]:
+        """All training cases, sorted."""
+        return tuple(sorted(self.clean + self.noisy + self.unlabeled))
+
+
+def refresh_copies(raw_folder: Path | None, preprocessed_folder: Path) -> None:
+    """Copy role files and splits beside the preprocessed data where they are missing or older than the raw ones.
+
+    Args:
+        raw_folder: The raw dataset, or None where nnUNet_raw is not set; then existing copies serve.
+        preprocessed_folder: ``nnUNet_preprocessed/DatasetXXX_NAME``.
+
+    Raises:
+        InputError: ``splits_final.json`` beside the preprocessed data is neither the raw dataset's nor an earlier copy
+            of it. nnU-Net invents a random one when another trainer came first, and it may hold a user's work.
+    """
+    if raw_folder is None or not raw_folder.is_dir():
+        return
+    copies = preprocessed_folder / SUPERVISION_FOLDER
+    for name in COPIED:
+        _copy_or_remove(raw_folder / SUPERVISION_FOLDER / name, copies / name)
+    original = raw_folder / SPLITS_FILE
+    if not original.is_file():
+        return
+    in_use = preprocessed_folder / SPLITS_FILE
+    last_copy = copies / SPLITS_FILE
+    if in_use.is_file() and not _same(in_use, original) and not _same(in_use, last_copy):
+        raise InputError(
+            f"{in_use} differs from {original}: nnU-Net writes a random split when another trainer ran first, and a "
+            f"validation on imperfect labels means nothing; delete or rename the first file to use the second"
+        )
+    _copy_or_remove(original, in_use)
+    _copy_or_remove(original, last_copy)
+
+
+def read_fold(preprocessed_folder: Path, fold: int | str, cases: Iterable[str]) -> FoldRoles:
+    """Read and check the roles of a fold.
+
+    Args:
+        preprocessed_folder: Holds ``supervision/`` and ``splits_final.json``.
+        fold: Fold number, or "all": every case with a role trains and the clean ones validate.
+        cases: Identifiers of all preprocessed cases.
+
+    Raises:
+        InputError: one line with every problem found.
+    """
+    supervision = read_supervision(preprocessed_folder)
+    splits = read_splits(preprocessed_folder)
+    found = problems(supervision, splits, set(cases))
+    if found:
+        raise InputError(f"{preprocessed_folder.name}: " + "; ".join(found))
+    if fold == "all":
+        roles = (supervision.clean, supervision.noisy, supervision.unlabeled, supervision.clean)
+    else:
+        training, validation = _fold_cases(splits, fold, preprocessed_folder / SPLITS_FILE)
+        roles = (*(_within(training, role) for role in supervision.by_role().values()), tuple(validation))
+    selected = FoldRoles(*(tuple(sorted(role)) for role in roles))
+    if not selected.clean:
+        raise InputError(f"{preprocessed_folder.name}: fold {fold} has no clean training case, expected at least one")
+    return selected
+
+
+def _within(training: set[str], role: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(case for case in role if case in training)
+
+
+def _fold_cases(splits: Any, fold: int | str, path: Path) -> tuple[set[str], list[str]]:
+    if not isinstance(fold, int) or not 0 <= fold < len(splits):
+        raise InputError(f"{path}: got fold {fold}, expected 0 to {len(splits) - 1} or all")
+    return set(splits[fold]["train"]), splits[fold]["val"]
+
+
+def _same(a: Path, b: Path) -> bool:
+    return a.is_file() and b.is_file() and read_json(a) == read_json(b)
+
+
+def _copy_or_remove(source: Path, target: Path) -> None:
+    if not source.is_file():
+        target.unlink(missing_ok=True)
+        return
+    if target.is_file() and target.read_bytes() == source.read_bytes():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)

@@ -1,0 +1,32 @@
+"""Which of nnU-Net's combinations MLB-Seg trains, and what to use where it does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.distributed
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+
+from nnunetv2_mlbseg.error_line import UnsupportedError
+
+
+def check_supported(plans: dict[str, Any], configuration: str, dataset_json: dict[str, Any]) -> ConfigurationManager:
+    """Return nnU-Net's view of the configuration if MLB-Seg can train it.
+
+    Raises:
+        UnsupportedError: a 3D or cascade configuration, region-based labels, or several GPUs.
+    """
+    manager = PlansManager(plans)
+    chosen = manager.get_configuration(configuration)
+    if chosen.previous_stage_name is not None:
+        raise UnsupportedError(f"configuration {configuration} is part of a cascade; MLB-Seg trains 2d: use 2d")
+    if len(chosen.patch_size) != 2:
+        raise UnsupportedError(f"configuration {configuration} is 3D; MLB-Seg trains slices: use 2d")
+    if manager.get_label_manager(dataset_json).has_regions:
+        raise UnsupportedError(
+            "dataset.json defines regions (labels that are lists); MLB-Seg trains with softmax over exclusive classes: "
+            "give every class one number in dataset.json, or use nnUNetTrainer"
+        )
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        raise UnsupportedError("training on several GPUs is not supported yet: use -num_gpus 1")
+    return chosen
