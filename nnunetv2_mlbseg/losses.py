@@ -26,9 +26,7 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         (B, *S), never negative; 0 (and no gradient) where the label is ignored.
     """
-    return F.cross_entropy(
-        at_least_float32(logits), labels.clamp_min(IGNORE), ignore_index=IGNORE, reduction="none"
-    )
+    return F.cross_entropy(at_least_float32(logits), labels.clamp_min(IGNORE), ignore_index=IGNORE, reduction="none")
 
 
 def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

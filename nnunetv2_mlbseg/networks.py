@@ -13,8 +13,9 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 def plain_network(network: nn.Module) -> nn.Module:
     """Return the module inside ``torch.compile`` and data-parallel wrappers; a bare module is returned as it is."""
     while True:
-        if isinstance(getattr(network, "_orig_mod", None), nn.Module):
-            network = network._orig_mod
+        compiled_from = getattr(network, "_orig_mod", None)
+        if isinstance(compiled_from, nn.Module):
+            network = compiled_from
         elif isinstance(network, (DataParallel, DistributedDataParallel)):
             network = network.module
         else:
