@@ -6,6 +6,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from nnunetv2_mlbseg import __version__
 from noise_synthesis.command_line import add_common_arguments, run_command
@@ -22,21 +23,35 @@ COMMANDS = {
 }
 
 
+class CommandParser(argparse.ArgumentParser):
+    """The parser of a subcommand, filled when that subcommand is chosen: some options need imports to be described."""
+
+    module: ModuleType | None = None
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+        """Add the options, once, then parse."""
+        if self.module is not None:
+            module, self.module = self.module, None
+            module.add_arguments(self)
+            if "--debug" not in self._option_string_actions:
+                add_common_arguments(self)
+        return super().parse_known_args(args, namespace)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; every subcommand sets ``run``."""
     parser = argparse.ArgumentParser(
         prog="mlbseg", description="nnU-Net trained on few clean, many noisy and many unlabeled cases (MLB-Seg)."
     )
     parser.add_argument("--version", action="version", version=f"mlbseg {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=CommandParser)
     for name, description in COMMANDS.items():
         try:
             module = importlib.import_module(f"nnunetv2_mlbseg.cli.{name}")
         except ModuleNotFoundError:
             continue
         command = commands.add_parser(name, help=description, description=f"{description[0].upper()}{description[1:]}.")
-        module.add_arguments(command)
-        add_common_arguments(command)
+        command.module = module
         command.set_defaults(run=module.run)
     return parser
 

@@ -1,0 +1,98 @@
+"""``mlbseg export``: a model folder that a stock nnU-Net predicts with.
+
+The architecture is nnU-Net's own, so it is enough to name nnU-Net's trainer in the checkpoint and to leave out what
+only our trainer reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from noise_synthesis.errors import InputError
+from noise_synthesis.files import read_json, write_json
+
+STOCK_TRAINER = "nnUNetTrainer"
+DESCRIPTIONS = ("dataset.json", "dataset_fingerprint.json")  # copied as they are; nnU-Net may lack the second
+KEPT_FIELDS = ("init_args", "inference_allowed_mirroring_axes", "current_epoch")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``mlbseg export``."""
+    parser.add_argument("model_folder", type=Path, metavar="MODEL_FOLDER", help="holds plans.json and fold_*")
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write")
+    parser.add_argument(
+        "--network", choices=("student", "teacher"), help="default: the one chosen by inference_network in training"
+    )
+    parser.add_argument("--checkpoint", default="checkpoint_final.pth", metavar="NAME", help="default: %(default)s")
+    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write OUT under a temporary name beside it, then rename."""
+    model, out = args.model_folder, args.out.absolute()
+    checkpoints = find_checkpoints(model, args.checkpoint)
+    if out.exists() and not args.force:
+        raise InputError(f"{args.out}: exists already; --force replaces it")
+    if out == model.absolute() or out in model.absolute().parents:
+        raise InputError(f"{args.out}: would replace the model itself; choose another folder")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
+        partial = Path(temporary) / out.name
+        partial.mkdir()
+        write_descriptions(model, partial)
+        for checkpoint in checkpoints:
+            export_checkpoint(checkpoint, partial / checkpoint.parent.name, args.network)
+        if out.exists():
+            shutil.rmtree(out)
+        os.replace(partial, out)
+    folds = " ".join(checkpoint.parent.name.removeprefix("fold_") for checkpoint in checkpoints)
+    chk = "" if args.checkpoint == "checkpoint_final.pth" else f" -chk {args.checkpoint}"
+    print(f"Predict with it: nnUNetv2_predict_from_modelfolder -i IN -o OUT -m {args.out} -f {folds}{chk}")
+    return 0
+
+
+def find_checkpoints(model: Path, name: str) -> list[Path]:
+    """The checkpoint of every fold that has one."""
+    if not (model / "plans.json").is_file():
+        raise InputError(f"{model}: no plans.json; expected a folder such as .../nnUNetTrainerMLBSeg__nnUNetPlans__2d")
+    found = sorted(model.glob(f"fold_*/{name}"))
+    if not found:
+        raise InputError(f"{model}: no fold has {name}; the training has not finished, or --checkpoint names another")
+    return found
+
+
+def write_descriptions(model: Path, target: Path) -> None:
+    """Plans without our key, and nnU-Net's descriptions of the data."""
+    write_json(target / "plans.json", without_our_key(read_json(model / "plans.json")))
+    for name in DESCRIPTIONS:
+        if (model / name).is_file():
+            shutil.copy(model / name, target)
+
+
+def export_checkpoint(checkpoint_file: Path, target: Path, network: str | None) -> None:
+    """Write what inference reads, under nnU-Net's own trainer name."""
+    import torch
+
+    from nnunetv2_mlbseg import checkpoint
+
+    found = checkpoint.read(checkpoint_file, torch.device("cpu"))
+    fields: dict[str, Any] = {name: found[name] for name in KEPT_FIELDS}
+    fields["init_args"] = {**found["init_args"], "plans": without_our_key(found["init_args"]["plans"])}
+    fields["network_weights"] = found[f"{network}_weights" if network else "network_weights"]
+    fields["trainer_name"] = STOCK_TRAINER
+    target.mkdir()
+    checkpoint.write(fields, target / checkpoint_file.name)
+
+
+def without_our_key(plans: dict[str, Any]) -> dict[str, Any]:
+    """The plans with the key ``mlbseg`` taken out of every configuration."""
+    configurations = {
+        name: {key: value for key, value in configuration.items() if key != "mlbseg"}
+        for name, configuration in plans["configurations"].items()
+    }
+    return {**plans, "configurations": configurations}
