@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from dataset_conversion.geometry import GRID_TOLERANCE_VOXELS, grid_distance_voxels, resize_in_plane
+from dataset_conversion.images import check_label_values, write_image
 from noise_synthesis.errors import InputError
 
 FILE_ENDING = ".nii.gz"
@@ -36,6 +37,10 @@ class CaseSource:
 
     name: str
     load: Callable[[], LoadedCase]
+
+    def write(self, fate: Fate, target: Path, settings: CaseSettings) -> CaseReport:
+        """Convert the case; see ``convert_case``."""
+        return convert_case(self, fate, target, settings)
 
 
 @dataclass(frozen=True)
@@ -77,39 +82,6 @@ def convert_case(source: CaseSource, fate: Fate, target: Path, settings: CaseSet
         _write_labels(source.name, sitk.Cast(case.label, sitk.sitkUInt8), fate, target, settings.ignore_label)
     image = case.images[0]
     return CaseReport(source.name, image.GetSize(), image.GetSpacing(), tuple(case.remarks))
-
-
-def read_image(path: Path) -> sitk.Image:
-    """Read any format SimpleITK knows.
-
-    Raises:
-        InputError: missing, damaged or unknown; one line that names the file.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        return sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise InputError(f"{path}: cannot be read as an image ({_last_line(error)})") from None
-
-
-def write_image(image: sitk.Image, path: Path) -> None:
-    """Write compressed."""
-    sitk.WriteImage(image, str(path), True)
-
-
-def check_label_values(array: np.ndarray, allowed: Sequence[int], where: str) -> None:
-    """Raise ``InputError`` if ``array`` holds a value that is not in ``allowed``; ``where`` begins the line."""
-    if array.dtype.kind in "iub" and array.size:
-        counts = np.bincount(array.ravel() - array.min()) if np.ptp(array) < 1 << 16 else None
-        found = np.flatnonzero(counts) + array.min() if counts is not None else np.unique(array)
-    else:
-        found = np.unique(array)
-    strange = [value.item() for value in found if value not in allowed]
-    if strange:
-        raise InputError(
-            f"{where}: label value {', '.join(map(str, strange[:5]))}; expected {', '.join(map(str, allowed))}"
-        )
 
 
 def _check(name: str, case: LoadedCase, allowed: Sequence[int]) -> None:
@@ -155,8 +127,3 @@ def _write_labels(name: str, label: sitk.Image, fate: Fate, target: Path, ignore
         ignored = sitk.Image(label.GetSize(), sitk.sitkUInt8) + ignore_label
         ignored.CopyInformation(label)
         write_image(ignored, target / "labelsTr" / file_name)
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200] if lines else type(error).__name__

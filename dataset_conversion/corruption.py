@@ -8,11 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import SimpleITK as sitk
 from tqdm import tqdm
 
-from dataset_conversion.cases import FILE_ENDING, TRUE_LABELS, read_image, write_image
+from dataset_conversion.cases import FILE_ENDING, TRUE_LABELS
+from dataset_conversion.label_files import LabelFormat, SimpleItkLabels
 from dataset_conversion.parallel import over_cases
 from noise_synthesis.corrupt import CaseCorruption, plan_corruption
 from noise_synthesis.levels import parse_level
@@ -30,9 +29,18 @@ class NoiseSettings:
 
 
 def corrupt_noisy_labels(
-    folder: Path, names: Sequence[str], settings: NoiseSettings, processes: int, ignore_label: int | None = None
+    folder: Path,
+    names: Sequence[str],
+    settings: NoiseSettings,
+    processes: int,
+    *,
+    labels: LabelFormat | None = None,
+    file_ending: str = FILE_ENDING,
+    ignore_label: int | None = None,
 ) -> dict[str, Any]:
     """Write ``labelsTr/<case>`` for the named cases, corrupted from ``labelsTr_true/<case>``.
+
+    ``labels`` reads and writes the files (default: SimpleITK). Voxels of ``ignore_label`` stay as they are.
 
     Returns:
         What the provenance file says about the noise: level, recipe, parameters, Dice per case. ``{"level": None}`` if
@@ -40,9 +48,10 @@ def corrupt_noisy_labels(
     """
     if not names:
         return {"level": None}
-    files = {name: folder / TRUE_LABELS / (name + FILE_ENDING) for name in names}
+    labels = labels or SimpleItkLabels()
+    files = {name: folder / TRUE_LABELS / (name + file_ending) for name in names}
     loaders: Mapping[str, Callable[[], LabelVolume]] = {
-        name: partial(read_label_volume, path) for name, path in files.items()
+        name: partial(load_volume, labels, path) for name, path in files.items()
     }
     with tqdm(desc="calibrating the noise", unit=" steps") as bar:
         plan = plan_corruption(
@@ -55,31 +64,20 @@ def corrupt_noisy_labels(
             processes=processes,
             progress=partial(_show, bar),
         )
-    jobs = [(files[name], folder / "labelsTr" / (name + FILE_ENDING), plan.for_case(name)) for name in names]
-    over_cases(write_corrupted, jobs, processes, "writing noisy labels")
+    jobs = [(files[name], folder / "labelsTr" / (name + file_ending), plan.for_case(name)) for name in names]
+    over_cases(partial(write_corrupted, labels), jobs, processes, "writing noisy labels")
     return {"level": settings.level, **plan.provenance()}
 
 
-def read_label_volume(path: Path) -> LabelVolume:
-    """Read a label file for the noise recipes: array and spacing as (z, y, x)."""
-    return as_volume(read_image(path))
+def load_volume(labels: LabelFormat, path: Path) -> LabelVolume:
+    """Read a label file for the noise recipes."""
+    return labels.read(path)[0]
 
 
-def as_volume(label: sitk.Image) -> LabelVolume:
-    """Return array and spacing as (z, y, x); a single slice becomes a volume of one, its third spacing 1 mm."""
-    array, spacing = sitk.GetArrayFromImage(label), label.GetSpacing()[::-1]
-    if array.ndim == 2:
-        array, spacing = array[None], (1.0, *spacing)
-    return LabelVolume(array, spacing)
-
-
-def write_corrupted(true_path: Path, noisy_path: Path, corruption: CaseCorruption) -> None:
-    """Corrupt one label file into another of the same geometry and data type."""
-    true = read_image(true_path)
-    noisy = corruption.apply(as_volume(true)).reshape(sitk.GetArrayViewFromImage(true).shape)
-    image = sitk.GetImageFromArray(np.ascontiguousarray(noisy))
-    image.CopyInformation(true)
-    write_image(image, noisy_path)
+def write_corrupted(labels: LabelFormat, true_path: Path, noisy_path: Path, corruption: CaseCorruption) -> None:
+    """Corrupt one label file into another of the same grid and format."""
+    volume, grid = labels.read(true_path)
+    labels.write(corruption.apply(volume), grid, noisy_path)
 
 
 def _show(bar: tqdm, event: str) -> None:

@@ -20,7 +20,7 @@ from dataset_conversion.options import (
 )
 from dataset_conversion.simulation import Source, simulate
 
-DESCRIPTION = __doc__
+DESCRIPTION = (__doc__ or "").strip()
 LABELS = {"background": 0, "left_atrium": 1}
 PAPER_CLEAN = 8
 PAPER_SIZE = (144, 144)
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--crop-heart",
         action="store_true",
-        help="NRRD layout: crop in plane to the label's box, at least 112 voxels wide, plus 15 voxels a side (as UA-MT)",
+        help="NRRD layout: crop in plane to the label's box, 112 voxels at least, plus 15 a side (as UA-MT)",
     )
     parser.add_argument("--testing-set", action="store_true", help="convert 'Testing Set' as well, to imagesTs")
 

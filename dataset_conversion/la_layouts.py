@@ -15,8 +15,9 @@ import h5py
 import numpy as np
 import SimpleITK as sitk
 
-from dataset_conversion.cases import CaseSource, LoadedCase, check_label_values, read_image
+from dataset_conversion.cases import CaseSource, LoadedCase
 from dataset_conversion.geometry import box_in_plane, image_from_xyz
+from dataset_conversion.images import check_label_values, read_image, what_is_in
 from noise_synthesis.errors import InputError
 
 SPACING_MM = (0.625, 0.625, 0.625)
@@ -53,29 +54,26 @@ def find_la_cases(folder: Path, layout: str, spacing_mm: Sequence[float] | None,
     if layout == "auto":
         layouts = [name for name, folders in found.items() if folders]
         if len(layouts) == 2:
-            raise InputError(f"{folder}: holds both {H5_FILE} and {IMAGE_FILE}; choose with --layout h5 or --layout nrrd")
+            raise InputError(
+                f"{folder}: holds both {H5_FILE} and {IMAGE_FILE}; choose with --layout h5 or --layout nrrd"
+            )
         layout = layouts[0] if layouts else "h5"
     if not found[layout]:
         raise InputError(f"{folder}: no LA scans found, but {what_is_in(folder)}; {ACCEPTED}")
     if crop_heart and layout == "h5":
         raise InputError("--crop-heart: the UA-MT h5 scans are cropped already; it is for the challenge's NRRD layout")
-    training, testing = [], []
+    training: list[CaseSource] = []
+    testing: list[CaseSource] = []
     for case_folder in found[layout]:
         is_test = "testing" in case_folder.parent.name.lower() and case_folder.parent != folder
-        source = _h5_case(case_folder, spacing_mm) if layout == "h5" else _nrrd_case(
-            case_folder, spacing_mm, crop_heart, needs_label=not is_test
+        source = (
+            _h5_case(case_folder, spacing_mm)
+            if layout == "h5"
+            else _nrrd_case(case_folder, spacing_mm, crop_heart, needs_label=not is_test)
         )
         (testing if is_test else training).append(source)
     _refuse_twice(folder, [case.name for case in (*training, *testing)])
     return LaCases(layout, tuple(training), tuple(testing))
-
-
-def what_is_in(folder: Path) -> str:
-    """Say in a few words what a folder holds, for the error that it holds something else."""
-    entries = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in folder.iterdir())
-    if not entries:
-        return "the folder is empty"
-    return f"{len(entries)} entries: {', '.join(entries[:3])}{', ...' if len(entries) > 3 else ''}"
 
 
 def read_h5(path: Path, spacing_mm: Sequence[float] | None) -> LoadedCase:

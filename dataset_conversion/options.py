@@ -186,6 +186,16 @@ def recorded(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def converter_parser(
+    description: str, add_arguments: Callable[[argparse.ArgumentParser], None], prog: str | None = None
+) -> argparse.ArgumentParser:
+    """Return the parser of one converter, the same for the script and for ``mlbseg convert``."""
+    parser = argparse.ArgumentParser(prog=prog, description=description)
+    add_arguments(parser)
+    add_common_arguments(parser)
+    return parser
+
+
 def run_as_script(
     description: str,
     add_arguments: Callable[[argparse.ArgumentParser], None],
@@ -193,7 +203,4 @@ def run_as_script(
     argv: Sequence[str] | None = None,
 ) -> int:
     """Run one converter as ``python -m dataset_conversion.<name>`` with the options of ``mlbseg convert <name>``."""
-    parser = argparse.ArgumentParser(description=description)
-    add_arguments(parser)
-    add_common_arguments(parser)
-    return run_command(run, parser.parse_args(argv))
+    return run_command(run, converter_parser(description, add_arguments).parse_args(argv))

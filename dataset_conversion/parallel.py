@@ -14,13 +14,14 @@ from tqdm import tqdm
 from noise_synthesis.errors import InputError
 
 Result = TypeVar("Result")
+NNUNET_PROCESSES = "nnUNet_def_n_proc"
 NNUNET_DEFAULT_PROCESSES = 8
 
 
 def default_processes() -> int:
     """Return nnU-Net's default (8, or the environment variable nnUNet_def_n_proc), but no more than there are cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(int(os.environ.get("nnUNet_def_n_proc", NNUNET_DEFAULT_PROCESSES)), cores))
+    return max(1, min(int(os.environ.get(NNUNET_PROCESSES, NNUNET_DEFAULT_PROCESSES)), cores))
 
 
 def over_cases(

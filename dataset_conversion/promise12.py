@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from dataset_conversion.cases import CaseSource, LoadedCase, check_label_values, read_image
-from dataset_conversion.la_layouts import what_is_in
+from dataset_conversion.cases import CaseSource, LoadedCase
+from dataset_conversion.images import check_label_values, read_image, what_is_in
 from dataset_conversion.options import (
     add_paper_arguments,
     add_simulation_arguments,
@@ -27,7 +27,7 @@ from dataset_conversion.roles import shuffled
 from dataset_conversion.simulation import Source, simulate
 from noise_synthesis.errors import InputError
 
-DESCRIPTION = __doc__
+DESCRIPTION = (__doc__ or "").strip()
 LABELS = {"background": 0, "prostate": 1}
 PERCENTILES = (1, 99)
 # The authors' split file.
@@ -81,7 +81,9 @@ def scale_by_percentiles(image: sitk.Image, where: str) -> sitk.Image:
     array = sitk.GetArrayFromImage(image)
     low, high = (float(value) for value in np.percentile(array, PERCENTILES))
     if not high > low:
-        raise InputError(f"{where}: 1 % and 99 % intensity percentiles are {low} and {high}; expected a scan with contrast")
+        raise InputError(
+            f"{where}: 1 % and 99 % intensity percentiles are {low} and {high}; expected a scan with contrast"
+        )
     scaled = sitk.GetImageFromArray(((array.clip(low, high) - low) / (high - low)).astype(np.float32))
     scaled.CopyInformation(image)
     return scaled
@@ -113,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
         if args.evaluation is None:
             evaluation = present(PAPER_EVALUATION, names, args.allow_missing, "evaluation")
         names = present(PAPER_CASES, names, args.allow_missing, "training and evaluation")
-    if args.table1:
+    if args.table1 and evaluation is not None:
         order = shuffled(evaluation, args.seed, "table1")
         evaluation, test = order[:TABLE1_VALIDATION], order[TABLE1_VALIDATION:]
         names = [name for name in names if name not in set(test)]

@@ -28,7 +28,9 @@ def environment_folder(variable: str, *, must_exist: bool = True) -> Path:
     """
     value = os.environ.get(variable)
     if not value:
-        raise InputError(f"{variable} is not set: set it to nnU-Net's folder, for example 'export {variable}=/data/raw'")
+        raise InputError(
+            f"{variable} is not set: set it to nnU-Net's folder, for example 'export {variable}=/data/raw'"
+        )
     if must_exist and not Path(value).is_dir():
         raise InputError(f"{variable}={value}: no such folder")
     return Path(value)

@@ -57,7 +57,7 @@ def assign_roles(
         noisy_ratio: share in [0, 1] of the non-clean training cases that get a noisy label.
         true_ratio: share in [0, 1] of the non-clean training cases that keep their true label but act as noisy. They
             follow the noisy ones in the drawn order: with ``noisy_ratio=0`` they are the cases that would be noisy at
-            that ratio, and with ``noisy_ratio=1 - true_ratio`` those that would be unlabeled, as in the paper's Table 4.
+            that ratio, and with ``noisy_ratio=1 - true_ratio`` those that would be unlabeled (the paper's Table 4).
         evaluation: held-out cases; None draws a fifth.
         seed: of all draws.
         together: groups of cases that a drawn evaluation set takes whole or not at all.

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from dataset_conversion.cases import CaseReport, CaseSettings, CaseSource, Fate, convert_case
+from dataset_conversion.cases import FILE_ENDING, CaseReport, CaseSettings, Fate
 from dataset_conversion.corruption import NoiseSettings, corrupt_noisy_labels
+from dataset_conversion.label_files import LabelFormat, SimpleItkLabels
 from dataset_conversion.parallel import over_cases
 from dataset_conversion.raw_dataset import building, make_label_folders, tool_version, write_dataset_json
 from dataset_conversion.roles import Assignment
@@ -25,19 +26,34 @@ from dataset_conversion.supervision_files import (
 from noise_synthesis.files import write_json
 
 
+class Case(Protocol):
+    """A case of a source, not read yet; it travels to a worker process, which makes it write itself."""
+
+    @property
+    def name(self) -> str:
+        """The case's identifier."""
+
+    def write(self, fate: Fate, target: Path, settings: CaseSettings) -> CaseReport:
+        """Read, check, and lay the files out below ``target`` as ``fate`` demands."""
+
+
 @dataclass(frozen=True)
 class Source:
     """What a converter found in the folder it was given.
 
-    ``labels``: class names and values without ``ignore``. ``test_cases`` go to imagesTs and labelsTs.
-    ``description`` enters the provenance file: layout and folder name, no path of this machine.
+    ``labels``: class names and values; with ``ignore`` only if the source's own labels use it. ``test_cases`` go to
+    imagesTs and labelsTs. ``description`` enters the provenance file: layout and folder name, no path of this
+    machine. ``further`` are more entries for dataset.json.
     """
 
     description: dict[str, Any]
-    cases: tuple[CaseSource, ...]
+    cases: tuple[Case, ...]
     labels: dict[str, int]
     channel_names: dict[str, str] = field(default_factory=lambda: {"0": "MRI"})
-    test_cases: tuple[CaseSource, ...] = ()
+    test_cases: tuple[Case, ...] = ()
+    file_ending: str = FILE_ENDING
+    label_format: LabelFormat = field(default_factory=SimpleItkLabels)
+    further: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -88,9 +104,17 @@ def simulate(source: Source, plan: Plan) -> Path:
     with building(plan.target) as folder:
         make_label_folders(folder, fates)
         wanted = [case for case in (*source.cases, *source.test_cases) if case.name in fates]
-        convert = partial(convert_case, target=folder, settings=settings)
-        reports = over_cases(convert, [(case, fates[case.name]) for case in wanted], plan.processes, "converting")
-        noise = corrupt_noisy_labels(folder, _with_fate(fates, "noisy"), plan.noise, plan.processes)
+        jobs = [(case, fates[case.name]) for case in wanted]
+        reports = over_cases(partial(_write, target=folder, settings=settings), jobs, plan.processes, "converting")
+        noise = corrupt_noisy_labels(
+            folder,
+            sorted(case for case, fate in fates.items() if fate == "noisy"),
+            plan.noise,
+            plan.processes,
+            labels=source.label_format,
+            file_ending=source.file_ending,
+            ignore_label=source.labels.get("ignore"),
+        )
         write_descriptions(folder, source, plan, labels, noise)
     tell(plan, reports, noise)
     return plan.target
@@ -107,6 +131,8 @@ def write_descriptions(
         channel_names=source.channel_names,
         labels=labels,
         training_cases=len(splits[0]["train"]) + len(splits[0]["val"]),
+        file_ending=source.file_ending,
+        **source.further,
     )
     write_supervision(folder, assignment.supervision)
     write_splits(folder, splits)
@@ -140,5 +166,5 @@ def tell(plan: Plan, reports: Sequence[CaseReport], noise: Mapping[str, Any]) ->
         print(f"note: {remark} ({len(names)} cases: {name_some(names)})", file=sys.stderr)
 
 
-def _with_fate(fates: Mapping[str, Fate], fate: Fate) -> list[str]:
-    return sorted(case for case, its in fates.items() if its == fate)
+def _write(case: Case, fate: Fate, target: Path, settings: CaseSettings) -> CaseReport:
+    return case.write(fate, target, settings)

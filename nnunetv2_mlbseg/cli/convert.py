@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 
-HELP = "make a raw dataset with clean, noisy and unlabeled cases"
+SOURCES = {
+    "la": "2018 left atrium scans: challenge NRRD folders or UA-MT h5 folders",
+    "promise12": "PROMISE12 prostate scans: .mhd with .raw or .zraw, flat or in parts",
+    "nnunet": "any nnU-Net raw dataset whose labels are all clean",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add one subcommand per source."""
-    # Imported when the command is chosen or described, so that 'mlbseg --help' stays light.
-    from dataset_conversion import la, nnunet, promise12
-    from noise_synthesis.command_line import add_common_arguments
-
-    sources = parser.add_subparsers(dest="source_kind", required=True, metavar="{la,promise12,nnunet}")
-    for name, module in (("la", la), ("promise12", promise12), ("nnunet", nnunet)):
-        summary = module.DESCRIPTION.strip().splitlines()[0]
-        source = sources.add_parser(name, help=summary, description=summary)
-        module.add_arguments(source)
-        add_common_arguments(source)
-        source.set_defaults(convert=module.run)
+    """Add the choice of a source. Its own options are parsed by its module, imported only once it is chosen."""
+    described = "; ".join(f"{name}: {text}" for name, text in SOURCES.items())
+    parser.add_argument("source_kind", choices=SOURCES, help=f"{described}. 'mlbseg convert la --help' tells more")
+    parser.add_argument("source_options", nargs=argparse.REMAINDER, metavar="...", help="SOURCE -d ID and options")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the chosen converter."""
-    code: int = args.convert(args)
+    from dataset_conversion.options import converter_parser
+
+    module = importlib.import_module(f"dataset_conversion.{args.source_kind}")
+    parser = converter_parser(module.DESCRIPTION, module.add_arguments, prog=f"mlbseg convert {args.source_kind}")
+    chosen = parser.parse_args(args.source_options)
+    args.debug = args.debug or chosen.debug
+    code: int = module.run(chosen)
     return code

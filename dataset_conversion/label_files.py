@@ -1,0 +1,115 @@
+"""Label files read and written the way nnU-Net would for their dataset, geometry and format kept."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import SimpleITK as sitk
+
+from dataset_conversion.images import read_image, write_image
+from noise_synthesis.errors import InputError
+from noise_synthesis.volumes import LabelVolume
+
+
+class LabelFormat(Protocol):
+    """Reads a label (or one image, for its grid) and writes a label on the grid of what was read."""
+
+    def read(self, path: Path) -> tuple[LabelVolume, Any]:
+        """Return the label as integers (z, y, x) and its grid, which ``write`` takes."""
+
+    def write(self, voxels: np.ndarray, grid: Any, path: Path) -> None:
+        """Write a label (z, y, x) on the grid of another file."""
+
+
+@dataclass(frozen=True)
+class SimpleItkLabels:
+    """Any format that SimpleITK reads and writes. The grid is the image that was read."""
+
+    def read(self, path: Path) -> tuple[LabelVolume, sitk.Image]:
+        """See ``LabelFormat``; a single slice becomes a volume of one, its third spacing 1 mm."""
+        image = read_image(path)
+        array = sitk.GetArrayFromImage(image)
+        if array.ndim not in (2, 3):
+            raise InputError(f"{path}: a label with {array.ndim} dimensions; expected 2 or 3")
+        x_mm, y_mm, z_mm = (*image.GetSpacing(), 1.0)[:3]
+        array = array.reshape(-1, *array.shape[-2:])
+        return LabelVolume(as_integers(array, path), (z_mm, y_mm, x_mm)), image
+
+    def write(self, voxels: np.ndarray, grid: sitk.Image, path: Path) -> None:
+        """See ``LabelFormat``."""
+        array = voxels.reshape(grid.GetSize()[::-1]).astype(smallest_type(voxels))
+        image = sitk.GetImageFromArray(array)
+        image.CopyInformation(grid)
+        write_image(image, path)
+
+
+@dataclass(frozen=True)
+class NnunetLabels:
+    """Any format that nnU-Net reads: natural images, tiff, NIfTI by nibabel. The grid is nnU-Net's properties."""
+
+    reader_writer: type
+
+    def read(self, path: Path) -> tuple[LabelVolume, dict[str, Any]]:
+        """See ``LabelFormat``."""
+        try:
+            array, properties = self.reader_writer().read_seg(str(path))
+        except Exception as error:  # nnU-Net's readers let through whatever their library raises
+            raise InputError(f"{path}: cannot be read as a label ({error})") from None
+        z_mm, y_mm, x_mm = (float(step) for step in properties["spacing"])
+        return LabelVolume(as_integers(array[0], path), (z_mm, y_mm, x_mm)), properties
+
+    def write(self, voxels: np.ndarray, grid: dict[str, Any], path: Path) -> None:
+        """See ``LabelFormat``."""
+        self.reader_writer().write_seg(voxels.astype(smallest_type(voxels)), str(path), grid)
+
+
+def label_format(dataset_json: dict[str, Any], example: Path) -> LabelFormat:
+    """Return the format that nnU-Net would choose for a dataset; ``example`` is one of its images.
+
+    Raises:
+        InputError: nnU-Net has no reader for it.
+    """
+    reader_writer = nnunet_reader(dataset_json, example)
+    if reader_writer.__name__ == "SimpleITKIO":
+        return SimpleItkLabels()
+    return NnunetLabels(reader_writer)
+
+
+def nnunet_reader(dataset_json: dict[str, Any], example: Path) -> type:
+    """Return nnU-Net's reader and writer class for a dataset.
+
+    Raises:
+        InputError: there is none for this file ending, or none that can read ``example``.
+    """
+    from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
+
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            found: type = determine_reader_writer_from_dataset_json(dataset_json, str(example), verbose=False)
+        except RuntimeError:
+            raise InputError(f"{example}: nnU-Net has no reader that can read this file") from None
+    return found
+
+
+def as_integers(array: np.ndarray, where: Path) -> np.ndarray:
+    """Return a label as integers.
+
+    Raises:
+        InputError: it holds values that are no integers.
+    """
+    if array.dtype.kind in "iu":
+        return array
+    rounded = np.rint(np.nan_to_num(array)).astype(np.int32)
+    if not np.array_equal(rounded, array):
+        raise InputError(f"{where}: label values must be whole numbers; found others (or NaN)")
+    return rounded
+
+
+def smallest_type(voxels: np.ndarray) -> type:
+    """Return the unsigned type nnU-Net would store a label in."""
+    return np.uint8 if voxels.max(initial=0) < 255 else np.uint16

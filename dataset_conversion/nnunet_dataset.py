@@ -1,0 +1,121 @@
+"""What an existing nnU-Net raw dataset holds: its cases, their files, its labels."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dataset_conversion.supervision_files import name_some
+from noise_synthesis.errors import InputError
+from noise_synthesis.files import read_json
+
+
+@dataclass(frozen=True)
+class RawCase:
+    """Files of one case: an image per channel, and the label (which may be missing on disk)."""
+
+    name: str
+    images: tuple[Path, ...]
+    label: Path
+
+
+@dataclass(frozen=True)
+class RawDataset:
+    """A raw dataset. ``description`` is its dataset.json, ``labels`` the classes and values with ``ignore``."""
+
+    folder: Path
+    description: dict[str, Any]
+    file_ending: str
+    channels: int
+    labels: dict[str, int]
+    cases: tuple[RawCase, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Case identifiers, sorted."""
+        return [case.name for case in self.cases]
+
+    @property
+    def ignore_label(self) -> int | None:
+        """Value of the ignore label, or None."""
+        return self.labels.get("ignore")
+
+
+def read_raw_dataset(folder: Path) -> RawDataset:
+    """Read dataset.json and list the cases, by imagesTr or by the ``dataset`` entry that nnU-Net also knows.
+
+    Raises:
+        InputError: something that nnU-Net needs is missing, or the dataset trains on regions.
+    """
+    path = folder / "dataset.json"
+    description = read_json(path)
+    if not isinstance(description, dict):
+        raise InputError(f"{path}: expected a JSON object")
+    missing = [key for key in ("channel_names", "labels", "file_ending", "numTraining") if key not in description]
+    if missing:
+        raise InputError(f"{path}: {', '.join(missing)} missing; nnU-Net needs them")
+    ending, channels = description["file_ending"], len(description["channel_names"])
+    listed = description.get("dataset")
+    cases = _listed_cases(folder, listed) if listed else _cases_on_disk(folder, ending)
+    if not cases:
+        raise InputError(f"{folder / 'imagesTr'}: no image <case>_0000{ending} here")
+    return RawDataset(folder, description, ending, channels, _labels(path, description["labels"]), tuple(cases))
+
+
+def link_or_copy(source: Path, target: Path) -> str:
+    """Give ``source`` a second name without copying where the file system allows; return "linked" or "copied".
+
+    Tried in this order: hard link, symbolic link (another volume), copy.
+    """
+    source = source.resolve()
+    for make in (os.link, os.symlink):
+        try:
+            make(source, target)
+            return "linked"
+        except OSError:
+            continue
+    shutil.copy2(source, target)
+    return "copied"
+
+
+def _labels(path: Path, labels: Any) -> dict[str, int]:
+    if not isinstance(labels, dict) or not labels:
+        raise InputError(f"{path}: 'labels' must map class names to values")
+    regions = [name for name, value in labels.items() if isinstance(value, list)]
+    if regions:
+        raise InputError(
+            f"{path}: region-based labels ({name_some(regions)}) are not supported; give each class one value and "
+            "train on classes"
+        )
+    if not all(isinstance(value, int) for value in labels.values()):
+        raise InputError(f"{path}: label values must be whole numbers")
+    return dict(labels)
+
+
+def _cases_on_disk(folder: Path, ending: str) -> list[RawCase]:
+    images_folder = folder / "imagesTr"
+    if not images_folder.is_dir():
+        raise InputError(f"{images_folder}: no such folder; an nnU-Net raw dataset has its images there")
+    pattern = re.compile(r"(.+)_\d{4}" + re.escape(ending))
+    images: dict[str, list[Path]] = {}
+    for path in sorted(images_folder.iterdir()):
+        match = pattern.fullmatch(path.name)
+        if match and not path.name.startswith("."):
+            images.setdefault(match[1], []).append(path)
+    return [RawCase(name, tuple(files), folder / "labelsTr" / (name + ending)) for name, files in images.items()]
+
+
+def _listed_cases(folder: Path, listed: dict[str, Any]) -> list[RawCase]:
+    """The entry ``dataset`` of dataset.json: explicit files, relative to the dataset's folder or absolute."""
+
+    def place(text: str) -> Path:
+        return folder / os.path.expandvars(text)
+
+    return [
+        RawCase(name, tuple(place(image) for image in entry["images"]), place(entry["label"]))
+        for name, entry in sorted(listed.items())
+    ]
