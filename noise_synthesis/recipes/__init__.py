@@ -5,12 +5,25 @@ from __future__ import annotations
 from noise_synthesis.errors import InputError
 from noise_synthesis.recipe_names import DEFAULT_RECIPE
 from noise_synthesis.recipes.base import Recipe
+from noise_synthesis.recipes.boundary import Boundary
+from noise_synthesis.recipes.components import Components
+from noise_synthesis.recipes.confusion import ClassConfusion
 from noise_synthesis.recipes.morphology import OverSegmentation, RotationMorphology, UnderSegmentation
+from noise_synthesis.recipes.slices import MissingSlices
 
 __all__ = ["DEFAULT_RECIPE", "RECIPES", "Recipe", "find_recipe"]
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (RotationMorphology(), OverSegmentation(), UnderSegmentation())
+    recipe.name: recipe
+    for recipe in (
+        RotationMorphology(),
+        Boundary(),
+        OverSegmentation(),
+        UnderSegmentation(),
+        MissingSlices(),
+        Components(),
+        ClassConfusion(),
+    )
 }
 
 
