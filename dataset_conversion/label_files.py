@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +22,9 @@ class LabelFormat(Protocol):
 
     def read(self, path: Path) -> tuple[LabelVolume, Any]:
         """Return the label as integers (z, y, x) and its grid, which ``write`` takes."""
+
+    def grid_of(self, image: Path) -> tuple[tuple[int, ...], Any]:
+        """Return shape (z, y, x) and grid of an image, for a label that shall lie on it."""
 
     def write(self, voxels: np.ndarray, grid: Any, path: Path) -> None:
         """Write a label (z, y, x) on the grid of another file."""
@@ -40,6 +44,11 @@ class SimpleItkLabels:
         array = array.reshape(-1, *array.shape[-2:])
         return LabelVolume(as_integers(array, path), (z_mm, y_mm, x_mm)), image
 
+    def grid_of(self, image: Path) -> tuple[tuple[int, ...], sitk.Image]:
+        """See ``LabelFormat``."""
+        grid = read_image(image)
+        return (*grid.GetSize(), 1)[:3][::-1], grid
+
     def write(self, voxels: np.ndarray, grid: sitk.Image, path: Path) -> None:
         """See ``LabelFormat``."""
         array = voxels.reshape(grid.GetSize()[::-1]).astype(smallest_type(voxels))
@@ -56,12 +65,14 @@ class NnunetLabels:
 
     def read(self, path: Path) -> tuple[LabelVolume, dict[str, Any]]:
         """See ``LabelFormat``."""
-        try:
-            array, properties = self.reader_writer().read_seg(str(path))
-        except Exception as error:  # nnU-Net's readers let through whatever their library raises
-            raise InputError(f"{path}: cannot be read as a label ({error})") from None
+        array, properties = read_channels(self.reader_writer, [path])
         z_mm, y_mm, x_mm = (float(step) for step in properties["spacing"])
         return LabelVolume(as_integers(array[0], path), (z_mm, y_mm, x_mm)), properties
+
+    def grid_of(self, image: Path) -> tuple[tuple[int, ...], dict[str, Any]]:
+        """See ``LabelFormat``."""
+        array, properties = read_channels(self.reader_writer, [image])
+        return array.shape[1:], properties
 
     def write(self, voxels: np.ndarray, grid: dict[str, Any], path: Path) -> None:
         """See ``LabelFormat``."""
@@ -94,6 +105,27 @@ def nnunet_reader(dataset_json: dict[str, Any], example: Path) -> type:
         except RuntimeError:
             raise InputError(f"{example}: nnU-Net has no reader that can read this file") from None
     return found
+
+
+def read_channels(reader_writer: type, paths: Sequence[Path]) -> tuple[np.ndarray, dict[str, Any]]:
+    """Read the channels of one case with nnU-Net's reader: float32 (C, z, y, x), and the properties.
+
+    Raises:
+        InputError: a file is missing or unreadable, or the channels do not fit together.
+    """
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            array, properties = reader_writer().read_images([str(path) for path in paths])
+    except Exception as error:  # nnU-Net's readers let through whatever their library raises
+        # On channels that do not fit together nnU-Net prints the reason and raises an error without a word.
+        lines = [line.strip() for line in (str(error) or said.getvalue()).splitlines() if line.strip()]
+        reason = (lines[-1] if str(error) else lines[0]) if lines else type(error).__name__
+        raise InputError(f"{paths[0]}: cannot be read ({reason[:200]})") from None
+    return array, properties
 
 
 def as_integers(array: np.ndarray, where: Path) -> np.ndarray:

@@ -13,10 +13,12 @@ from dataset_conversion.supervision_files import name_some
 from noise_synthesis.errors import InputError
 from noise_synthesis.files import read_json
 
+_REWRITTEN = ("channel_names", "labels", "numTraining", "file_ending", "dataset")
+
 
 @dataclass(frozen=True)
 class RawCase:
-    """Files of one case: an image per channel, and the label (which may be missing on disk)."""
+    """Files of one case: an image per channel, and where the label is, or would be."""
 
     name: str
     images: tuple[Path, ...]
@@ -38,6 +40,11 @@ class RawDataset:
     def names(self) -> list[str]:
         """Case identifiers, sorted."""
         return [case.name for case in self.cases]
+
+    @property
+    def further(self) -> dict[str, Any]:
+        """Entries of dataset.json that a dataset made from this one takes over as they are."""
+        return {key: value for key, value in self.description.items() if key not in _REWRITTEN}
 
     @property
     def ignore_label(self) -> int | None:

@@ -62,6 +62,19 @@ def find_dataset(text: str) -> Path:
     return path
 
 
+def free_number(first: int = 1) -> int:
+    """Return the smallest dataset number from ``first`` on that no raw, preprocessed or trained dataset has.
+
+    Raises:
+        InputError: ``nnUNet_raw`` is unset, or all numbers are taken.
+    """
+    environment_folder("nnUNet_raw")
+    for number in range(first, LARGEST_NUMBER + 1):
+        if not any(dataset_folders(folder, number) for folder in _nnunet_folders()):
+            return number
+    raise InputError(f"no dataset number from {first} to {LARGEST_NUMBER} is free")
+
+
 def target_folder(number: int, name: str, force: bool) -> Path:
     """Return the folder for a new raw dataset, after making sure that its number is free.
 
@@ -77,8 +90,7 @@ def target_folder(number: int, name: str, force: bool) -> Path:
     if not _NAME.fullmatch(name):
         raise InputError(f"--name {name!r}: expected letters, digits, '_', '-' and '.' only")
     target = root / f"Dataset{number:03d}_{name}"
-    roots = [root, *(Path(os.environ[v]) for v in ("nnUNet_preprocessed", "nnUNet_results") if os.environ.get(v))]
-    for folder in roots:
+    for folder in _nnunet_folders():
         for taken in dataset_folders(folder, number):
             if taken.name != target.name:
                 raise InputError(f"-d {number}: number taken by {taken}; choose another number, or the same --name")
@@ -145,6 +157,11 @@ def tool_version() -> str:
         return metadata.version("nnunetv2_mlbseg")
     except metadata.PackageNotFoundError:
         return "not installed"
+
+
+def _nnunet_folders() -> list[Path]:
+    variables = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+    return [Path(os.environ[variable]) for variable in variables if os.environ.get(variable)]
 
 
 def _replace(partial: Path, target: Path) -> None:

@@ -1,0 +1,90 @@
+"""Folds for a user's own dataset: over the clean cases, patients whole; all other training cases always train."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from dataset_conversion.roles import shuffled
+from dataset_conversion.supervision_files import Supervision, name_some
+from noise_synthesis.errors import InputError
+
+DEFAULT_FOLDS = 5
+
+
+def clean_folds(
+    supervision: Supervision,
+    count: int,
+    *,
+    seed: int,
+    patient_regex: str | None = None,
+    always_train: Iterable[str] = (),
+) -> list[dict[str, list[str]]]:
+    """Divide the clean cases into ``count`` validation sets; noisy and unlabeled cases are in every fold's training.
+
+    Args:
+        supervision: the roles.
+        count: number of folds, 2 or more.
+        seed: of the order in which patients are dealt out.
+        patient_regex: its first group (or the whole match) in a case's name is the patient; without it every case is
+            its own patient.
+        always_train: clean cases that never validate.
+
+    Raises:
+        InputError: fewer patients than folds, or a patient would stand on both sides of a fold.
+    """
+    kept = set(always_train)
+    validating = [case for case in supervision.clean if case not in kept]
+    patients = group_by_patient(validating, patient_regex)
+    if not 2 <= count <= len(patients):
+        raise InputError(
+            f"--folds {count}: expected 2 to {len(patients)}, since {len(patients)} "
+            f"{'patients with' if patient_regex else ''} clean cases can validate; with fewer than 2 name validation "
+            "cases by --evaluation"
+        )
+    everything = [*supervision.clean, *supervision.noisy, *supervision.unlabeled]
+    order = sorted(shuffled(patients, seed, "folds"), key=lambda patient: -len(patients[patient]))
+    sides: list[list[str]] = [[] for _ in range(count)]
+    for patient in order:
+        min(sides, key=len).extend(patients[patient])
+    folds = [{"train": sorted(set(everything) - set(side)), "val": sorted(side)} for side in sides]
+    refuse_shared_patients(folds, patient_regex)
+    return folds
+
+
+def group_by_patient(cases: Sequence[str], patient_regex: str | None) -> dict[str, list[str]]:
+    """Return the cases of every patient.
+
+    Raises:
+        InputError: the expression is not one, or finds no patient in a case's name.
+    """
+    if patient_regex is None:
+        return {case: [case] for case in cases}
+    try:
+        pattern = re.compile(patient_regex)
+    except re.error as error:
+        raise InputError(f"--patient-regex {patient_regex!r}: not a regular expression ({error})") from None
+    groups: dict[str, list[str]] = {}
+    for case in cases:
+        match = pattern.search(case)
+        patient = match and (match.group(1) if pattern.groups else match.group(0))
+        if not patient:
+            raise InputError(f"--patient-regex {patient_regex!r}: finds no patient in the case name {case}")
+        groups.setdefault(patient, []).append(case)
+    return groups
+
+
+def refuse_shared_patients(folds: Sequence[dict[str, list[str]]], patient_regex: str | None) -> None:
+    """Raise ``InputError`` if a patient has cases in both training and validation of a fold."""
+    if patient_regex is None:
+        return
+    for number, fold in enumerate(folds):
+        training, validation = (group_by_patient(fold[side], patient_regex) for side in ("train", "val"))
+        shared = sorted(set(training) & set(validation))
+        if shared:
+            patient = shared[0]
+            raise InputError(
+                f"fold {number}: {len(shared)} patients would be in both training and validation, for example "
+                f"{patient}: {name_some(training[patient])} trains and {name_some(validation[patient])} validates. "
+                "Keep the clean cases of such patients in training by --always-train, or leave these patients out"
+            )

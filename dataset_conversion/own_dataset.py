@@ -1,0 +1,90 @@
+"""A user's own nnU-Net dataset with roles and folds, as a new dataset of links; the user's stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dataset_conversion.cases import CaseReport, CaseSettings, Fate
+from dataset_conversion.label_files import label_format, nnunet_reader
+from dataset_conversion.linked_cases import LinkedCase
+from dataset_conversion.nnunet_dataset import RawCase, RawDataset, link_or_copy
+from dataset_conversion.own_roles import Split
+from dataset_conversion.parallel import over_cases
+from dataset_conversion.raw_dataset import building, make_label_folders, tool_version, write_dataset_json
+from dataset_conversion.supervision_files import (
+    PROVENANCE_FILE,
+    SUPERVISION_FOLDER,
+    write_splits,
+    write_supervision,
+)
+from noise_synthesis.files import write_json
+
+
+def write_split_dataset(
+    dataset: RawDataset, added: Sequence[RawCase], split: Split, target: Path, processes: int
+) -> None:
+    """Write the new dataset: links to all files, all-ignore labels for unlabeled cases, role files, folds."""
+    labels = dict(dataset.labels)
+    if split.supervision.unlabeled:
+        labels.setdefault("ignore", max(labels.values()) + 1)
+    # A noisy case of a real dataset has one label, the noisy one, which is linked like a clean one.
+    fates: dict[str, Fate] = dict.fromkeys((*split.supervision.clean, *split.supervision.noisy), "clean")
+    fates |= dict.fromkeys(split.evaluation, "evaluation")
+    fates |= dict.fromkeys(split.supervision.unlabeled, "unlabeled")
+    settings = CaseSettings(None, tuple(dataset.labels.values()), labels.get("ignore", max(labels.values()) + 1))
+    example = dataset.cases[0].images[0]
+    how = (label_format(dataset.description, example), nnunet_reader(dataset.description, example))
+    sources = [LinkedCase(c, dataset.file_ending, dataset.channels, *how) for c in (*dataset.cases, *added)]
+    with building(target) as folder:
+        make_label_folders(folder, fates)
+        jobs = [(source, fates[source.name]) for source in sources]
+        over_cases(partial(_write, target=folder, settings=settings), jobs, processes, "linking")
+        _drop_if_empty(folder / "labelsTr_true")
+        _link_test_images(dataset.folder, folder)
+        write_dataset_json(
+            folder,
+            channel_names=dataset.description["channel_names"],
+            labels=labels,
+            training_cases=len(sources),
+            file_ending=dataset.file_ending,
+            **dataset.further,
+        )
+        write_supervision(folder, split.supervision)
+        write_splits(folder, split.folds)
+        write_json(folder / SUPERVISION_FOLDER / PROVENANCE_FILE, _provenance(dataset, added, split))
+
+
+def _write(case: LinkedCase, fate: Fate, target: Path, settings: CaseSettings) -> CaseReport:
+    return case.write(fate, target, settings)
+
+
+def _drop_if_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _link_test_images(source: Path, target: Path) -> None:
+    for name in ("imagesTs", "labelsTs"):
+        if (source / name).is_dir():
+            (target / name).mkdir()
+            for path in (source / name).iterdir():
+                if path.is_file():
+                    link_or_copy(path, target / name / path.name)
+
+
+def _provenance(dataset: RawDataset, added: Sequence[RawCase], split: Split) -> dict[str, Any]:
+    return {
+        "tool": {"name": "nnunetv2_mlbseg", "version": tool_version()},
+        "source": {"data_set": "own", "layout": "nnunet", "folder": dataset.folder.resolve().name},
+        "options": dict(split.options),
+        "seed": split.options.get("seed"),
+        "noise": {"level": None},
+        "added_unlabeled": sorted(case.name for case in added),
+        "split": {
+            **{role: sorted(cases) for role, cases in split.supervision.by_role().items()},
+            "evaluation": sorted(split.evaluation),
+        },
+    }

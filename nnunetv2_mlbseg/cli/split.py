@@ -1,0 +1,73 @@
+"""``mlbseg split``: roles and folds for a user's own dataset."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+CHOICE = "file that lists cases, or a pattern for case names such as 'siteA_*' (quote it), or the word rest"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``split``."""
+    parser.description = (
+        "Make a new raw dataset beside DATASET whose files are links to it, with roles and folds. DATASET stays as it "
+        "is. Without --evaluation the folds go over the clean cases; noisy and unlabeled cases always train."
+    )
+    parser.add_argument("dataset", metavar="DATASET", help="raw dataset: its number, name or path")
+    parser.add_argument(
+        "-d", dest="dataset_id", type=int, metavar="ID", help="number of the new dataset (default: next free)"
+    )
+    parser.add_argument("--name", help="its name after the number (default: that of DATASET)")
+    for role in ("clean", "noisy", "unlabeled", "evaluation"):
+        parser.add_argument(f"--{role}", nargs="+", default=[], metavar="CASES", help=_help_of(role))
+    parser.add_argument("--unlabeled-images", type=Path, metavar="DIR", help="folder of further images, without labels")
+    parser.add_argument(
+        "--folds", type=int, metavar="K", help="number of folds (default: 5, or as many as clean cases)"
+    )
+    parser.add_argument("--patient-regex", metavar="RE", help="its first group in a case's name is the patient")
+    parser.add_argument(
+        "--always-train", nargs="+", default=[], metavar="CASES", help="clean cases that never validate"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
+    parser.add_argument("--force", action="store_true", help="replace the new dataset if it exists")
+    parser.add_argument("-np", dest="processes", type=int, metavar="N", help="number of processes")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the new dataset; return the exit code."""
+    from dataset_conversion.nnunet_dataset import read_raw_dataset
+    from dataset_conversion.own_dataset import write_split_dataset
+    from dataset_conversion.own_roles import draw_split, unlabeled_images
+    from dataset_conversion.parallel import default_processes
+    from dataset_conversion.raw_dataset import find_dataset, free_number, target_folder
+
+    folder = find_dataset(args.dataset)
+    dataset = read_raw_dataset(folder)
+    name = args.name or folder.resolve().name.partition("_")[2] or "own"
+    number = args.dataset_id if args.dataset_id is not None else free_number()
+    target = target_folder(number, name, args.force)
+    added = unlabeled_images(args.unlabeled_images, dataset) if args.unlabeled_images else []
+    split = draw_split(
+        dataset.names,
+        {role: getattr(args, role) for role in ("clean", "noisy", "unlabeled", "evaluation")},
+        [case.name for case in added],
+        folds=args.folds,
+        seed=args.seed,
+        patient_regex=args.patient_regex,
+        always_train=args.always_train,
+    )
+    write_split_dataset(dataset, added, split, target, args.processes or default_processes())
+    counts = ", ".join(f"{len(cases)} {role}" for role, cases in split.supervision.by_role().items())
+    print(f"{target.name}: {counts}, {len(split.evaluation)} evaluation; {len(split.folds)} folds. In {target.parent}")
+    return 0
+
+
+def _help_of(role: str) -> str:
+    means = {
+        "clean": "cases with expert labels",
+        "noisy": "cases with doubtful labels",
+        "unlabeled": "cases whose label (if any) shall not be used",
+        "evaluation": "labelled cases kept for validation only, instead of folds",
+    }
+    return f"{means[role]}: {CHOICE}"
