@@ -15,6 +15,17 @@ BISECTION_STEPS = 30
 OFF_CENTRE = 0.4
 
 
+class TargetOutOfReach(InputError):
+    """No strength gives the wanted mean Dice; ``lowest`` is the lowest that was met."""
+
+    def __init__(self, message: str, lowest: float) -> None:
+        super().__init__(message, lowest)
+        self.lowest = lowest
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 @dataclass
 class DiceCurve:
     """Mean Dice as a function of the strength in mm, remembered; falling in tendency, not at every step.
@@ -45,7 +56,7 @@ def calibrate(
     on the full set. ``limit_mm`` is the strength beyond which nothing is gained.
 
     Raises:
-        InputError: the target cannot be reached; the line says what can.
+        TargetOutOfReach: an ``InputError`` that says what can be reached.
     """
     if not 0 < target_dice < 1:
         raise InputError(f"target Dice: got {target_dice}, expected a number between 0 and 1")
@@ -114,8 +125,11 @@ def _require_reached(curve: DiceCurve, target: float, best: float, what: str) ->
         return
     lowest = min(curve.known.values())
     if lowest > target:
-        raise InputError(f"target Dice {target:.4f}: {what} reaches {lowest:.4f} to 1 on these cases, no lower")
-    raise InputError(
+        raise TargetOutOfReach(
+            f"target Dice {target:.4f}: {what} reaches {lowest:.4f} to 1 on these cases, no lower", lowest
+        )
+    raise TargetOutOfReach(
         f"target Dice {target:.4f}: {what} reaches {reached:.4f} at the nearest on these cases: "
-        f"too few or too coarse labels to meet it within {TOLERANCE}"
+        f"too few or too coarse labels to meet it within {TOLERANCE}",
+        lowest,
     )

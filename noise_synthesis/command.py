@@ -20,8 +20,16 @@ MOST_PROCESSES = 8
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("source", type=Path, metavar="IN", help="folder of label files (.nii.gz, .nii, .nrrd, .mha)")
-    parser.add_argument("target", type=Path, metavar="OUT", help="folder to write; appears when complete")
+    parser.add_argument(
+        "source", type=Path, nargs="?", metavar="IN", help="folder of label files (.nii.gz, .nii, .nrrd, .mha)"
+    )
+    parser.add_argument("target", type=Path, nargs="?", metavar="OUT", help="folder to write; appears when complete")
+    parser.add_argument(
+        "--gallery",
+        type=Path,
+        metavar="PNG",
+        help="draw all recipes at all levels, on labels from IN or, without IN, on made-up organs",
+    )
     parser.add_argument(
         "--level",
         "--noise-level",
@@ -53,30 +61,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of processes; does not change the result (default: %(default)s)",
     )
-    parser.add_argument("--force", action="store_true", help="replace OUT if an earlier run wrote it")
+    parser.add_argument("--force", action="store_true", help="replace OUT, if an earlier run wrote it, and the gallery")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Corrupt the folder and say what came out."""
+    """Corrupt the folder and say what came out; draw the gallery if wanted."""
     check_arguments(args)
-    target_dice = parse_level(args.level)
-    from noise_synthesis.corrupt_folder import NoiseOptions, corrupt_folder
-
-    options = NoiseOptions(target_dice, args.seed, args.recipe, args.per_slice, args.ignore_label, args.processes)
-    plan = corrupt_folder(args.source, args.target, options, args.force)
-    print(summary(plan))
-    print(f"wrote {len(plan.parameters)} label files and provenance.json to {args.target}")
+    if args.gallery is not None:
+        _draw_gallery(args)
+    if args.target is not None:
+        _corrupt(args)
     return 0
 
 
+def _corrupt(args: argparse.Namespace) -> None:
+    from noise_synthesis.corrupt_folder import PROVENANCE, NoiseOptions, corrupt_folder
+
+    options = NoiseOptions(
+        parse_level(args.level), args.seed, args.recipe, args.per_slice, args.ignore_label, args.processes
+    )
+    plan = corrupt_folder(args.source, args.target, options, args.force)
+    print(summary(plan))
+    print(f"wrote {len(plan.parameters)} label files and {PROVENANCE} to {args.target}")
+
+
+def _draw_gallery(args: argparse.Namespace) -> None:
+    from noise_synthesis.gallery import draw_gallery, some_of_folder
+
+    cases = None if args.source is None else some_of_folder(args.source)
+    draw_gallery(args.gallery, cases, seed=args.seed, per_slice=args.per_slice, ignore_label=args.ignore_label)
+    print(f"wrote {args.gallery}")
+
+
 def check_arguments(args: argparse.Namespace) -> None:
-    """Refuse numbers that cannot be meant."""
+    """Refuse what is missing or cannot be meant, before any work."""
+    if args.target is None and args.gallery is None:
+        raise InputError("expected two folders, IN and OUT, or --gallery PNG")
     if args.processes < 1:
         raise InputError(f"-np {args.processes}: expected at least 1")
     if args.seed < 0:
         raise InputError(f"--seed {args.seed}: expected 0 or more")
     if args.ignore_label is not None and args.ignore_label < 1:
         raise InputError(f"--ignore-label {args.ignore_label}: expected a label above 0, which is the background")
+    if args.gallery is not None and args.gallery.suffix.lower() != ".png":
+        raise InputError(f"--gallery {args.gallery}: expected a name ending in .png")
+    if args.gallery is not None and args.gallery.exists() and not args.force:
+        raise InputError(f"{args.gallery}: exists already; choose another name, or replace it with --force")
+    parse_level(args.level)
 
 
 def summary(plan: CorruptionPlan) -> str:

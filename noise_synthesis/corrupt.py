@@ -162,9 +162,7 @@ def plan_corruption(
         )
         class_dice = meters.dice(measured, drawn, strength_mm)
     dice = {case: _mean(per_class.values()) for case, per_class in class_dice.items()}
-    return CorruptionPlan(
-        chosen, target_dice, seed, per_slice, ignore_label, strength_mm, drawn, dice, class_dice
-    )
+    return CorruptionPlan(chosen, target_dice, seed, per_slice, ignore_label, strength_mm, drawn, dice, class_dice)
 
 
 def corrupt_labels(

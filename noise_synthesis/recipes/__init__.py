@@ -11,7 +11,19 @@ from noise_synthesis.recipes.confusion import ClassConfusion
 from noise_synthesis.recipes.morphology import OverSegmentation, RotationMorphology, UnderSegmentation
 from noise_synthesis.recipes.slices import MissingSlices
 
-__all__ = ["DEFAULT_RECIPE", "RECIPES", "Recipe", "find_recipe"]
+__all__ = [
+    "DEFAULT_RECIPE",
+    "RECIPES",
+    "Boundary",
+    "ClassConfusion",
+    "Components",
+    "MissingSlices",
+    "OverSegmentation",
+    "Recipe",
+    "RotationMorphology",
+    "UnderSegmentation",
+    "find_recipe",
+]
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe

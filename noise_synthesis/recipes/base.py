@@ -81,9 +81,7 @@ class Recipe(ABC):
             return corrupted
         prepared = prepare(crop, self, strength_mm, per_slice, ignore_label)
         if prepared.depths:
-            region = tuple(
-                slice(s, s + n) for s, n in zip(prepared.frame.start, prepared.label.shape, strict=True)
-            )
+            region = tuple(slice(s, s + n) for s, n in zip(prepared.frame.start, prepared.label.shape, strict=True))
             corrupted[region] = self.corrupt(prepared, parameters, strength_mm, ignore_label)
         return corrupted
 
@@ -120,9 +118,7 @@ def margin_mm(recipe: Recipe, strength_mm: float) -> float:
     return float(2.0 ** np.ceil(np.log2(reach)))
 
 
-def prepare(
-    crop: TightCrop, recipe: Recipe, strength_mm: float, per_slice: bool, ignore_label: int | None
-) -> Prepared:
+def prepare(crop: TightCrop, recipe: Recipe, strength_mm: float, per_slice: bool, ignore_label: int | None) -> Prepared:
     """Pad a crop for a recipe's strength and measure its shapes."""
     label, frame = crop.padded(margin_mm(recipe, strength_mm), per_slice)
     return Prepared(label, frame, class_depths(label, classes_in(label, ignore_label), frame))

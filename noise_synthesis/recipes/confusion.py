@@ -27,7 +27,7 @@ class ClassConfusion(Recipe):
 
     name: ClassVar[str] = "class_confusion"
     summary: ClassVar[str] = "neighbouring classes swapped in part"
-    knot_share: float = 0.7
+    knot_share: float = 0.9
 
     def draw_class(self, rng: np.random.Generator) -> ClassParameters:
         return {"field_seed": int(rng.integers(2**31))}
