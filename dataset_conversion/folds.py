@@ -14,7 +14,7 @@ DEFAULT_FOLDS = 5
 
 def clean_folds(
     supervision: Supervision,
-    count: int,
+    count: int | None,
     *,
     seed: int,
     patient_regex: str | None = None,
@@ -24,7 +24,7 @@ def clean_folds(
 
     Args:
         supervision: the roles.
-        count: number of folds, 2 or more.
+        count: number of folds, 2 or more; None is 5, or as many as there are patients to validate on.
         seed: of the order in which patients are dealt out.
         patient_regex: its first group (or the whole match) in a case's name is the patient; without it every case is
             its own patient.
@@ -36,11 +36,11 @@ def clean_folds(
     kept = set(always_train)
     validating = [case for case in supervision.clean if case not in kept]
     patients = group_by_patient(validating, patient_regex)
+    count = min(DEFAULT_FOLDS, len(patients)) if count is None else count
     if not 2 <= count <= len(patients):
         raise InputError(
-            f"--folds {count}: expected 2 to {len(patients)}, since {len(patients)} "
-            f"{'patients with' if patient_regex else ''} clean cases can validate; with fewer than 2 name validation "
-            "cases by --evaluation"
+            f"--folds {count}: {len(patients)} {'patients with clean cases' if patient_regex else 'clean cases'} can "
+            "validate, so there can be 2 to that many folds; with fewer than 2 name validation cases by --evaluation"
         )
     everything = [*supervision.clean, *supervision.noisy, *supervision.unlabeled]
     order = sorted(shuffled(patients, seed, "folds"), key=lambda patient: -len(patients[patient]))

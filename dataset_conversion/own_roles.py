@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dataset_conversion.folds import DEFAULT_FOLDS, clean_folds, refuse_shared_patients
+from dataset_conversion.folds import clean_folds, refuse_shared_patients
 from dataset_conversion.nnunet_dataset import RawCase, RawDataset
 from dataset_conversion.roles import read_case_list
 from dataset_conversion.supervision_files import ROLES, Supervision, name_some, problems
@@ -56,8 +56,7 @@ def draw_split(
         refuse_shared_patients(divided, patient_regex)
     else:
         kept = choose_cases("always-train", always_train, supervision.clean)
-        count = folds if folds is not None else min(DEFAULT_FOLDS, len(supervision.clean) - len(kept))
-        divided = clean_folds(supervision, count, seed=seed, patient_regex=patient_regex, always_train=kept)
+        divided = clean_folds(supervision, folds, seed=seed, patient_regex=patient_regex, always_train=kept)
     split = Split(supervision, evaluation, divided, {"seed": seed, "patient_regex": patient_regex})
     _check(split, [*names, *added])
     return split

@@ -97,6 +97,12 @@ def problems(supervision: Supervision, splits: Any, cases: set[str]) -> list[str
     return [*_role_problems(supervision, cases), *_split_problems(supervision, splits, cases)]
 
 
+def readable_folds(splits: Any) -> list[dict[str, list[str]]]:
+    """Return those folds of parsed ``splits_final.json`` that have the right types; ``problems`` reports the others."""
+    folds = splits if isinstance(splits, list) else []
+    return [fold for fold in folds if _wrong_fold_type(fold) is None]
+
+
 def name_some(cases: Iterable[str]) -> str:
     """Return the names sorted, in one line, the first few if there are many."""
     names = sorted(cases)
