@@ -79,8 +79,8 @@ def weigh_labels(
     for z, dz in zip(logits, tangents, strict=True):
         size = z.shape[2:]
         label_n, label_p = resize_labels(imperfect, size), resize_labels(pseudo, size)
-        raw_n, raw_p = weigh(z, dz, label_n, label_p, normalization)
-        weighted.append(WeightedLabels(label_n, label_p, raw_n, raw_p, raw_n, raw_p))
+        raw_n, raw_p = weigh(z, dz, label_n, label_p)
+        weighted.append(WeightedLabels(label_n, label_p, raw_n, raw_p, *normalize_weights(raw_n, raw_p, normalization)))
     return weighted
 
 

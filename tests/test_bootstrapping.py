@@ -1,0 +1,200 @@
+"""The composition of a bootstrapping step: labels in views, weights per scale, gradient flow."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from nnunetv2_mlbseg.bootstrap_step import BootstrapStep
+from nnunetv2_mlbseg.bootstrapping import (
+    as_labels,
+    bootstrap_loss,
+    consistency_terms,
+    pseudo_labels_in_views,
+    statistics,
+    unit_direction,
+    weigh_labels,
+)
+from nnunetv2_mlbseg.config import resolve_config
+from nnunetv2_mlbseg.mean_teacher import make_teacher
+from nnunetv2_mlbseg.views import draw_views
+
+
+def _views(names, batch=2, seed=0):
+    return draw_views(names, batch, 2, torch.Generator().manual_seed(seed))
+
+
+def test_as_labels_turns_the_ignore_label_negative_and_drops_the_channel():
+    target = torch.tensor([[[[0.0, 1.0], [2.0, 1.0]]]])
+    assert as_labels(target, 2).tolist() == [[[0, 1], [-1, 1]]]
+    assert as_labels(target, None).tolist() == [[[0, 1], [2, 1]]]
+
+
+def test_unit_direction_has_norm_one_and_keeps_ratios():
+    a, b = torch.tensor([3.0, 0.0]), torch.tensor([[4.0]])
+    scaled = unit_direction([a, None, b])
+    assert torch.allclose(scaled[0], torch.tensor([0.6, 0.0]))
+    assert scaled[1] is None
+    assert torch.allclose(scaled[2], torch.tensor([[0.8]]))
+
+
+@pytest.mark.parametrize("bad", [0.0, math.inf, math.nan])
+def test_a_gradient_without_a_direction_becomes_zero(bad):
+    direction = unit_direction([torch.tensor([bad]), torch.tensor([0.0])])
+    assert [d.tolist() for d in direction] == [[0.0], [0.0]]
+
+
+def test_without_views_the_pseudo_label_is_the_argmax():
+    probabilities = torch.rand(2, 3, 8, 8).softmax(1)
+    assert torch.equal(pseudo_labels_in_views(probabilities, _views([])), probabilities.argmax(1))
+
+
+def test_views_outvote_the_original():
+    """A flip and the original disagree at one pixel; the more confident of the two wins in both frames."""
+    views = _views(["flip"], batch=1)
+    sure = torch.full((1, 2, 4, 4), 0.5)
+    sure[:, 0], sure[:, 1] = 0.9, 0.1
+    original = sure.clone()
+    original[0, :, 1, 1] = torch.tensor([0.4, 0.6])
+    labels = pseudo_labels_in_views(torch.cat([original, views.apply(sure)[1:]]), views)
+    assert labels.tolist() == [[[0] * 4] * 4] * 2
+
+
+def test_pseudo_labels_beyond_the_image_are_ignored_in_a_zoomed_out_view():
+    labels = pseudo_labels_in_views(torch.rand(4, 2, 16, 16), _views(["zoom_out"]))
+    assert (labels[:2] >= 0).all()
+    assert (labels[2:, 0, :] < 0).all() and (labels[2:, 8, 8] >= 0).all()
+
+
+def test_weights_at_every_scale_are_normalised_on_their_own_and_sum_to_the_loss_by_hand():
+    """Uniform weights: the loss is the sum over scales of factor times (mean CE imperfect + mean CE pseudo)."""
+    logits = [torch.randn(2, 3, 8, 8), torch.randn(2, 3, 4, 4)]
+    imperfect = torch.randint(0, 3, (2, 8, 8))
+    imperfect[0, :4] = -1
+    pseudo = torch.randint(0, 3, (2, 8, 8))
+    weighted = weigh_labels(logits, [None, None], imperfect, pseudo, "uniform", "sum")
+    loss = bootstrap_loss(logits, weighted, [0.75, 0.25])
+    expected = 0.0
+    for z, factor, step in ((logits[0], 0.75, 1), (logits[1], 0.25, 2)):
+        offset = step // 2
+        small_n, small_p = (labels[:, offset::step, offset::step] for labels in (imperfect, pseudo))
+        expected += factor * nn.functional.cross_entropy(z, small_n, ignore_index=-1)
+        expected += factor * nn.functional.cross_entropy(z, small_p)
+    assert torch.allclose(loss, expected, atol=1e-6)
+
+
+def test_consistency_terms_come_only_where_asked_for():
+    views = _views(["flip"])
+    output = torch.randn(4, 2, 8, 8)
+    teacher = torch.rand(4, 2, 8, 8).softmax(1)
+    assert set(consistency_terms(output, teacher, views, view_term=True)) == {"views", "teacher"}
+    assert set(consistency_terms(output, None, views, view_term=True)) == {"views"}
+    assert consistency_terms(output[:2], None, _views([]), view_term=True) == {}
+
+
+def test_statistics_by_hand():
+    weighted = weigh_labels(
+        [torch.zeros(1, 2, 1, 4)],
+        [torch.tensor([[[[1.0, 1.0, 1.0, 1.0]], [[0.0, 0.0, 0.0, 0.0]]]])],
+        torch.tensor([[[0, 1, 1, -1]]]),
+        torch.tensor([[[1, 1, 1, 1]]]),
+        "meta",
+        "sum",
+    )[0]
+    # softmax is 1/2: raw weight of class 0 is 1/2 - 1 = -1/2, of class 1 is 1/2 - 0 = 1/2
+    found = {name: round(float(value), 6) for name, value in statistics(weighted).items()}
+    assert found["weight_imperfect"] == round(1 / 3, 6) and found["weight_pseudo"] == 0.5
+    assert found["share_imperfect"] == round(2 / 3, 6) and found["share_pseudo"] == 1.0
+    assert found["agreement"] == round(2 / 3, 6)
+
+
+class _Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Conv2d(1, 4, 3, padding=1)
+        self.head = nn.Conv2d(4, 2, 1)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.body(x)))
+
+
+def _step(**overrides):
+    torch.manual_seed(0)
+    student = _Net()
+    teacher = make_teacher(student)
+    with torch.no_grad():
+        for parameter in teacher.parameters():
+            parameter.add_(0.3)
+    config = resolve_config({"seed": 3, "momentum": 0.9, "weight_decay": 0, "initial_lr": 0.1, **overrides})
+    optimizer = torch.optim.SGD(student.parameters(), config.initial_lr)
+    step = BootstrapStep(
+        student,
+        teacher,
+        optimizer,
+        None,
+        lambda z, t: nn.functional.cross_entropy(z, t[:, 0].long()),
+        [1.0],
+        2,
+        config,
+        torch.device("cpu"),
+    )
+    generator = torch.Generator().manual_seed(1)
+    image = torch.randn(2, 1, 12, 12, generator=generator)
+    target = (image > 0).short()
+    noisy = target.clone()
+    noisy[:, :, :3] = 1 - noisy[:, :, :3]
+    noisy[:, :, -1] = 2
+    batch = {"data": image, "target": target, "imperfect_data": image * 0.9, "imperfect_target": noisy}
+    return step, batch
+
+
+@pytest.mark.parametrize("weighting", ["meta", "uniform"])
+@pytest.mark.parametrize("labeller", ["student", "teacher"])
+@pytest.mark.parametrize("virtual", [False, True])
+def test_a_step_moves_the_student_only_and_all_values_are_finite(weighting, labeller, virtual):
+    step, batch = _step(weighting=weighting, pseudo_label_network=labeller, virtual_consistency=virtual)
+    before = [p.detach().clone() for p in step.student.parameters()]
+    teacher = [p.detach().clone() for p in step.teacher.parameters()]
+    found = step(batch)
+    assert all(torch.isfinite(value) for value in found.values())
+    assert {"loss", "bootstrap", "views", "teacher", "supervised", "agreement"} <= found.keys()
+    assert all(not torch.equal(a, b) for a, b in zip(before, step.student.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(teacher, step.teacher.parameters(), strict=True))
+    assert all(p.grad is None for p in step.teacher.parameters())
+
+
+@pytest.mark.parametrize("term", ["bootstrap", "consistency", "teacher", "supervised"])
+def test_each_term_alone_moves_the_student_and_weight_zero_removes_it(term):
+    off = {f"{name}_weight": 0 for name in ("bootstrap", "consistency", "teacher", "supervised")}
+    alone, batch = _step(**{**off, f"{term}_weight": 1})
+    before = [p.detach().clone() for p in alone.student.parameters()]
+    alone(batch)
+    assert any(not torch.equal(a, b) for a, b in zip(before, alone.student.parameters(), strict=True))
+    none, batch = _step(**off)
+    before = [p.detach().clone() for p in none.student.parameters()]
+    none(batch)
+    assert all(torch.equal(a, b) for a, b in zip(before, none.student.parameters(), strict=True))
+
+
+def test_the_supervised_term_alone_is_one_plain_sgd_step_on_the_clean_batch():
+    step, batch = _step(bootstrap_weight=0, consistency_weight=0, teacher_weight=0)
+    reference = _Net()
+    reference.load_state_dict(step.student.state_dict())
+    nn.functional.cross_entropy(reference(batch["data"]), batch["target"][:, 0].long()).backward()
+    expected = [p.detach() - 0.1 * p.grad for p in reference.parameters()]
+    step(batch)
+    for found, wanted in zip(step.student.parameters(), expected, strict=True):
+        assert torch.allclose(found, wanted, atol=1e-7)
+
+
+def test_equal_seeds_give_equal_steps_and_saved_generators_continue_them():
+    first, batch = _step()
+    second, _ = _step()
+    assert float(first(batch)["loss"]) == float(second(batch)["loss"])
+    states = first.generator_states()
+    ahead = draw_views(("zoom_in",), 2, 2, first.view_generator).matrices
+    first.set_generator_states(states)
+    assert torch.equal(draw_views(("zoom_in",), 2, 2, first.view_generator).matrices, ahead)
