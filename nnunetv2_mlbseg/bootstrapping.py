@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nnunetv2_mlbseg.consistency import teacher_consistency, view_consistency
 from nnunetv2_mlbseg.losses import IGNORE, resize_labels, weighted_cross_entropy
+from nnunetv2_mlbseg.meta_reweighting import normalize_weights
 from nnunetv2_mlbseg.pseudo_labels import ensemble_probabilities, pseudo_labels
 from nnunetv2_mlbseg.tensors import at_least_float32
 from nnunetv2_mlbseg.views import Views

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from noise_synthesis.errors import InputError
 from nnunetv2_mlbseg.config import PAPER, RULES, MLBSegConfig, resolve_config
+from noise_synthesis.errors import InputError
 
 
 def test_without_overrides_the_preset_default_applies():

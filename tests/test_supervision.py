@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dataset_conversion.supervision_files import Supervision, write_splits, write_supervision
-from noise_synthesis.errors import InputError
 from nnunetv2_mlbseg.supervision import read_fold, refresh_copies
+from noise_synthesis.errors import InputError
 
 ROLES = Supervision(clean=("a", "b"), noisy=("c",), unlabeled=("d",))
 SPLITS = [{"train": ["a", "b", "c", "d"], "val": ["e"]}, {"train": ["a", "c", "d"], "val": ["b"]}]
