@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
 from nnunetv2_mlbseg import __version__
+from nnunetv2_mlbseg.cli import check, convert, demo, doctor, evaluate, export, noise, split
 from noise_synthesis.command_line import add_common_arguments, run_command
 
 COMMANDS = {
-    "demo": "the whole workflow on synthetic scans, on the CPU, in minutes",
-    "doctor": "does nnU-Net find the trainer; are versions, paths and devices fit",
-    "convert": "LA, PROMISE12 or any nnU-Net dataset to a dataset with imperfect labels",
-    "split": "roles and folds for your own dataset",
-    "noise": "corrupt a folder of label files to a target Dice",
-    "check": "everything in a dataset that a training would trip over",
-    "evaluate": "Dice, Jaccard and surface distances of predictions",
-    "export": "a model folder that a stock nnU-Net predicts with",
+    "demo": (demo, "the whole workflow on synthetic scans, on the CPU, in minutes"),
+    "doctor": (doctor, "does nnU-Net find the trainer; are versions, paths and devices fit"),
+    "convert": (convert, "LA, PROMISE12 or any nnU-Net dataset to a dataset with imperfect labels"),
+    "split": (split, "roles and folds for your own dataset"),
+    "noise": (noise, "corrupt a folder of label files to a target Dice"),
+    "check": (check, "everything in a dataset that a training would trip over"),
+    "evaluate": (evaluate, "Dice, Jaccard and surface distances of predictions"),
+    "export": (export, "a model folder that a stock nnU-Net predicts with"),
 }
 
 
@@ -45,11 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mlbseg {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=CommandParser)
-    for name, description in COMMANDS.items():
-        try:
-            module = importlib.import_module(f"nnunetv2_mlbseg.cli.{name}")
-        except ModuleNotFoundError:
-            continue
+    for name, (module, description) in COMMANDS.items():
         command = commands.add_parser(name, help=description, description=f"{description[0].upper()}{description[1:]}.")
         command.module = module
         command.set_defaults(run=module.run)

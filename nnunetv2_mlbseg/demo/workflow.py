@@ -1,0 +1,178 @@
+"""The demonstration from synthetic scans to a table and a picture, by the commands that a user types."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_mlbseg.cli.text_table import aligned
+from nnunetv2_mlbseg.demo.commands import CommandRunner, plain_line
+from noise_synthesis.files import read_json, write_json
+
+DATASET_ID, DATASET = 999, "Dataset999_Demo"
+CONFIGURATION = "2d_demo"
+TRAINER = "nnUNetTrainerMLBSeg"
+SCANS, CLEAN, HELD_OUT = 30, 4, 6  # the other 20 training scans are half noisy, half unlabeled
+SPACING_MM = (0.625, 0.625, 2.5)
+FEATURES_PER_STAGE = (16, 32, 64, 128)
+BATCH_SIZE = 8
+
+# What is small here is small for the sake of time. The method itself is the preset's.
+TRAINING: dict[str, Any] = {
+    "warmup_epochs": 5,
+    "epochs": 6,
+    "iterations_per_epoch": 25,
+    "val_iterations_per_epoch": 2,
+    "inference_network": "teacher",
+    "seed": 0,
+}
+NETWORKS = {"warmup": "after warm-up", "student": "MLB-Seg student", "teacher": "MLB-Seg teacher"}
+Results = dict[str, dict[str, float]]
+
+
+def run_workflow(out: Path, picture: Path, seed: int = 0) -> Results:
+    """Run everything inside ``out``; write the picture; print and return the table's numbers by network."""
+    environment = nnunet_environment(out)
+    run = CommandRunner(out / "logs", environment, hide=out)
+    raw = out / "nnUNet_raw" / DATASET
+    make_scans(run, out, seed)
+    convert(run, out, seed)
+    preprocess(run, out)
+    train(run)
+    predict(run, out, raw)
+    results = evaluate(run, out, raw)
+    run.headline("Draw the picture")
+    draw(out, raw, picture)
+    report(run, raw, results)
+    write_json(out / "results.json", results)
+    return results
+
+
+def nnunet_environment(out: Path) -> dict[str, str]:
+    """nnU-Net's three folders inside ``out``; the user's own configuration of the method is left out."""
+    environment = {key: value for key, value in os.environ.items() if key != "MLBSEG_CONFIG"}
+    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        (out / variable).mkdir()
+        environment[variable] = str(out / variable)
+    # Each worker process takes seconds to start and there is little for it to do.
+    return environment | {"nnUNet_def_n_proc": "2", "PYTHONUNBUFFERED": "1", "MPLBACKEND": "Agg"}
+
+
+def make_scans(run: CommandRunner, out: Path, seed: int) -> None:
+    """Synthetic scans in the LA layout, and the list of those held out."""
+    from nnunetv2_mlbseg.demo.phantom import write_scan
+
+    run.headline(f"Make {SCANS} synthetic scans ({CLEAN} of them will be clean, {HELD_OUT} held out)")
+    names = [f"scan_{number:02d}" for number in range(SCANS)]
+    for number, name in enumerate(names):
+        write_scan(out / "scans" / name, seed, number)
+    write_json(out / "held_out.json", names[-HELD_OUT:])
+
+
+def convert(run: CommandRunner, out: Path, seed: int) -> None:
+    """From the LA layout to a raw dataset with clean, noisy and unlabeled cases."""
+    run.headline("Convert them to an nnU-Net dataset with imperfect labels")
+    roles = ["--clean", CLEAN, "--noisy-ratio", 0.5, "--noise-level", "L2", "--evaluation", out / "held_out.json"]
+    place = ["-d", DATASET_ID, "--name", "Demo", "--seed", seed, "--spacing", *SPACING_MM, "-np", 2]
+    run("mlbseg", "convert", "la", out / "scans", *place, *roles)
+
+
+def preprocess(run: CommandRunner, out: Path) -> None:
+    """nnU-Net's planning and preprocessing; then a smaller network and a shorter schedule are added to the plans."""
+    run.headline("Plan and preprocess")
+    run("nnUNetv2_plan_and_preprocess", "-d", DATASET_ID, "-c", "2d", "-npfp", 2, "-np", 2)
+    plans = out / "nnUNet_preprocessed" / DATASET / "nnUNetPlans.json"
+    write_json(plans, with_small_configuration(read_json(plans)))
+
+
+def with_small_configuration(plans: dict[str, Any]) -> dict[str, Any]:
+    """The plans with the configuration ``2d_demo``: ``2d`` with fewer stages and features and a short training."""
+    architecture = copy.deepcopy(plans["configurations"]["2d"]["architecture"])
+    arguments, stages = architecture["arch_kwargs"], len(FEATURES_PER_STAGE)
+    for key in ("kernel_sizes", "strides", "n_conv_per_stage"):
+        arguments[key] = arguments[key][:stages]
+    arguments["n_conv_per_stage_decoder"] = arguments["n_conv_per_stage_decoder"][: stages - 1]
+    arguments |= {"n_stages": stages, "features_per_stage": list(FEATURES_PER_STAGE)}
+    small = {"inherits_from": "2d", "batch_size": BATCH_SIZE, "architecture": architecture, "mlbseg": TRAINING}
+    return {**plans, "configurations": {**plans["configurations"], CONFIGURATION: small}}
+
+
+def train(run: CommandRunner) -> None:
+    """All stages of the method in one command."""
+    run.headline("Train: warm-up on the clean scans, labels for the unlabeled ones, bootstrapping")
+    last_epoch = TRAINING["warmup_epochs"] + TRAINING["epochs"] - 1
+
+    def show(line: str) -> str:
+        text = plain_line(line)
+        if text.startswith("Epoch ") and "time" not in text:
+            return f"{text} of {last_epoch}"
+        return text if text.startswith(("Stage", "generated label", "predicting", "Pseudo dice")) else ""
+
+    # In-process augmentation: worker processes would cost more than they bring here.
+    arguments = [DATASET_ID, CONFIGURATION, 0, "-tr", TRAINER, "-device", "cpu"]
+    run("nnUNetv2_train", *arguments, show=show, nnUNet_n_proc_DA="0")
+
+
+def predict(run: CommandRunner, out: Path, raw: Path) -> None:
+    """Held-out scans, and the noisy training scans of the picture, by all three networks."""
+    run.headline("Predict the held-out scans: network after warm-up, teacher, student")
+    images = out / "images"
+    images.mkdir()
+    for case in [*read_json(out / "held_out.json"), *read_json(raw / "supervision" / "noisy.json")]:
+        shutil.copy(raw / "imagesTr" / f"{case}_0000.nii.gz", images)
+    sequential = ["-npp", 0, "-nps", 0, "-device", "cpu"]
+    for name, checkpoint in (("warmup", "checkpoint_warmup.pth"), ("teacher", "checkpoint_final.pth")):
+        model = ["-d", DATASET_ID, "-c", CONFIGURATION, "-f", 0, "-tr", TRAINER, "-chk", checkpoint]
+        run("nnUNetv2_predict", "-i", images, "-o", out / "predictions" / name, *model, *sequential)
+    trained = out / "nnUNet_results" / DATASET / f"{TRAINER}__nnUNetPlans__{CONFIGURATION}"
+    run("mlbseg", "export", trained, out / "stock_student", "--network", "student")
+    stock = ["-m", out / "stock_student", "-f", 0]
+    target = out / "predictions" / "student"
+    run("nnUNetv2_predict_from_modelfolder", "-i", images, "-o", target, *stock, *sequential)
+
+
+def evaluate(run: CommandRunner, out: Path, raw: Path) -> Results:
+    """Mean scores of each network on the held-out scans."""
+    run.headline("Evaluate on the held-out scans")
+    results = {}
+    for name in NETWORKS:
+        scores = out / f"scores_{name}.json"
+        files = ["--cases", out / "held_out.json", "--json", scores]
+        run("mlbseg", "evaluate", out / "predictions" / name, raw / "labelsTr", *files)
+        results[name] = read_json(scores)["mean"][0]
+    return results
+
+
+def draw(out: Path, raw: Path, picture: Path) -> None:
+    """The picture: noisy training scans above, held-out scans below."""
+    from nnunetv2_mlbseg.demo.picture import draw_picture
+
+    noisy, held_out = read_json(raw / "supervision" / "noisy.json"), read_json(out / "held_out.json")
+    draw_picture(raw, out / "predictions", noisy, held_out, picture)
+
+
+def report(run: CommandRunner, raw: Path, results: Results) -> None:
+    """Print the table."""
+    noise = read_json(raw / "supervision" / "provenance.json")["noise"]["mean_dice"]
+    roles = {role: len(read_json(raw / "supervision" / f"{role}.json")) for role in ("clean", "noisy", "unlabeled")}
+    run.headline("Done")
+    print(
+        f"\nTrained on {roles['clean']} clean, {roles['noisy']} noisy (Dice of their labels {100 * noise:.1f} %) and "
+        f"{roles['unlabeled']} unlabeled scans;\nmeans over {HELD_OUT} held-out scans:\n"
+    )
+    print("\n".join(table(results)))
+
+
+def table(results: Results) -> Iterable[str]:
+    """One line per network; a measure that no scan has is a dash."""
+    columns = {"Dice %": "dice", "Jaccard %": "jaccard", "HD95 mm": "hd95_mm", "ASD mm": "asd_mm"}
+    lines = [["network", *columns]]
+    for name, label in NETWORKS.items():
+        scores = [results[name][key] for key in columns.values()]
+        scaled = [100 * value if "%" in title else value for title, value in zip(columns, scores, strict=True)]
+        lines.append([label, *(f"{value:.2f}" for value in scaled)])
+    return aligned(lines)
