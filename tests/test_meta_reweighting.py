@@ -118,6 +118,7 @@ def test_tangents_of_a_zero_direction_are_zero() -> None:
     logits, tangents = logit_tangents(network, torch.randn(2, 1, 16, 16), [None] * len(list(network.parameters())))
     assert [dz.shape for dz in tangents] == [z.shape for z in logits]
     assert all((dz == 0).all() for dz in tangents)
+    assert not any(t.requires_grad for t in [*logits, *tangents]), "no graph, though no parameter was replaced"
 
 
 def test_the_direction_must_have_one_entry_per_parameter() -> None:
