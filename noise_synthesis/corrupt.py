@@ -137,6 +137,8 @@ def plan_corruption(
         InputError: no case, no foreground in any case, a label that cannot be loaded, or a target out of reach.
     """
     chosen = find_recipe(recipe)
+    if seed < 0:
+        raise InputError(f"noise seed: got {seed}, expected 0 or more")
     sources = {case: cases[case] for case in sorted(cases)}
     workers = min(max(processes, 1), max(len(sources), 1))
     with Meters(workers, chosen, per_slice, ignore_label) as meters:
