@@ -24,8 +24,8 @@ DESCRIPTION = (__doc__ or "").strip()
 LABELS = {"background": 0, "left_atrium": 1}
 PAPER_CLEAN = 8
 PAPER_SIZE = (144, 144)
-# These two scans carry the very same label: on two sides of a split they would leak.
-SAME_LABEL = (("0RZDK210BSMWAA6467LU", "CMPXO4J23G58J53Q98SZ"),)
+# These two are one scan with one label, cropped differently: on two sides of a split they would leak.
+SAME_SCAN = (("0RZDK210BSMWAA6467LU", "CMPXO4J23G58J53Q98SZ"),)
 
 
 def published_list(which: str) -> list[str]:
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
             evaluation = present(published_list("evaluation"), names, args.allow_missing, "evaluation")
             training = present(published_list("train"), names, args.allow_missing, "training")
             names = [*training, *evaluation]
-    assignment = draw_roles(args, names, evaluation=evaluation, clean=clean, together=SAME_LABEL)
+    assignment = draw_roles(args, names, evaluation=evaluation, clean=clean, together=SAME_SCAN)
     simulate(source, make_plan(args, source, assignment))
     return 0
 

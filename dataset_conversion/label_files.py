@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from dataset_conversion.images import read_image, write_image
 from noise_synthesis.errors import InputError
+from noise_synthesis.label_files import as_volume, read_label
 from noise_synthesis.volumes import LabelVolume
 
 
@@ -36,13 +37,8 @@ class SimpleItkLabels:
 
     def read(self, path: Path) -> tuple[LabelVolume, sitk.Image]:
         """See ``LabelFormat``; a single slice becomes a volume of one, its third spacing 1 mm."""
-        image = read_image(path)
-        array = sitk.GetArrayFromImage(image)
-        if array.ndim not in (2, 3):
-            raise InputError(f"{path}: a label with {array.ndim} dimensions; expected 2 or 3")
-        x_mm, y_mm, z_mm = (*image.GetSpacing(), 1.0)[:3]
-        array = array.reshape(-1, *array.shape[-2:])
-        return LabelVolume(as_integers(array, path), (z_mm, y_mm, x_mm)), image
+        image = read_label(path)
+        return as_volume(image, path), image
 
     def grid_of(self, image: Path) -> tuple[tuple[int, ...], sitk.Image]:
         """See ``LabelFormat``."""

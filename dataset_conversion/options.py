@@ -17,7 +17,7 @@ from dataset_conversion.supervision_files import name_some
 from noise_synthesis.command_line import add_common_arguments, run_command
 from noise_synthesis.errors import InputError
 from noise_synthesis.levels import DEFAULT_LEVEL, LEVELS, parse_level
-from noise_synthesis.recipes import DEFAULT_RECIPE, RECIPES
+from noise_synthesis.recipe_names import DEFAULT_RECIPE, RECIPE_NAMES
 
 DEFAULT_SEED = 0
 # What enters the provenance file; paths and the number of processes do not change the result.
@@ -70,7 +70,14 @@ def add_simulation_arguments(parser: argparse.ArgumentParser, default_name: str 
         metavar="LEVEL",
         help=f"mean Dice of noisy against true labels: {', '.join(LEVELS)} or in (0, 1) (default: {DEFAULT_LEVEL})",
     )
-    noise.add_argument("--noise-recipe", default=DEFAULT_RECIPE, choices=sorted(RECIPES), help="kind of label noise")
+    noise.add_argument(
+        "--noise-recipe",
+        "--recipe",
+        dest="noise_recipe",
+        default=DEFAULT_RECIPE,
+        choices=RECIPE_NAMES,
+        help=f"kind of noise (default: {DEFAULT_RECIPE})",
+    )
     noise.add_argument(
         "--per-slice",
         action=argparse.BooleanOptionalAction,

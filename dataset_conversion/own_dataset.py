@@ -13,7 +13,7 @@ from dataset_conversion.linked_cases import LinkedCase
 from dataset_conversion.nnunet_dataset import RawCase, RawDataset, link_or_copy
 from dataset_conversion.own_roles import Split
 from dataset_conversion.parallel import over_cases
-from dataset_conversion.raw_dataset import building, make_label_folders, tool_version, write_dataset_json
+from dataset_conversion.raw_dataset import building, make_label_folders, write_dataset_json
 from dataset_conversion.supervision_files import (
     PROVENANCE_FILE,
     SUPERVISION_FOLDER,
@@ -21,6 +21,7 @@ from dataset_conversion.supervision_files import (
     write_supervision,
 )
 from noise_synthesis.files import write_json
+from noise_synthesis.version import tool_version
 
 
 def write_split_dataset(

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
@@ -149,14 +148,6 @@ def make_label_folders(folder: Path, fates: Mapping[str, str]) -> None:
     if "test" in fates.values():
         (folder / "imagesTs").mkdir(exist_ok=True)
         (folder / "labelsTs").mkdir(exist_ok=True)
-
-
-def tool_version() -> str:
-    """Return the installed version for the provenance file."""
-    try:
-        return metadata.version("nnunetv2_mlbseg")
-    except metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _nnunet_folders() -> list[Path]:

@@ -14,7 +14,7 @@ from dataset_conversion.cases import FILE_ENDING, CaseReport, CaseSettings, Fate
 from dataset_conversion.corruption import NoiseSettings, corrupt_noisy_labels
 from dataset_conversion.label_files import LabelFormat, SimpleItkLabels
 from dataset_conversion.parallel import over_cases
-from dataset_conversion.raw_dataset import building, make_label_folders, tool_version, write_dataset_json
+from dataset_conversion.raw_dataset import building, make_label_folders, write_dataset_json
 from dataset_conversion.roles import Assignment
 from dataset_conversion.supervision_files import (
     PROVENANCE_FILE,
@@ -24,6 +24,7 @@ from dataset_conversion.supervision_files import (
     write_supervision,
 )
 from noise_synthesis.files import write_json
+from noise_synthesis.version import tool_version
 
 
 class Case(Protocol):

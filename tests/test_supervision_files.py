@@ -104,7 +104,7 @@ def test_missing_imperfect_files_are_empty_lists(tmp_path):
 
 
 def test_no_files_at_all_says_what_to_do(tmp_path):
-    with pytest.raises(InputError, match="mlbseg split.*stock nnUNetTrainer"):
+    with pytest.raises(InputError, match=r"mlbseg split.*stock nnUNetTrainer"):
         read_supervision(tmp_path)
 
 
@@ -122,5 +122,5 @@ def test_wrong_json_type_names_the_file(tmp_path, content, said):
 def test_missing_clean_file_is_named(tmp_path):
     (tmp_path / "supervision").mkdir()
     (tmp_path / "supervision" / "noisy.json").write_text('["a"]')
-    with pytest.raises(InputError, match="clean.json: missing"):
+    with pytest.raises(InputError, match=r"clean\.json: missing"):
         read_supervision(tmp_path)
