@@ -75,8 +75,8 @@ def evaluate_case(
     counted = np.ones(reference.shape, bool) if ignore_label is None else reference != ignore_label
     spacing_mm = reference_image.GetSpacing()[::-1]  # SimpleITK's arrays have their axes in reverse order
     for class_name, values in classes.items():
-        masks = [np.isin(labels, values) & counted for labels in (prediction, reference)]
-        yield CaseScore(case, class_name, score(*masks, spacing_mm))
+        predicted, true = (np.isin(labels, values) & counted for labels in (prediction, reference))
+        yield CaseScore(case, class_name, score(predicted, true, spacing_mm))
 
 
 def label_files(folder: Path) -> dict[str, Path]:

@@ -28,7 +28,7 @@ class CommandParser(argparse.ArgumentParser):
 
     module: ModuleType | None = None
 
-    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         """Add the options, once, then parse."""
         if self.module is not None:
             module, self.module = self.module, None

@@ -46,7 +46,7 @@ def draw_picture(raw: Path, predictions: Path, noisy: Sequence[str], held_out: S
         sources = {"true": raw / "labelsTr", "warmup": predictions / "warmup", "teacher": predictions / "teacher"}
         draw_case(axis, raw, case, sources)
     figure.subplots_adjust(left=0.01, right=0.99, top=0.9, bottom=0.07, wspace=0.04, hspace=0.3)
-    heading = {"fontsize": 13, "fontweight": "bold", "ha": "left", "va": "bottom"}
+    heading: dict[str, Any] = {"fontsize": 13, "fontweight": "bold", "ha": "left", "va": "bottom"}
     figure.text(0.01, 0.945, "Training scans with noisy labels", **heading)
     figure.text(0.01, 0.468, "Held-out scans", **heading)
     add_legend(figure)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ TRAINING: dict[str, Any] = {
     "seed": 0,
 }
 NETWORKS = {"warmup": "after warm-up", "student": "MLB-Seg student", "teacher": "MLB-Seg teacher"}
-Results = dict[str, dict[str, float]]
+Results = dict[str, dict[str, float | None]]
 
 
 def run_workflow(out: Path, picture: Path, seed: int = 0) -> Results:
@@ -167,12 +166,16 @@ def report(run: CommandRunner, raw: Path, results: Results) -> None:
     print("\n".join(table(results)))
 
 
-def table(results: Results) -> Iterable[str]:
+def table(results: Results) -> list[str]:
     """One line per network; a measure that no scan has is a dash."""
     columns = {"Dice %": "dice", "Jaccard %": "jaccard", "HD95 mm": "hd95_mm", "ASD mm": "asd_mm"}
     lines = [["network", *columns]]
     for name, label in NETWORKS.items():
-        scores = [results[name][key] for key in columns.values()]
-        scaled = [100 * value if "%" in title else value for title, value in zip(columns, scores, strict=True)]
-        lines.append([label, *(f"{value:.2f}" for value in scaled)])
+        scores = [(title, results[name][key]) for title, key in columns.items()]
+        lines.append(
+            [
+                label,
+                *("-" if value is None else f"{100 * value if '%' in title else value:.2f}" for title, value in scores),
+            ]
+        )
     return aligned(lines)
