@@ -18,16 +18,18 @@ def depth_map(mask: np.ndarray, frame: Frame) -> np.ndarray:
     ``depth_map(mask) > 0`` is ``mask``. Where the shape leaves the array it is taken to go on. With
     ``frame.per_slice`` distances are measured within each slice alone.
     """
-    spacing = list(frame.spacing_mm)
-    half_voxel = min(spacing[1:] if frame.per_slice else spacing) / 2
     if frame.per_slice:
-        spacing[0] = 2 * FAR_MM  # no other slice is ever the nearest one
+        return np.stack([_signed_distance(picture, frame.spacing_mm[1:]) for picture in mask])
+    return _signed_distance(mask, frame.spacing_mm)
+
+
+def _signed_distance(mask: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
     if not mask.any() or mask.all():
         return np.where(mask, FAR_MM, -FAR_MM).astype(np.float32)
-    inside = distance_transform_edt(mask, sampling=spacing)
-    outside = distance_transform_edt(~mask, sampling=spacing)
-    depth = np.where(mask, inside - half_voxel, half_voxel - outside)
-    return np.clip(depth, -FAR_MM, FAR_MM).astype(np.float32)
+    half_voxel = min(spacing_mm) / 2
+    inside = distance_transform_edt(mask, sampling=spacing_mm)
+    outside = distance_transform_edt(~mask, sampling=spacing_mm)
+    return np.where(mask, inside - half_voxel, half_voxel - outside).astype(np.float32)
 
 
 def class_depths(label: np.ndarray, classes: list[int], frame: Frame) -> dict[int, np.ndarray]:

@@ -122,7 +122,7 @@ def test_a_broken_label_is_named_and_nothing_is_left(
     ("options", "message"),
     [
         (("--level", "L9"), "noise level: got 'L9', expected L1, L2, L3 or a Dice between 0 and 1"),
-        (("--level", "0.001"), "target Dice 0.0010: recipe rotation_morphology reaches 0.0"),
+        (("--level", "0.001"), "target Dice 0.0010: recipe rotation_morphology reaches 0."),
         (("--recipe", "class_confusion"), "recipe class_confusion: got labels with 1 foreground class at most"),
         (("-np", 0), "-np 0: expected at least 1"),
         (("--seed", -3), "--seed -3: expected 0 or more"),

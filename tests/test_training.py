@@ -1,0 +1,386 @@
+"""Training, resuming, validating and predicting with nnU-Net's own commands on a tiny dataset."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from training_support import DATASET, IGNORE_LABEL, SUPERVISION, add_configuration, write_raw_dataset
+
+from dataset_conversion.supervision_files import Supervision, write_splits, write_supervision
+from nnunetv2_mlbseg.progress import QUANTITIES
+
+pytestmark = pytest.mark.integration
+
+TRAINER = "nnUNetTrainerMLBSeg"
+# What nnU-Net 2.8.1 writes into a checkpoint; its commands read these names.
+STOCK_FIELDS = {
+    "network_weights",
+    "optimizer_state",
+    "grad_scaler_state",
+    "logging",
+    "_best_ema",
+    "current_epoch",
+    "init_args",
+    "trainer_name",
+    "inference_allowed_mirroring_axes",
+}
+
+
+class Workspace:
+    """nnU-Net's folders with one preprocessed dataset, and commands run in it."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.env = {**os.environ, "OMP_NUM_THREADS": "1", "nnUNet_def_n_proc": "1", "PYTHONUNBUFFERED": "1"}
+        self.env.pop("MLBSEG_CONFIG", None)
+        for name in ("raw", "preprocessed", "results"):
+            (root / name).mkdir(parents=True, exist_ok=True)
+            self.env[f"nnUNet_{name}"] = str(root / name)
+
+    @property
+    def raw(self) -> Path:
+        return self.root / "raw" / DATASET
+
+    @property
+    def preprocessed(self) -> Path:
+        return self.root / "preprocessed" / DATASET
+
+    def fold_folder(self, configuration: str = "2d_tiny", fold: str = "0", trainer: str = TRAINER) -> Path:
+        return self.root / "results" / DATASET / f"{trainer}__nnUNetPlans__{configuration}" / f"fold_{fold}"
+
+    def command(self, name: str, *args: object, **settings: str) -> subprocess.CompletedProcess[str]:
+        script = Path(sys.executable).parent / name
+        env = {**self.env, **settings}
+        return subprocess.run([str(script), *map(str, args)], env=env, capture_output=True, text=True, timeout=600)
+
+    def train(self, *args: object, configuration: str = "2d_tiny", fold: str = "0", trainer: str = TRAINER, **settings):
+        settings = {"nnUNet_n_proc_DA": "0", **settings}
+        return self.command(
+            "nnUNetv2_train", "900", configuration, fold, "-tr", trainer, "-device", "cpu", *args, **settings
+        )
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Raw and preprocessed data, made once by nnU-Net's own command."""
+    workspace = Workspace(tmp_path_factory.mktemp("template"))
+    write_raw_dataset(workspace.root / "raw")
+    done = workspace.command("nnUNetv2_plan_and_preprocess", "-d", 900, "-c", "2d", "-npfp", 1, "-np", 1)
+    assert done.returncode == 0, done.stderr[-3000:]
+    add_configuration(workspace.root / "preprocessed")
+    return workspace.root
+
+
+@pytest.fixture
+def workspace(template: Path, tmp_path: Path) -> Workspace:
+    """A copy of the template that a test may spoil."""
+    subprocess.run(["cp", "-r", f"{template}/.", str(tmp_path)], check=True)
+    return Workspace(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def trained(template: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
+    """A workspace after one undisturbed training, and its log."""
+    root = tmp_path_factory.mktemp("trained")
+    subprocess.run(["cp", "-r", f"{template}/.", str(root)], check=True)
+    workspace = Workspace(root)
+    done = workspace.train()
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return workspace, done.stdout
+
+
+def load(path: Path) -> dict:
+    return torch.load(path, map_location="cpu", weights_only=False)
+
+
+def assert_equal_weights(a: dict, b: dict) -> None:
+    assert a.keys() == b.keys()
+    different = [name for name in a if not torch.equal(a[name], b[name])]
+    assert not different
+
+
+def test_all_stages_run_in_one_command(trained):
+    workspace, log = trained
+    assert log.count("Stage: warm-up, 3 iterations") == 2
+    assert log.count("Stage: bootstrapping, 3 iterations") == 2
+    assert "generated label 2 of 2: u1" in log
+    assert "Mean Validation Dice" in log
+    for words in ("loss terms: bootstrap", "views", "teacher", "supervised", "weight_imperfect", "share_pseudo"):
+        assert words in log
+    folder = workspace.fold_folder()
+    names = {path.name for path in folder.iterdir()}
+    assert {"checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_warmup.pth", "progress.png"} <= names
+    assert "mlbseg_progress.png" in names and "checkpoint_latest.pth" not in names
+
+
+def test_checkpoint_has_nnunets_fields_and_ours(trained):
+    workspace, _ = trained
+    final = load(workspace.fold_folder() / "checkpoint_final.pth")
+    assert set(final) == STOCK_FIELDS | {"student_weights", "teacher_weights", "mlbseg"}
+    assert final["trainer_name"] == TRAINER and final["current_epoch"] == 4
+    assert_equal_weights(final["network_weights"], final["teacher_weights"])
+    assert any(not torch.equal(final["student_weights"][k], v) for k, v in final["teacher_weights"].items())
+    state = final["mlbseg"]
+    assert state["ema_step"] == 12 and state["config"]["seed"] == 1
+    assert set(state["epoch_log"]) == set(QUANTITIES)
+    assert all(len(series) == 4 for series in state["epoch_log"].values())
+    assert np.isnan(state["epoch_log"]["bootstrap"][:2]).all() and np.isfinite(state["epoch_log"]["bootstrap"][2:]).all()
+
+
+def test_generated_labels_open_in_the_geometry_of_the_case(trained):
+    workspace, _ = trained
+    for case in SUPERVISION.unlabeled:
+        label = sitk.ReadImage(str(workspace.fold_folder() / "generated_labels" / f"{case}.nii.gz"))
+        image = sitk.ReadImage(str(workspace.raw / "imagesTr" / f"{case}_0000.nii.gz"))
+        assert (label.GetSize(), label.GetSpacing(), label.GetOrigin()) == (
+            image.GetSize(),
+            image.GetSpacing(),
+            image.GetOrigin(),
+        )
+        values = np.unique(sitk.GetArrayFromImage(label))
+        assert set(values) <= {0, 1} and IGNORE_LABEL not in values
+
+
+def test_validation_and_prediction_use_the_finished_network(trained, tmp_path):
+    workspace, _ = trained
+    validation = workspace.fold_folder() / "validation" / "summary.json"
+    first = json.loads(validation.read_text())["foreground_mean"]["Dice"]
+    again = workspace.train("--val")
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert json.loads(validation.read_text())["foreground_mean"]["Dice"] == first
+    images = tmp_path / "in"
+    images.mkdir()
+    (images / "v0_0000.nii.gz").symlink_to(workspace.raw / "imagesTr" / "v0_0000.nii.gz")
+    arguments = ("-d", 900, "-i", images, "-c", "2d_tiny", "-f", 0, "-tr", TRAINER, "-device", "cpu")
+    for name, options in (("final", ()), ("warmup", ("-chk", "checkpoint_warmup.pth"))):
+        done = workspace.command(
+            "nnUNetv2_predict", *arguments, "-o", tmp_path / name, *options, "-npp", 1, "-nps", 1
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    read = [sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "v0.nii.gz"))) for folder in (
+        tmp_path / "final", workspace.fold_folder() / "validation"
+    )]
+    assert np.array_equal(read[0], read[1])
+
+
+def _kill_at(workspace: Workspace, words: str, nth: int) -> None:
+    """Start a training and SIGKILL it as soon as ``words`` appear in its output for the ``nth`` time."""
+    script = Path(sys.executable).parent / "nnUNetv2_train"
+    command = [str(script), "900", "2d_tiny", "0", "-tr", TRAINER, "-device", "cpu"]
+    env = {**workspace.env, "nnUNet_n_proc_DA": "0"}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        seen = 0
+        for line in process.stdout:
+            seen += words in line
+            if seen == nth:
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("words", "nth", "resumed_in"),
+    [
+        ("Stage: warm-up", 2, "Continuing in epoch 1, stage warm-up, EMA step 3"),
+        ("generated label 1 of 2", 1, "Continuing in epoch 2, stage bootstrapping, EMA step 6"),
+        ("Stage: bootstrapping", 2, "Continuing in epoch 3, stage bootstrapping, EMA step 9"),
+    ],
+)
+def test_a_killed_training_goes_on_to_the_same_weights(trained, workspace, words, nth, resumed_in):
+    _kill_at(workspace, words, nth)
+    done = workspace.train("--c")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert resumed_in in done.stdout
+    if words.startswith("generated"):
+        assert "generated label 2 of 2" in done.stdout and "generated label 1 of 2" not in done.stdout
+    undisturbed = load(trained[0].fold_folder() / "checkpoint_final.pth")
+    resumed = load(workspace.fold_folder() / "checkpoint_final.pth")
+    assert resumed["mlbseg"]["ema_step"] == 12
+    assert [len(series) for series in resumed["logging"].values()] == [4] * len(resumed["logging"])
+    for field in ("student_weights", "teacher_weights"):
+        assert_equal_weights(resumed[field], undisturbed[field])
+
+
+def test_worker_processes_serve_both_batches(workspace):
+    done = workspace.train(nnUNet_n_proc_DA="1")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "loss terms: bootstrap" in done.stdout
+
+
+def test_paper_preset_trains_without_raw_folder_once_copies_exist(workspace):
+    settings = '{"preset": "paper", "warmup_epochs": 1, "epochs": 1, "iterations_per_epoch": null}'
+    workspace.env["MLBSEG_CONFIG"] = settings
+    assert workspace.train().returncode == 0
+    del workspace.env["nnUNet_raw"]
+    done = workspace.train()
+    assert done.returncode == 0, done.stderr[-3000:]
+    # 2 clean cases of 5 slices at batch size 16; 4 imperfect ones at batch size max(1, 4 // 5)
+    assert "Stage: warm-up, 1 iterations" in done.stdout
+    assert "Stage: bootstrapping, 20 iterations" in done.stdout
+    final = load(workspace.fold_folder() / "checkpoint_final.pth")
+    assert_equal_weights(final["network_weights"], final["student_weights"])
+
+
+def test_pretrained_weights_start_student_and_teacher_and_name_what_stays(trained, workspace):
+    donor = trained[0].fold_folder() / "checkpoint_final.pth"
+    done = workspace.train("-pretrained_weights", donor)
+    assert done.returncode == 0, done.stderr[-3000:]
+    line = next(line for line in done.stdout.splitlines() if "Pretrained weights:" in line)
+    assert "decoder.seg_layers.0.weight" in line
+    assert "encoder" not in line.split("Unchanged:")[1]
+
+
+def test_own_external_trainers_keep_working(workspace, tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "mine.py").write_text(
+        "from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg\n"
+        "class nnUNetTrainerMine(nnUNetTrainerMLBSeg):\n    variant = {'weighting': 'uniform', 'epochs': 1}\n"
+    )
+    done = workspace.train(trainer="nnUNetTrainerMine", nnUNet_extTrainer=str(own))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "'weighting': 'uniform'" in done.stdout
+    assert workspace.train(nnUNet_extTrainer=str(own)).returncode == 0
+
+
+def test_four_classes_and_partly_ignored_labels_train(tmp_path):
+    workspace = Workspace(tmp_path)
+    folder = write_raw_dataset(tmp_path / "raw", classes=3)
+    for case in SUPERVISION.noisy:
+        path = str(folder / "labelsTr" / f"{case}.nii.gz")
+        image = sitk.ReadImage(path)
+        label = sitk.GetArrayFromImage(image)
+        label[:, ::2] = 4
+        partial = sitk.GetImageFromArray(label)
+        partial.CopyInformation(image)
+        sitk.WriteImage(partial, path)
+    done = workspace.command("nnUNetv2_plan_and_preprocess", "-d", 900, "-c", "2d", "-npfp", 1, "-np", 1)
+    assert done.returncode == 0, done.stderr[-3000:]
+    add_configuration(tmp_path / "preprocessed")
+    done = workspace.train()
+    assert done.returncode == 0, done.stderr[-3000:]
+    log = load(workspace.fold_folder() / "checkpoint_final.pth")["mlbseg"]["epoch_log"]
+    assert np.isfinite(log["bootstrap"][2:]).all()
+
+
+def _no_clean(w: Workspace) -> None:
+    write_supervision(w.raw, Supervision(clean=(), noisy=("c0", "c1", "n0", "n1"), unlabeled=SUPERVISION.unlabeled))
+
+
+def _two_roles(w: Workspace) -> None:
+    write_supervision(w.raw, Supervision(SUPERVISION.clean, ("n0", "n1", "c1"), SUPERVISION.unlabeled))
+
+
+def _unknown_case(w: Workspace) -> None:
+    write_supervision(w.raw, Supervision(SUPERVISION.clean, ("n0", "n1", "ghost"), SUPERVISION.unlabeled))
+
+
+def _without_role(w: Workspace) -> None:
+    write_supervision(w.raw, Supervision(SUPERVISION.clean, ("n0",), SUPERVISION.unlabeled))
+
+
+def _noisy_validation(w: Workspace) -> None:
+    write_splits(w.raw, [{"train": ["c0", "c1", "n0", "u0", "u1"], "val": ["n1"]}])
+
+
+def _no_files(w: Workspace) -> None:
+    subprocess.run(["rm", "-r", str(w.raw / "supervision")], check=True)
+
+
+def _bad_json(w: Workspace) -> None:
+    (w.raw / "supervision" / "noisy.json").write_text('["n0", ')
+
+
+def _foreign_split(w: Workspace) -> None:
+    write_splits(w.preprocessed, [{"train": ["c0"], "val": ["v0"]}])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_no_clean, "no clean case"),
+        (_two_roles, "case in both clean.json and noisy.json: c1"),
+        (_unknown_case, "does not exist in imagesTr: ghost"),
+        (_without_role, "training case without a role in supervision/: n1"),
+        (_noisy_validation, "validation case that is noisy (validation needs true labels): n1"),
+        (_no_files, "mlbseg split"),
+        (_bad_json, "noisy.json: not valid JSON"),
+        (_foreign_split, "delete or rename the first file to use the second"),
+    ],
+)
+def test_bad_supervision_is_one_line_and_leaves_nothing(workspace, spoil: Callable[[Workspace], None], words):
+    spoil(workspace)
+    done = workspace.train()
+    assert done.returncode != 0
+    errors = [line for line in done.stderr.splitlines() if line.startswith("mlbseg: error:")]
+    assert len(errors) == 1 and words in errors[0]
+    assert "Traceback" not in done.stderr
+    assert not list((workspace.root / "results").rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"MLBSEG_CONFIG": '{"epoch": 3}'}, "unknown configuration key 'epoch'; did you mean 'epochs'?"),
+        ({"configuration": "3d_fullres"}, "configuration 3d_fullres is 3D; MLB-Seg trains slices: use 2d"),
+        ({"fold": "3"}, "got fold 3, expected 0 to 0 or all"),
+    ],
+)
+def test_bad_settings_are_one_line(workspace, settings, words):
+    done = workspace.train(**settings)
+    assert done.returncode != 0
+    assert words in done.stderr and "Traceback" not in done.stderr
+
+
+def _spoil_preprocessed(workspace: Workspace) -> Iterator[str]:
+    code = (
+        "import sys, numpy as np, blosc2\n"
+        "from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2 as D\n"
+        "import shutil\n"
+        "folder = sys.argv[1]\n"
+        "for case, change in (('n0', 'nan'), ('c0', 'value'), ('n1', 'shape')):\n"
+        "    d, s, _, p = D(folder, [case]).load_case(case)\n"
+        "    d, s = np.array(d[:]), np.array(s[:])\n"
+        "    if change == 'nan': d[0, 0, 0, 0] = np.nan\n"
+        "    if change == 'value': s[0, 0, 0, 0] = 7\n"
+        "    if change == 'shape': s = s[:, :-1]\n"
+        "    import os\n"
+        "    for ending in ('.b2nd', '_seg.b2nd'): os.remove(f'{folder}/{case}{ending}')\n"
+        "    D.save_case(d, s, p, f'{folder}/{case}', chunks=None, blocks=None)\n"
+    )
+    folder = workspace.preprocessed / "nnUNetPlans_2d"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(folder)], check=True, env=workspace.env)
+    (folder / "u0_seg.b2nd").write_bytes(b"")
+    yield from ("n0: image has NaN", "c0: label has the values [7]", "n1: image is", "u0: cannot be read")
+
+
+def test_spoilt_preprocessed_cases_are_all_named_before_the_first_epoch(workspace):
+    expected = list(_spoil_preprocessed(workspace))
+    done = workspace.train()
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    line = next(line for line in done.stderr.splitlines() if line.startswith("mlbseg: error:"))
+    assert "4 problem(s)" in line
+    for words in expected:
+        assert words in line
+    assert "Epoch 0" not in done.stdout
+
+
+def test_a_checkpoint_of_another_trainer_is_refused_in_one_line(trained, workspace):
+    foreign = load(trained[0].fold_folder() / "checkpoint_final.pth")
+    for field in ("student_weights", "teacher_weights", "mlbseg"):
+        del foreign[field]
+    workspace.fold_folder().mkdir(parents=True)
+    torch.save({**foreign, "trainer_name": "nnUNetTrainer"}, workspace.fold_folder() / "checkpoint_latest.pth")
+    done = workspace.train("--c")
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert "written by nnUNetTrainer" in done.stderr
