@@ -13,7 +13,7 @@ from dataset_conversion.cases import TRUE_LABELS
 from dataset_conversion.fingerprint import Fingerprint, content_hash, fingerprint, label_hash
 from dataset_conversion.geometry import GRID_TOLERANCE_VOXELS, grid_distance_voxels
 from dataset_conversion.images import read_image, values_in
-from dataset_conversion.label_files import LabelFormat, SimpleItkLabels, read_channels
+from dataset_conversion.label_files import LabelFormat, SimpleItkLabels, non_finite, read_channels
 from dataset_conversion.nnunet_dataset import RawCase, RawDataset
 from dataset_conversion.report import PROBLEM, WARNING, Finding
 from noise_synthesis.errors import InputError
@@ -73,14 +73,11 @@ def _inspect_images(facts: CaseFacts, paths: Sequence[Path], reader: type) -> np
     facts.spacing_mm = tuple(float(step) for step in properties["spacing"])
     facts.direction = _direction(properties)
     facts.image_hash = content_hash(images)
-    for channel, image in enumerate(images):
-        where = paths[channel].name if channel < len(paths) else f"channel {channel}"
-        if np.isnan(image).any():
-            facts.add("NaN", f"{where} holds NaN; replace it by numbers that make sense")
-        elif not np.isfinite(image).all():
-            facts.add("infinite", f"{where} holds infinite values")
-        elif image.min() == image.max():
-            facts.add("constant image", f"{where} has the value {image.flat[0]:g} everywhere")
+    for path in non_finite(images, paths):
+        facts.add("NaN", f"{path.name} holds NaN or infinite values; replace them by numbers that make sense")
+    for image, path in zip(images, paths, strict=False):
+        if image.min() == image.max():
+            facts.add("constant image", f"{path.name} has the value {image.flat[0]:g} everywhere")
     first: np.ndarray = images[0]
     return first
 

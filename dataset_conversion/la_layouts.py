@@ -114,7 +114,8 @@ def read_nrrd(
     remarks = []
     header = image.GetSpacing()
     if spacing_mm is None and not np.allclose(header, 1) and not np.allclose(header, SPACING_MM, rtol=0.01):
-        remarks.append(f"the header says spacing {header} mm, which is kept; override it with --spacing")
+        said = tuple(round(step, 4) for step in header)
+        remarks.append(f"the header says spacing {said} mm, which is kept; override it with --spacing")
     spacing = tuple(spacing_mm or (SPACING_MM if np.allclose(header, 1) else header))
     for volume in (image, label):
         if volume is not None:

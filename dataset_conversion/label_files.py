@@ -124,6 +124,27 @@ def read_channels(reader_writer: type, paths: Sequence[Path]) -> tuple[np.ndarra
     return array, properties
 
 
+def non_finite(array: np.ndarray, paths: Sequence[Path]) -> list[Path]:
+    """Return those files of a case that hold NaN or infinity; ``array`` (C, z, y, x) is what was read from ``paths``.
+
+    SimpleITK's NIfTI reader silently replaces such values by 0, so float NIfTI files are looked at once more.
+    """
+    return [
+        path
+        for channel, path in zip(array, paths, strict=False)
+        if not np.isfinite(channel).all() or _nifti_hides_non_finite(path)
+    ]
+
+
+def _nifti_hides_non_finite(path: Path) -> bool:
+    if not path.name.endswith((".nii", ".nii.gz")):
+        return False
+    import nibabel
+
+    image = nibabel.load(path)
+    return image.get_data_dtype().kind == "f" and not np.isfinite(np.asanyarray(image.dataobj)).all()
+
+
 def as_integers(array: np.ndarray, where: Path) -> np.ndarray:
     """Return a label as integers.
 

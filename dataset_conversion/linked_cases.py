@@ -9,7 +9,7 @@ import numpy as np
 
 from dataset_conversion.cases import TRUE_LABELS, CaseReport, CaseSettings, Fate
 from dataset_conversion.images import check_label_values
-from dataset_conversion.label_files import LabelFormat, read_channels
+from dataset_conversion.label_files import LabelFormat, non_finite, read_channels
 from dataset_conversion.nnunet_dataset import RawCase, link_or_copy
 from noise_synthesis.errors import InputError
 
@@ -63,8 +63,9 @@ class LinkedCase:
                 f"{self.name}_0000{self.file_ending} to _{self.channels - 1:04d} are expected"
             )
         images, _ = read_channels(self.reader, self.case.images)
-        if not np.isfinite(images).all():
-            raise InputError(f"case {self.name}: the image holds NaN or infinite values; expected finite intensities")
+        spoilt = non_finite(images, self.case.images)
+        if spoilt:
+            raise InputError(f"case {self.name}: {spoilt[0].name} holds NaN or infinite values; expected finite ones")
         return images.shape[1:]
 
     def _check_label(self, shape: tuple[int, ...], allowed: tuple[int, ...]) -> None:

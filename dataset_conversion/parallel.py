@@ -35,12 +35,15 @@ def over_cases(
     """
     processes = min(processes, len(arguments))
     if processes <= 1:
-        return [function(*item) for item in tqdm(arguments, desc=description)]
+        # The bar is closed before an exception goes on, so that the error has a line of its own.
+        with tqdm(arguments, desc=description) as items:
+            return [function(*item) for item in items]
     executor = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread)
     try:
         futures: list[Future[Result]] = [executor.submit(function, *item) for item in arguments]
-        for future in tqdm(as_completed(futures), total=len(futures), desc=description):
-            future.result()
+        with tqdm(as_completed(futures), total=len(futures), desc=description) as finished:
+            for future in finished:
+                future.result()
         return [future.result() for future in futures]
     except BrokenProcessPool:
         raise InputError(

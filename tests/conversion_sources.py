@@ -26,7 +26,9 @@ def ball(shape: Sequence[int], seed: int = 0, radius: float = 0.3) -> tuple[np.n
     return image.clip(0, 255), label
 
 
-def make_h5(folder: Path, name: str, shape: Sequence[int] = (24, 20, 6), seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def make_h5(
+    folder: Path, name: str, shape: Sequence[int] = (24, 20, 6), seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Write a UA-MT case; arrays are (x, y, z)."""
     image, label = ball(shape, seed)
     (folder / name).mkdir(parents=True)

@@ -92,5 +92,6 @@ def test_grid_distance_in_voxels():
     other.SetSpacing((0.5, 0.55, 2))
     assert grid_distance_voxels(image, other) == pytest.approx(4 * 0.05 / 0.5)
     other = sitk.Image(image)
-    other.SetOrigin((np.array(image.GetOrigin()) + (0, 0, 2)).tolist())
+    x, y, z = image.GetOrigin()
+    other.SetOrigin((x, y, z + 2))
     assert grid_distance_voxels(image, other) == pytest.approx(1)
