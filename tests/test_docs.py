@@ -1,0 +1,81 @@
+"""Every command line in the README and the documentation parses with the real parsers."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from nnunetv2_mlbseg.cli.convert import SOURCES
+from nnunetv2_mlbseg.cli.main import COMMANDS, build_parser
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+INSTALLATION = re.compile(r"pip install( -e)? (\.|'\.\[(test|dev)\]')")
+
+
+def commands_of(page: Path) -> list[str]:
+    """Lines of code blocks, and inline code, that begin with a command; ``a && b`` counts as two."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```[a-z]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()] + inline
+    parts = [part.strip() for line in lines for part in line.removeprefix("$ ").split("&&")]
+    return [part for part in parts if re.match(r"(mlbseg|pip|python -m) \S", part)]
+
+
+EXAMPLES = [pytest.param(line, id=f"{page.name}: {line}") for page in PAGES for line in commands_of(page)]
+
+
+@pytest.mark.parametrize("line", [example for example in EXAMPLES if example.values[0].startswith("mlbseg ")])
+def test_a_documented_command_parses(line):
+    arguments = shlex.split(line, comments=True)[1:]
+    if len(arguments) == 1 and arguments[0] in COMMANDS:
+        return  # the command is merely named
+    if arguments[0] == "COMMAND" or arguments in (["--help"], ["--version"]):
+        return
+    if arguments[0] == "convert" and len(arguments) == 2:
+        assert arguments[1] in SOURCES
+        return
+    parsed = build_parser().parse_args(arguments)
+    if arguments[0] == "convert":  # its options are parsed by the module of the source
+        from dataset_conversion.options import converter_parser
+
+        module = importlib.import_module(f"dataset_conversion.{parsed.source_kind}")
+        parsed = converter_parser(module.DESCRIPTION, module.add_arguments).parse_args(parsed.source_options)
+    assert vars(parsed)
+
+
+@pytest.mark.parametrize("line", [example for example in EXAMPLES if example.values[0].startswith("pip ")])
+def test_a_documented_installation_is_one_that_works(line):
+    assert INSTALLATION.fullmatch(line)
+
+
+def test_the_readme_installs_and_demonstrates_in_one_line_and_tests_in_one_line():
+    readme = PAGES[0].read_text(encoding="utf-8")
+    assert "\npip install . && mlbseg demo\n" in readme
+    assert "\npip install '.[test]' && pytest\n" in readme
+
+
+def test_links_within_the_repository_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_subcommand_is_documented():
+    documented = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
+    for name in COMMANDS:
+        assert f"mlbseg {name}" in documented, name
+
+
+def test_the_functions_of_the_equation_table_exist():
+    readme = PAGES[0].read_text(encoding="utf-8")
+    table = readme.partition("equation by equation")[2].partition("\n\nAll weights")[0]
+    names = re.findall(r"`(\w+)\.(\w+)`", table)
+    assert len(names) > 10
+    for module, name in names:
+        assert hasattr(importlib.import_module(f"nnunetv2_mlbseg.{module}"), name), f"{module}.{name}"
