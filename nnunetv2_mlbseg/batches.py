@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from batchgenerators.dataloading.data_loader import SlimDataLoaderBase
-from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
-from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
-from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from nnunetv2_mlbseg.generated_labels import GeneratedLabels
 
@@ -74,79 +70,6 @@ class PairedLoader(SlimDataLoaderBase):
             "imperfect_data": imperfect["data"],
             "imperfect_target": imperfect["target"],
         }
-
-
-Augmenter = SingleThreadedAugmenter | NonDetMultiThreadedAugmenter
-
-
-@dataclass(frozen=True)
-class LoaderFactory:
-    """nnU-Net's loaders with the patch sizes, transforms and oversampling of one configuration."""
-
-    initial_patch_size: Sequence[int]
-    patch_size: Sequence[int]
-    label_manager: LabelManager
-    oversample_foreground_percent: float
-    probabilistic_oversampling: bool
-    training_transforms: Any
-    validation_transforms: Any
-    pin_memory: bool
-
-    def training(self, dataset: nnUNetBaseDataset, batch_size: int) -> nnUNetDataLoader:
-        """Augmented patches, drawn larger and cropped after rotation and scaling."""
-        return self._loader(dataset, batch_size, self.initial_patch_size, self.training_transforms)
-
-    def validation(self, dataset: nnUNetBaseDataset, batch_size: int) -> nnUNetDataLoader:
-        """Patches as they are."""
-        return self._loader(dataset, batch_size, self.patch_size, self.validation_transforms)
-
-    def run(
-        self, training: SlimDataLoaderBase, validation: SlimDataLoaderBase, processes: int, seed: int | None
-    ) -> tuple[Augmenter, Augmenter]:
-        """Start both, in nnU-Net's proportion of worker processes, and wait for a first batch of each."""
-        train = self._augmenter(training, processes, max(6, processes // 2), seed)
-        val = self._augmenter(
-            validation,
-            max(1, processes // 2) if processes else 0,
-            max(3, processes // 4),
-            None if seed is None else seed + processes,
-        )
-        next(train), next(val)
-        return train, val
-
-    def _loader(self, dataset, batch_size, drawn_patch_size, transforms) -> nnUNetDataLoader:
-        return nnUNetDataLoader(
-            dataset,
-            batch_size,
-            drawn_patch_size,
-            self.patch_size,
-            self.label_manager,
-            oversample_foreground_percent=self.oversample_foreground_percent,
-            sampling_probabilities=None,
-            pad_sides=None,
-            transforms=transforms,
-            probabilistic_oversampling=self.probabilistic_oversampling,
-        )
-
-    def _augmenter(self, loader: SlimDataLoaderBase, processes: int, cached: int, seed: int | None) -> Augmenter:
-        """Worker processes, or this one for 0; ``seed`` is the first worker's, None leaves it to the system."""
-        if processes == 0:
-            return SingleThreadedAugmenter(loader, None)
-        return NonDetMultiThreadedAugmenter(
-            data_loader=loader,
-            transform=None,
-            num_processes=processes,
-            num_cached=cached,
-            seeds=None if seed is None else [seed + worker for worker in range(processes)],
-            pin_memory=self.pin_memory,
-            wait_time=0.002,
-        )
-
-
-def close(loader: Augmenter | None) -> None:
-    """Stop the worker processes of a loader, if it has any."""
-    if isinstance(loader, NonDetMultiThreadedAugmenter):
-        loader._finish()
 
 
 def count_slices(dataset: nnUNetBaseDataset) -> int:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+from nnunetv2.training.loss.robust_ce_loss import RobustCrossEntropyLoss
 from torch import Tensor, nn
 
 from nnunetv2_mlbseg import random_state
@@ -29,6 +31,9 @@ from nnunetv2_mlbseg.networks import plain_network
 from nnunetv2_mlbseg.tensors import at_least_float32
 from nnunetv2_mlbseg.views import Views, draw_views
 from nnunetv2_mlbseg.weighting import NEEDS_TANGENTS
+
+if TYPE_CHECKING:
+    from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
 
 Gradient = list[Tensor | None]
 
@@ -63,6 +68,23 @@ class BootstrapStep:
         self.parameters = list(plain_network(student).parameters())
         self.view_generator = random_state.generator("cpu", config.seed, stream=1)
         self.noise_generator = random_state.generator(device, config.seed, stream=2)
+
+    @classmethod
+    def of_trainer(cls, trainer: nnUNetTrainerMLBSeg) -> BootstrapStep:
+        """The step for an initialised trainer; takes deep supervision's factors and the loss from nnU-Net's own."""
+        loss, ignore_label = trainer.loss, trainer.label_manager.ignore_label
+        factors = loss.weight_factors if isinstance(loss, DeepSupervisionWrapper) else (1.0,)
+        return cls(
+            student=trainer.network,
+            teacher=trainer.teacher,
+            optimizer=trainer.optimizer,
+            grad_scaler=trainer.grad_scaler,
+            clean_loss=loss if trainer.config.clean_loss == "dice_ce" else _cross_entropy(loss, ignore_label),
+            scale_factors=[float(factor) for factor in factors if factor > 0],
+            ignore_label=ignore_label,
+            config=trainer.config,
+            device=trainer.device,
+        )
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Run one iteration.
@@ -125,6 +147,13 @@ class BootstrapStep:
         scaled = loss if self.grad_scaler is None else self.grad_scaler.scale(loss)
         return list(torch.autograd.grad(scaled, self.parameters, allow_unused=True))
 
+    def _unscaled(self, gradient: Gradient) -> Gradient:
+        """Divide by the gradient scaler's factor; what overflowed becomes 0. The factor stays on the device."""
+        if self.grad_scaler is None:
+            return gradient
+        inverse = self.grad_scaler.scale(torch.ones((), device=self.device)).reciprocal()
+        return [None if g is None else torch.nan_to_num(g * inverse, posinf=0.0, neginf=0.0) for g in gradient]
+
     def _direction(
         self, clean_gradient: Gradient, shown: Tensor, views: Views, batch: Mapping[str, Any]
     ) -> Gradient | None:
@@ -138,9 +167,8 @@ class BootstrapStep:
             terms = self._consistency(output, self._teacher_probabilities(shown), views)
         if not terms:
             return unit_direction(clean_gradient)
-        step = self._gradient(_total(terms))
-        scale = 1.0 if self.grad_scaler is None else self.grad_scaler.get_scale()
-        with displaced(self.student, step, self.optimizer.param_groups[0]["lr"] / scale):
+        step = self._unscaled(self._gradient(_total(terms)))
+        with displaced(self.student, step, self.optimizer.param_groups[0]["lr"]):
             return unit_direction(self._clean_gradient(batch)[1])
 
     def _tangents(self, shown: Tensor, direction: Gradient | None) -> tuple[list[Tensor], list[Tensor | None]]:
@@ -199,3 +227,11 @@ class BootstrapStep:
 
 def _total(terms: Mapping[str, Tensor]) -> Tensor:
     return torch.stack([term.float() for term in terms.values()]).sum()
+
+
+def _cross_entropy(like: nn.Module, ignore_label: int | None) -> nn.Module:
+    """Cross-entropy on nnU-Net's targets, over the scales that ``like`` counts."""
+    loss = RobustCrossEntropyLoss(ignore_index=-100 if ignore_label is None else ignore_label)
+    if isinstance(like, DeepSupervisionWrapper):
+        return DeepSupervisionWrapper(loss, like.weight_factors)
+    return loss

@@ -8,14 +8,70 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from nnunetv2_mlbseg import random_state
+from nnunetv2_mlbseg.networks import plain_network
+from nnunetv2_mlbseg.progress import EpochLog
 from noise_synthesis.errors import InputError
 from noise_synthesis.files import atomic_path
 
+if TYPE_CHECKING:
+    from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
+
 OUR_FIELDS = ("student_weights", "teacher_weights", "mlbseg")
+
+
+def collect(trainer: nnUNetTrainerMLBSeg) -> dict[str, Any]:
+    """nnU-Net's fields under its names, then ours."""
+    student, teacher = plain_network(trainer.network).state_dict(), trainer.teacher.state_dict()
+    return {
+        "network_weights": teacher if trainer.config.inference_network == "teacher" else student,
+        "optimizer_state": trainer.optimizer.state_dict(),
+        "grad_scaler_state": None if trainer.grad_scaler is None else trainer.grad_scaler.state_dict(),
+        "logging": trainer.logger.get_checkpoint(),
+        "_best_ema": trainer._best_ema,
+        "current_epoch": trainer.current_epoch + 1,
+        "init_args": trainer.my_init_kwargs,
+        "trainer_name": trainer.__class__.__name__,
+        "inference_allowed_mirroring_axes": trainer.inference_allowed_mirroring_axes,
+        "student_weights": student,
+        "teacher_weights": teacher,
+        "mlbseg": {
+            "config": trainer.config.as_dict(),
+            "stage": trainer.stage,
+            "ema_step": trainer.ema_step,
+            "epoch_log": trainer.epoch_log.state(),
+            "generated_by": trainer.generated_by,
+            "random_state": random_state.capture(),
+            "generators": trainer.bootstrap_step.generator_states(),
+        },
+    }
+
+
+def restore(trainer: nnUNetTrainerMLBSeg, found: Mapping[str, Any]) -> None:
+    """Put an initialised trainer where :func:`collect` found it.
+
+    The global random state is only handed over: building the loaders draws, so the trainer restores it afterwards.
+    """
+    plain_network(trainer.network).load_state_dict(found["student_weights"])
+    trainer.teacher.load_state_dict(found["teacher_weights"])
+    trainer.optimizer.load_state_dict(found["optimizer_state"])
+    if trainer.grad_scaler is not None and found["grad_scaler_state"] is not None:
+        trainer.grad_scaler.load_state_dict(found["grad_scaler_state"])
+    trainer.my_init_kwargs = found["init_args"]
+    trainer.current_epoch = found["current_epoch"]
+    trainer.logger.load_checkpoint(found["logging"])
+    trainer._best_ema = found["_best_ema"]
+    trainer.inference_allowed_mirroring_axes = found["inference_allowed_mirroring_axes"]
+    state = found["mlbseg"]
+    trainer.ema_step = state["ema_step"]
+    trainer.epoch_log = EpochLog(state["epoch_log"])
+    trainer.generated_by = state["generated_by"]
+    trainer.pending_random_state = state["random_state"]
+    trainer.bootstrap_step.set_generator_states(state["generators"])
 
 
 def write(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> None:

@@ -17,6 +17,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_mlbseg.meta_reweighting import NORMALIZATIONS
+from nnunetv2_mlbseg.views import VIEW_NAMES
+from nnunetv2_mlbseg.weighting import WEIGHTINGS
 from noise_synthesis.errors import InputError
 from noise_synthesis.files import read_json
 
@@ -157,10 +160,9 @@ def _interval(least: float, most: float) -> tuple[Callable[[Any], bool], str]:
 
 
 _BOOL = (lambda value: isinstance(value, bool), "true or false")
-_VIEW_NAMES = ("zoom_in", "zoom_out", "flip")
 _VIEWS = (
-    lambda value: isinstance(value, tuple) and all(isinstance(v, str) and v in _VIEW_NAMES for v in value),
-    "a list of " + ", ".join(_VIEW_NAMES) + " (empty: no views)",
+    lambda value: isinstance(value, tuple) and all(isinstance(v, str) and v in VIEW_NAMES for v in value),
+    "a list of " + ", ".join(VIEW_NAMES) + " (empty: no views)",
 )
 
 # What each key accepts: a predicate and the words for the error line.
@@ -184,8 +186,8 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "views": _VIEWS,
     "zoom_in": _interval(1, 4),
     "zoom_out": _interval(0.25, 1),
-    "weighting": _one_of("meta", "uniform"),
-    "weight_normalization": _one_of("sum", "joint", "accepted"),
+    "weighting": _one_of(*WEIGHTINGS),
+    "weight_normalization": _one_of(*NORMALIZATIONS),
     "clean_loss": _one_of("dice_ce", "ce"),
     "virtual_consistency": _BOOL,
     "pseudo_label_network": _one_of("student", "teacher"),
@@ -198,7 +200,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "mirror_generated": _BOOL,
     "inference_network": _one_of("student", "teacher"),
     "verify_data": _BOOL,
-    "seed": _optional_whole(0),
+    "seed": (lambda v: v is None or (_is_int(v) and 0 <= v < 2**32), "a whole number from 0 to 4294967295, or null"),
 }
 
 

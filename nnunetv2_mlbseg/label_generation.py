@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,6 @@ from torch import nn
 
 from nnunetv2_mlbseg.generated_labels import ClassKey, GeneratedLabels
 from noise_synthesis.files import atomic_path
-
-
-def fingerprint(network: nn.Module) -> str:
-    """SHA-256 over names and values of all weights: tells whether two labels come from the same network."""
-    digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 class LabelGenerator:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from noise_synthesis.files import atomic_path
 
@@ -34,6 +38,15 @@ QUANTITIES = tuple(name for panel in PANELS.values() for name in panel)
 # Okabe and Ito's palette keeps its contrasts for colour-blind readers; line styles differ as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
 STYLES = ("-", "--", "-.", ":", (0, (1, 1)))
+
+
+def epoch_means(outputs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Mean of every quantity over the iterations of an epoch; tensors cross to the host here, once each."""
+    return {name: _mean([output[name] for output in outputs]) for name in outputs[0]}
+
+
+def _mean(values: list[Any]) -> float:
+    return float(torch.stack(values).mean()) if isinstance(values[0], Tensor) else float(np.mean(values))
 
 
 class EpochLog:

@@ -9,8 +9,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from os.path import join
 from pathlib import Path
 from typing import Any
+
+from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
+from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 
 from dataset_conversion.supervision_files import (
     PROVENANCE_FILE,
@@ -45,6 +49,27 @@ class FoldRoles:
     def training(self) -> tuple[str, ...]:
         """All training cases, sorted."""
         return tuple(sorted(self.clean + self.noisy + self.unlabeled))
+
+
+def roles_of_fold(dataset_name: str, data_identifier: str, fold: int | str) -> FoldRoles:
+    """Roles of a fold of a preprocessed dataset, found through nnU-Net's folders.
+
+    Args:
+        dataset_name: ``DatasetXXX_NAME``.
+        data_identifier: Folder of the preprocessed configuration, as the plans name it.
+
+    Raises:
+        InputError: nnU-Net's folder is not set, the data is not preprocessed, or what :func:`refresh_copies` and
+            :func:`read_fold` refuse.
+    """
+    if not nnUNet_preprocessed.is_set():
+        raise InputError("nnUNet_preprocessed is not set, expected the folder of nnU-Net's preprocessed datasets")
+    folder = Path(join(nnUNet_preprocessed, dataset_name))
+    data = folder / data_identifier
+    if not data.is_dir():
+        raise InputError(f"{data}: no such folder, run nnUNetv2_plan_and_preprocess (or nnUNetv2_preprocess) first")
+    refresh_copies(Path(join(nnUNet_raw, dataset_name)) if nnUNet_raw.is_set() else None, folder)
+    return read_fold(folder, fold, infer_dataset_class(str(data)).get_identifiers(str(data)))
 
 
 def refresh_copies(raw_folder: Path | None, preprocessed_folder: Path) -> None:

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from os.path import join
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
-from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
-from nnunetv2.training.loss.robust_ce_loss import RobustCrossEntropyLoss
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
-from torch import Tensor, nn
+from torch import nn
 
 from nnunetv2_mlbseg import batches, checkpoint, error_line, random_state
 from nnunetv2_mlbseg.bootstrap_step import BootstrapStep
 from nnunetv2_mlbseg.config import PLANS_KEY, MLBSegConfig, environment_value, resolve_config
+from nnunetv2_mlbseg.fingerprints import fingerprint, weight_sums
 from nnunetv2_mlbseg.generated_labels import GeneratedLabels
-from nnunetv2_mlbseg.label_generation import LabelGenerator, fingerprint
+from nnunetv2_mlbseg.label_generation import LabelGenerator
+from nnunetv2_mlbseg.loaders import LoaderFactory, close
 from nnunetv2_mlbseg.mean_teacher import ema_decay_at, ema_update_, make_teacher
 from nnunetv2_mlbseg.networks import plain_network
-from nnunetv2_mlbseg.progress import EpochLog
-from nnunetv2_mlbseg.supervision import FoldRoles, read_fold, refresh_copies
+from nnunetv2_mlbseg.progress import EpochLog, epoch_means
+from nnunetv2_mlbseg.supervision import FoldRoles, roles_of_fold
 from nnunetv2_mlbseg.support import check_supported
 from noise_synthesis.errors import InputError
 
@@ -57,15 +54,15 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         configuration_manager = check_supported(plans, configuration, dataset_json)
         overrides = configuration_manager.configuration.get(PLANS_KEY)
         self.config: MLBSegConfig = resolve_config(overrides, environment_value(), self.variant)
-        self.roles: FoldRoles = _read_roles(plans["dataset_name"], configuration_manager.data_identifier, fold)
+        self.roles: FoldRoles = roles_of_fold(plans["dataset_name"], configuration_manager.data_identifier, fold)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self._take_settings()
         self.teacher: nn.Module | None = None
         self.ema_step = 0
         self.epoch_log = EpochLog()
         self.generated = GeneratedLabels(Path(self.output_folder) / "generated_labels")
-        self._generated_by: str | None = None
-        self._pending_random_state: dict[str, Any] | None = None
+        self.generated_by: str | None = None
+        self.pending_random_state: dict[str, Any] | None = None
         self._loaders_stage: str | None = None
         self._slices: dict[str, int] = {}
         self._initial_sums: dict[str, float] = {}
@@ -99,26 +96,8 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         super().initialize()
         plain = plain_network(self.network)
         self.teacher = make_teacher(plain)
-        self._initial_sums = _sums(plain)
-        factors = self.loss.weight_factors if isinstance(self.loss, DeepSupervisionWrapper) else (1.0,)
-        self.bootstrap_step = BootstrapStep(
-            student=self.network,
-            teacher=self.teacher,
-            optimizer=self.optimizer,
-            grad_scaler=self.grad_scaler,
-            clean_loss=self.loss if self.config.clean_loss == "dice_ce" else self._cross_entropy(),
-            scale_factors=[float(factor) for factor in factors if factor > 0],
-            ignore_label=self.label_manager.ignore_label,
-            config=self.config,
-            device=self.device,
-        )
-
-    def _cross_entropy(self) -> nn.Module:
-        ignore = self.label_manager.ignore_label
-        loss = RobustCrossEntropyLoss(ignore_index=-100 if ignore is None else ignore)
-        if isinstance(self.loss, DeepSupervisionWrapper):
-            return DeepSupervisionWrapper(loss, self.loss.weight_factors)
-        return loss
+        self._initial_sums = weight_sums(plain)
+        self.bootstrap_step = BootstrapStep.of_trainer(self)
 
     def configure_optimizers(self):
         """SGD as configured; a decay exponent of 0 keeps the learning rate constant."""
@@ -153,7 +132,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
     def _take_pretrained_weights(self) -> None:
         """Start the teacher from what ``-pretrained_weights`` put into the student, and say what it left out."""
         plain = plain_network(self.network)
-        kept = [name for name, value in _sums(plain).items() if value == self._initial_sums[name]]
+        kept = [name for name, value in weight_sums(plain).items() if value == self._initial_sums[name]]
         if len(kept) == len(self._initial_sums):
             return
         self.teacher.load_state_dict(plain.state_dict())
@@ -182,7 +161,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
 
     def get_dataloaders(self):
         """Loaders of the current stage: clean cases in the warm-up, clean and imperfect pairs afterwards."""
-        factory = self._loader_factory()
+        factory = LoaderFactory.of_trainer(self, deterministic=self.config.seed is not None)
         with random_state.preserved():  # building loaders draws; a resumed run builds them at another moment
             if self.stage == BOOTSTRAP:
                 self._ensure_generated_labels()
@@ -193,28 +172,6 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             validation = factory.validation(self._dataset(self.roles.validation), self.configuration_manager.batch_size)
             self._loaders_stage = self.stage
             return factory.run(loader, validation, get_allowed_n_proc_DA(), self.config.seed)
-
-    def _loader_factory(self) -> batches.LoaderFactory:
-        """nnU-Net's patches and augmentation, chosen as its own ``get_dataloaders`` chooses them."""
-        patch_size, labels = self.configuration_manager.patch_size, self.label_manager
-        scales = self._get_deep_supervision_scales()
-        rotation, dummy_2d, initial_patch_size, mirror_axes = (
-            self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        )
-        common = {"foreground_labels": labels.foreground_labels, "ignore_label": labels.ignore_label}
-        masks = self.configuration_manager.use_mask_for_norm
-        return batches.LoaderFactory(
-            initial_patch_size=initial_patch_size,
-            patch_size=patch_size,
-            label_manager=labels,
-            oversample_foreground_percent=self.oversample_foreground_percent,
-            probabilistic_oversampling=self.probabilistic_oversampling,
-            training_transforms=self.get_training_transforms(
-                patch_size, rotation, scales, mirror_axes, dummy_2d, use_mask_for_norm=masks, **common
-            ),
-            validation_transforms=self.get_validation_transforms(scales, **common),
-            pin_memory=self.device.type == "cuda",
-        )
 
     def _imperfect_dataset(self) -> batches.ImperfectDataset:
         return batches.ImperfectDataset(self._dataset(self.roles.imperfect), self.roles.unlabeled, self.generated)
@@ -228,8 +185,8 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             self._check_generated_labels()
             return
         labeller = self.teacher if self.config.pseudo_label_network == "teacher" else plain_network(self.network)
-        self._generated_by = fingerprint(labeller)
-        self.generated.start(self._generated_by)
+        self.generated_by = fingerprint(labeller)
+        self.generated.start(self.generated_by)
         self.print_to_log_file(f"Generating labels of {len(cases)} unlabeled cases (Eq. 1) in {self.generated.folder}")
         mirror = self.inference_allowed_mirroring_axes if self.config.mirror_generated else None
         with self._for_inference(labeller):
@@ -240,7 +197,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
 
     def _check_generated_labels(self) -> None:
         missing = sorted(set(self.roles.unlabeled) - self.generated.complete())
-        if missing or self.generated.source() != self._generated_by:
+        if missing or self.generated.source() != self.generated_by:
             what = f"{len(missing)} cases are missing" if missing else "they come from another warm-up"
             raise InputError(
                 f"{self.generated.folder}: {what}, expected the generated labels this checkpoint was trained with; "
@@ -252,13 +209,13 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
     def on_epoch_start(self) -> None:
         """Enter the stage of the epoch, then nnU-Net's own."""
         if self._loaders_stage != self.stage:
-            batches.close(self.dataloader_train)
-            batches.close(self.dataloader_val)
+            close(self.dataloader_train)
+            close(self.dataloader_val)
             self.dataloader_train, self.dataloader_val = self.get_dataloaders()
         self.num_iterations_per_epoch = self.config.iterations_per_epoch or self._one_pass()
-        if self._pending_random_state is not None:
-            random_state.restore(self._pending_random_state)
-            self._pending_random_state = None
+        if self.pending_random_state is not None:
+            random_state.restore(self.pending_random_state)
+            self.pending_random_state = None
         super().on_epoch_start()
 
     def _one_pass(self) -> int:
@@ -287,7 +244,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """Fetch the epoch's values from the device at once; log nnU-Net's and ours."""
-        means = _means(train_outputs)
+        means = epoch_means(train_outputs)
         super().on_train_epoch_end([{"loss": means.pop("loss")}])
         self.epoch_log.record(self.current_epoch, means)
         for line in self.epoch_log.lines(self.current_epoch):
@@ -343,97 +300,23 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             self.network = in_training
 
     def save_checkpoint(self, filename: str) -> None:
-        """nnU-Net's fields and names, plus both networks and all the state that ``--c`` needs."""
+        """nnU-Net's fields and names, plus both networks and all the state that ``--c`` needs; written whole."""
         if self.disable_checkpointing:
             self.print_to_log_file("No checkpoint written, checkpointing is disabled")
-            return
-        student = plain_network(self.network).state_dict()
-        teacher = self.teacher.state_dict()
-        fields = {
-            "network_weights": teacher if self.config.inference_network == "teacher" else student,
-            "optimizer_state": self.optimizer.state_dict(),
-            "grad_scaler_state": None if self.grad_scaler is None else self.grad_scaler.state_dict(),
-            "logging": self.logger.get_checkpoint(),
-            "_best_ema": self._best_ema,
-            "current_epoch": self.current_epoch + 1,
-            "init_args": self.my_init_kwargs,
-            "trainer_name": self.__class__.__name__,
-            "inference_allowed_mirroring_axes": self.inference_allowed_mirroring_axes,
-            "student_weights": student,
-            "teacher_weights": teacher,
-            "mlbseg": self._state(),
-        }
-        checkpoint.write(fields, filename)
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "config": self.config.as_dict(),
-            "stage": self.stage,
-            "ema_step": self.ema_step,
-            "epoch_log": self.epoch_log.state(),
-            "generated_by": self._generated_by,
-            "random_state": random_state.capture(),
-            "generators": self.bootstrap_step.generator_states(),
-        }
+        else:
+            checkpoint.write(checkpoint.collect(self), filename)
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         """Go on exactly where a checkpoint of this trainer was written."""
         if not self.was_initialized:
             self.initialize()
         found = filename_or_checkpoint
-        if isinstance(found, (str, os.PathLike)):
+        if not isinstance(found, dict):
             found = checkpoint.read(found, self.device)
-        self._load_networks(found)
-        self.my_init_kwargs = found["init_args"]
-        self.current_epoch = found["current_epoch"]
-        self.logger.load_checkpoint(found["logging"])
-        self._best_ema = found["_best_ema"]
-        self.inference_allowed_mirroring_axes = found["inference_allowed_mirroring_axes"]
-        self._load_state(found["mlbseg"])
-
-    def _load_networks(self, found: dict[str, Any]) -> None:
-        plain_network(self.network).load_state_dict(found["student_weights"])
-        self.teacher.load_state_dict(found["teacher_weights"])
-        self.optimizer.load_state_dict(found["optimizer_state"])
-        if self.grad_scaler is not None and found["grad_scaler_state"] is not None:
-            self.grad_scaler.load_state_dict(found["grad_scaler_state"])
-
-    def _load_state(self, state: dict[str, Any]) -> None:
-        self.ema_step = state["ema_step"]
-        self.epoch_log = EpochLog(state["epoch_log"])
-        self._generated_by = state["generated_by"]
-        self._pending_random_state = state["random_state"]
-        self.bootstrap_step.set_generator_states(state["generators"])
-        then = state["config"]
+        checkpoint.restore(self, found)
+        where = f"epoch {self.current_epoch}, stage {self.stage}, EMA step {self.ema_step}"
+        self.print_to_log_file(f"Continuing in {where}")
+        then = found["mlbseg"]["config"]
         changed = {key: (now, then.get(key)) for key, now in self.config.as_dict().items() if now != then.get(key)}
-        self.print_to_log_file(
-            f"Continuing in epoch {self.current_epoch}, stage {self.stage}, EMA step {self.ema_step}"
-        )
         if changed:
             self.print_to_log_file(f"Configuration changed since the checkpoint (now, then): {changed}")
-
-
-def _read_roles(dataset_name: str, data_identifier: str, fold: int | str) -> FoldRoles:
-    if not nnUNet_preprocessed.is_set():
-        raise InputError("nnUNet_preprocessed is not set, expected the folder of nnU-Net's preprocessed datasets")
-    folder = Path(join(nnUNet_preprocessed, dataset_name))
-    refresh_copies(Path(join(nnUNet_raw, dataset_name)) if nnUNet_raw.is_set() else None, folder)
-    data = folder / data_identifier
-    if not data.is_dir():
-        raise InputError(f"{data}: no such folder; run nnUNetv2_plan_and_preprocess (or nnUNetv2_preprocess) first")
-    cases = infer_dataset_class(str(data)).get_identifiers(str(data))
-    return read_fold(folder, fold, cases)
-
-
-def _sums(network: nn.Module) -> dict[str, float]:
-    """A number per weight tensor that changes when the tensor is loaded from elsewhere."""
-    return {name: float(value.detach().double().abs().sum()) for name, value in network.named_parameters()}
-
-
-def _means(outputs: list[dict[str, Any]]) -> dict[str, float]:
-    """Mean over the epoch of every quantity; tensors cross to the host once each."""
-    stacked = {name: [output[name] for output in outputs] for name in outputs[0]}
-    return {
-        name: float(torch.stack(values).mean()) if isinstance(values[0], Tensor) else float(np.mean(values))
-        for name, values in stacked.items()
-    }

@@ -134,7 +134,9 @@ def test_checkpoint_has_nnunets_fields_and_ours(trained):
     assert state["ema_step"] == 12 and state["config"]["seed"] == 1
     assert set(state["epoch_log"]) == set(QUANTITIES)
     assert all(len(series) == 4 for series in state["epoch_log"].values())
-    assert np.isnan(state["epoch_log"]["bootstrap"][:2]).all() and np.isfinite(state["epoch_log"]["bootstrap"][2:]).all()
+    assert (
+        np.isnan(state["epoch_log"]["bootstrap"][:2]).all() and np.isfinite(state["epoch_log"]["bootstrap"][2:]).all()
+    )
 
 
 def test_generated_labels_open_in_the_geometry_of_the_case(trained):
@@ -163,13 +165,12 @@ def test_validation_and_prediction_use_the_finished_network(trained, tmp_path):
     (images / "v0_0000.nii.gz").symlink_to(workspace.raw / "imagesTr" / "v0_0000.nii.gz")
     arguments = ("-d", 900, "-i", images, "-c", "2d_tiny", "-f", 0, "-tr", TRAINER, "-device", "cpu")
     for name, options in (("final", ()), ("warmup", ("-chk", "checkpoint_warmup.pth"))):
-        done = workspace.command(
-            "nnUNetv2_predict", *arguments, "-o", tmp_path / name, *options, "-npp", 1, "-nps", 1
-        )
+        done = workspace.command("nnUNetv2_predict", *arguments, "-o", tmp_path / name, *options, "-npp", 1, "-nps", 1)
         assert done.returncode == 0, done.stderr[-3000:]
-    read = [sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "v0.nii.gz"))) for folder in (
-        tmp_path / "final", workspace.fold_folder() / "validation"
-    )]
+    read = [
+        sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "v0.nii.gz")))
+        for folder in (tmp_path / "final", workspace.fold_folder() / "validation")
+    ]
     assert np.array_equal(read[0], read[1])
 
 

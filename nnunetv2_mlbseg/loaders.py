@@ -1,0 +1,132 @@
+"""nnU-Net's loaders and augmentation for any set of cases, in worker processes or in this one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from batchgenerators.dataloading.data_loader import SlimDataLoaderBase
+from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
+from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
+from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+Augmenter = SingleThreadedAugmenter | NonDetMultiThreadedAugmenter
+
+
+@dataclass(frozen=True)
+class LoaderFactory:
+    """nnU-Net's loaders with the patch sizes, transforms and oversampling of one configuration."""
+
+    initial_patch_size: Sequence[int]
+    patch_size: Sequence[int]
+    label_manager: LabelManager
+    oversample_foreground_percent: float
+    probabilistic_oversampling: bool
+    training_transforms: Any
+    validation_transforms: Any
+    pin_memory: bool
+
+    @classmethod
+    def of_trainer(cls, trainer: nnUNetTrainer, deterministic: bool) -> LoaderFactory:
+        """What nnU-Net's own ``get_dataloaders`` would choose for this trainer.
+
+        Args:
+            deterministic: Keep the augmentation from depending on timings (see :func:`untimed`).
+        """
+        configuration, labels = trainer.configuration_manager, trainer.label_manager
+        scales = trainer._get_deep_supervision_scales()
+        rotation, dummy_2d, initial_patch_size, mirror_axes = (
+            trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        )
+        augmentation = trainer.get_training_transforms(
+            configuration.patch_size,
+            rotation,
+            scales,
+            mirror_axes,
+            dummy_2d,
+            use_mask_for_norm=configuration.use_mask_for_norm,
+            foreground_labels=labels.foreground_labels,
+            ignore_label=labels.ignore_label,
+        )
+        return cls(
+            initial_patch_size=initial_patch_size,
+            patch_size=configuration.patch_size,
+            label_manager=labels,
+            oversample_foreground_percent=trainer.oversample_foreground_percent,
+            probabilistic_oversampling=trainer.probabilistic_oversampling,
+            training_transforms=untimed(augmentation) if deterministic else augmentation,
+            validation_transforms=trainer.get_validation_transforms(scales, ignore_label=labels.ignore_label),
+            pin_memory=trainer.device.type == "cuda",
+        )
+
+    def training(self, dataset: nnUNetBaseDataset, batch_size: int) -> nnUNetDataLoader:
+        """Augmented patches, drawn larger and cropped after rotation and scaling."""
+        return self._loader(dataset, batch_size, self.initial_patch_size, self.training_transforms)
+
+    def validation(self, dataset: nnUNetBaseDataset, batch_size: int) -> nnUNetDataLoader:
+        """Patches as they are."""
+        return self._loader(dataset, batch_size, self.patch_size, self.validation_transforms)
+
+    def run(
+        self, training: SlimDataLoaderBase, validation: SlimDataLoaderBase, processes: int, seed: int | None
+    ) -> tuple[Augmenter, Augmenter]:
+        """Start both, in nnU-Net's proportion of worker processes, and wait for a first batch of each."""
+        train = self._augmenter(training, processes, max(6, processes // 2), seed)
+        val = self._augmenter(
+            validation,
+            max(1, processes // 2) if processes else 0,
+            max(3, processes // 4),
+            None if seed is None else seed + processes,
+        )
+        next(train), next(val)
+        return train, val
+
+    def _loader(self, dataset, batch_size, drawn_patch_size, transforms) -> nnUNetDataLoader:
+        return nnUNetDataLoader(
+            dataset,
+            batch_size,
+            drawn_patch_size,
+            self.patch_size,
+            self.label_manager,
+            oversample_foreground_percent=self.oversample_foreground_percent,
+            sampling_probabilities=None,
+            pad_sides=None,
+            transforms=transforms,
+            probabilistic_oversampling=self.probabilistic_oversampling,
+        )
+
+    def _augmenter(self, loader: SlimDataLoaderBase, processes: int, cached: int, seed: int | None) -> Augmenter:
+        """Worker processes, or this one for 0; ``seed`` is the first worker's, None leaves it to the system."""
+        if processes == 0:
+            return SingleThreadedAugmenter(loader, None)
+        return NonDetMultiThreadedAugmenter(
+            data_loader=loader,
+            transform=None,
+            num_processes=processes,
+            num_cached=cached,
+            seeds=None if seed is None else [seed + worker for worker in range(processes)],
+            pin_memory=self.pin_memory,
+            wait_time=0.002,
+        )
+
+
+def untimed(transform: Any) -> Any:
+    """Switch off, in place, nnU-Net's habit of timing two blur algorithms and taking the faster.
+
+    The two round differently, so that the result would depend on the load of the machine, seed or not.
+    """
+    if hasattr(transform, "benchmark"):
+        transform.benchmark = False
+    for inner in (*getattr(transform, "transforms", ()), *filter(None, [getattr(transform, "transform", None)])):
+        untimed(inner)
+    return transform
+
+
+def close(loader: Augmenter | None) -> None:
+    """Stop the worker processes of a loader, if it has any."""
+    if isinstance(loader, NonDetMultiThreadedAugmenter):
+        loader._finish()
