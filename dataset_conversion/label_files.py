@@ -141,8 +141,8 @@ def _nifti_hides_non_finite(path: Path) -> bool:
         return False
     import nibabel
 
-    image = nibabel.load(path)
-    return image.get_data_dtype().kind == "f" and not np.isfinite(np.asanyarray(image.dataobj)).all()
+    image: Any = nibabel.load(path)
+    return image.get_data_dtype().kind == "f" and not bool(np.isfinite(np.asanyarray(image.dataobj)).all())
 
 
 def as_integers(array: np.ndarray, where: Path) -> np.ndarray:

@@ -57,7 +57,7 @@ def test_int16_range_does_not_wrap_around():
 
 
 def test_constant_scan_cannot_be_scaled():
-    with pytest.raises(InputError, match="where it is: 1 % and 99 % intensity percentiles are 7.0 and 7.0"):
+    with pytest.raises(InputError, match=r"where it is: 1 % and 99 % intensity percentiles are 7\.0 and 7\.0"):
         scale_by_percentiles(sitk.Image((4, 4, 4), sitk.sitkInt16) + 7, "where it is")
 
 
