@@ -32,7 +32,6 @@ INSTALL_REQUIRES = [
     "SimpleITK>=2.2.1",
     "numpy>=1.24",
     "scipy>=1.11",
-    "scikit-image>=0.19.3",
     "nibabel>=5",
     "blosc2>=3.3.2",
     "h5py>=3.9",
@@ -40,7 +39,7 @@ INSTALL_REQUIRES = [
     "packaging>=22",
     "tqdm>=4.60",
 ]
-TEST_REQUIRES = ["pytest>=8", "hypothesis>=6.90", "medpy>=0.5.2"]
+TEST_REQUIRES = ["pytest>=8", "hypothesis>=6.90", "medpy>=0.5.2", "scikit-image>=0.19.3"]
 DEV_REQUIRES = [*TEST_REQUIRES, "ruff>=0.9", "mypy>=1.13", "setuptools>=77", "wheel>=0.42"]
 
 
