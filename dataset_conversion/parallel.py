@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -38,7 +39,9 @@ def over_cases(
         # The bar is closed before an exception goes on, so that the error has a line of its own.
         with tqdm(arguments, desc=description) as items:
             return [function(*item) for item in items]
-    executor = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread)
+    executor = ProcessPoolExecutor(
+        processes, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+    )
     try:
         futures: list[Future[Result]] = [executor.submit(function, *item) for item in arguments]
         with tqdm(as_completed(futures), total=len(futures), desc=description) as finished:
@@ -54,8 +57,17 @@ def over_cases(
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _one_thread() -> None:
-    """Keep each worker to one thread: the cases are the parallel dimension."""
+def _start_worker() -> None:
+    """Keep a worker to one thread, since the cases are the parallel dimension, and let it not outlive its parent."""
     import SimpleITK as sitk
 
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed parent takes its workers along; else they would wait for work for ever, or write on for a while."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
