@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_mlbseg.cli.demo import PICTURE, working_folder
-from nnunetv2_mlbseg.demo.workflow import FEATURES_PER_STAGE, NETWORKS, table, with_small_configuration
+from nnunetv2_mlbseg.demo.workflow import (
+    FEATURES_PER_STAGE,
+    NETWORKS,
+    TrainingProgress,
+    table,
+    with_small_configuration,
+)
 from noise_synthesis.errors import InputError
 
 PLANS = {
@@ -56,6 +62,14 @@ def test_the_table_has_a_line_per_network_and_a_dash_for_no_value():
     heading, *lines = table(results)
     assert heading.split() == ["network", "Dice", "%", "Jaccard", "%", "HD95", "mm", "ASD", "mm"]
     assert [line.split()[-4:] for line in lines] == [["50.00", "25.00", "2.00", "-"]] * 3
+
+
+def test_progress_of_the_training_is_its_epoch_and_stage():
+    show = TrainingProgress()
+    stamp = "2026-01-02 03:04:05.678901: "
+    lines = ["Epoch 3", "Current learning rate: 0.01", "Stage: warm-up, 30 iterations", "Epoch time: 3.2 s"]
+    assert [show(stamp + line) for line in lines] == ["", "", f"epoch 4 of {show.epochs}: warm-up", ""]
+    assert show(stamp + "generated label 2 of 10: scan_02") == "generated label 2 of 10: scan_02"
 
 
 def test_a_folder_of_someone_elses_is_never_emptied(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -107,17 +108,26 @@ def with_small_configuration(plans: dict[str, Any]) -> dict[str, Any]:
 def train(run: CommandRunner) -> None:
     """All stages of the method in one command."""
     run.headline("Train: warm-up on the clean scans, labels for the unlabeled ones, bootstrapping")
-    last_epoch = TRAINING["warmup_epochs"] + TRAINING["epochs"] - 1
-
-    def show(line: str) -> str:
-        text = plain_line(line)
-        if text.startswith("Epoch ") and "time" not in text:
-            return f"{text} of {last_epoch}"
-        return text if text.startswith(("Stage", "generated label", "predicting", "Pseudo dice")) else ""
-
     # In-process augmentation: worker processes would cost more than they bring here.
     arguments = [DATASET_ID, CONFIGURATION, 0, "-tr", TRAINER, "-device", "cpu"]
-    run("nnUNetv2_train", *arguments, show=show, nnUNet_n_proc_DA="0")
+    run("nnUNetv2_train", *arguments, show=TrainingProgress(), nnUNet_n_proc_DA="0")
+
+
+class TrainingProgress:
+    """Turns lines of the training's log into its epoch and stage, as text."""
+
+    def __init__(self) -> None:
+        self.epochs = TRAINING["warmup_epochs"] + TRAINING["epochs"]
+        self.epoch = 0
+
+    def __call__(self, line: str) -> str:
+        """What to show of a line; an empty string for nothing."""
+        text = plain_line(line)
+        if match := re.fullmatch(r"Epoch (\d+)", text):
+            self.epoch = int(match[1]) + 1
+        if match := re.match(r"Stage: ([^,]+)", text):
+            return f"epoch {self.epoch} of {self.epochs}: {match[1]}"
+        return text if text.startswith(("generated label", "predicting")) else ""
 
 
 def predict(run: CommandRunner, out: Path, raw: Path) -> None:
