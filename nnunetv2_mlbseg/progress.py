@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib.style
 import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from noise_synthesis.files import atomic_path
@@ -90,13 +92,14 @@ class EpochLog:
 
     def plot(self, path: Path, warmup_epochs: int) -> None:
         """Draw all curves into a PNG, with the end of the warm-up marked."""
-        figure = Figure(figsize=(9, 10), layout="constrained")
-        FigureCanvasAgg(figure)
-        for axes, (title, panel) in zip(figure.subplots(len(PANELS), 1, sharex=True), PANELS.items(), strict=True):
-            self._draw(axes, panel, warmup_epochs)
-            axes.set_title(title, loc="left", fontsize=11)
-        axes.set_xlabel("epoch")
-        with atomic_path(path) as temporary:
+        with matplotlib.style.context("default"), atomic_path(path) as temporary:  # nnU-Net's plots set huge fonts
+            figure = Figure(figsize=(10, 8), layout="constrained")
+            FigureCanvasAgg(figure)
+            for axes, (title, panel) in zip(figure.subplots(len(PANELS), 1, sharex=True), PANELS.items(), strict=True):
+                self._draw(axes, panel, warmup_epochs)
+                axes.set_title(title, loc="left", fontsize=11)
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             figure.savefig(temporary, dpi=110)
 
     def _draw(self, axes, panel: Mapping[str, str], warmup_epochs: int) -> None:
@@ -109,8 +112,8 @@ class EpochLog:
         if 0 < warmup_epochs < epochs:
             axes.axvline(warmup_epochs - 0.5, color="0.6", linewidth=1)
             top = axes.get_xaxis_transform()
-            axes.text(warmup_epochs - 0.5, 1.0, "bootstrapping ▸", transform=top, fontsize=8, color="0.4", va="bottom")
+            axes.text(warmup_epochs - 0.4, 0.98, "bootstrapping", transform=top, fontsize=8, color="0.4", va="top")
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=9, frameon=False)
+            axes.legend(fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))

@@ -1,0 +1,106 @@
+"""What the loaders draw from, on nnU-Net's own dataset class."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+
+from nnunetv2_mlbseg.batches import ImperfectDataset, PairedLoader, count_slices, verify_cases
+from nnunetv2_mlbseg.generated_labels import GeneratedLabels
+from nnunetv2_mlbseg.loaders import untimed
+
+SHAPE = (1, 3, 8, 8)
+
+
+def _save(folder: Path, case: str, data: np.ndarray, seg: np.ndarray) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nnU-Net warns that no chunk size is given
+        nnUNetDatasetBlosc2.save_case(data, seg, {"class_locations": {1: []}, "spacing": 1}, str(folder / case))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number, case in enumerate(("noisy", "hidden")):
+        data = np.full(SHAPE, number, np.float32)
+        _save(tmp_path, case, data, np.full(SHAPE, number, np.int16))
+    return tmp_path
+
+
+def test_unlabeled_cases_get_generated_labels_and_noisy_ones_keep_theirs(folder, tmp_path):
+    generated = GeneratedLabels(tmp_path / "generated")
+    generated.start("x")
+    label = np.zeros(SHAPE, np.int16)
+    label[0, 1, 2, 3] = 1
+    generated.save("hidden", label, {1: np.array([[0, 1, 2, 3]])}, (8, 8))
+    dataset = ImperfectDataset(nnUNetDatasetBlosc2(str(folder), ["noisy", "hidden"]), ["hidden"], generated)
+    assert dataset.identifiers == ["hidden", "noisy"]
+    data, seg, previous, properties = dataset.load_case("hidden")
+    assert previous is None and properties["spacing"] == 1
+    assert np.array_equal(seg[:], label) and float(data[:].mean()) == 1
+    assert properties["class_locations"][1].tolist() == [[0, 1, 2, 3]]
+    _, seg, _, properties = dataset.load_case("noisy")
+    assert (seg[:] == 0).all() and properties["class_locations"] == {1: []}
+
+
+def test_a_view_of_datasets_cannot_be_written(folder, tmp_path):
+    dataset = ImperfectDataset(nnUNetDatasetBlosc2(str(folder), ["noisy"]), [], GeneratedLabels(tmp_path))
+    with pytest.raises(NotImplementedError, match="read-only"):
+        dataset.save_case(None, None, {}, "x")
+    with pytest.raises(NotImplementedError, match="identifiers"):
+        dataset.get_identifiers("x")
+
+
+class _Numbers:
+    batch_size = 2
+
+    def __init__(self, data):
+        self.batch = {"data": data, "target": -data, "keys": ["k"]}
+
+    def __next__(self):
+        return self.batch
+
+
+def test_a_pair_holds_both_batches_under_their_names():
+    pair = next(PairedLoader(_Numbers(1), _Numbers(2)))
+    assert pair == {"data": 1, "target": -1, "imperfect_data": 2, "imperfect_target": -2}
+
+
+def test_slices_are_counted_over_all_cases(folder):
+    assert count_slices(nnUNetDatasetBlosc2(str(folder), ["noisy", "hidden"])) == 6
+
+
+def test_verification_accepts_good_cases_and_names_each_bad_one(folder):
+    good = np.zeros(SHAPE, np.float32)
+    outside = np.full(SHAPE, -1, np.int16)
+    _save(folder, "outside", good, outside)
+    infinite = good.copy()
+    infinite[0, 0, 0, 0] = np.inf
+    _save(folder, "infinite", infinite, outside)
+    _save(folder, "strange", good, np.full(SHAPE, 9, np.int16))
+    _save(folder, "short", good, np.zeros((1, 2, 8, 8), np.int16))
+    _save(folder, "broken", good, outside)
+    (folder / "broken.b2nd").write_bytes(b"no array")
+    cases = ["noisy", "hidden", "outside", "infinite", "strange", "short", "broken"]
+    found = verify_cases(nnUNetDatasetBlosc2(str(folder), cases), [0, 1, 2], folder)
+    assert len(found) == 4
+    for case, words in (
+        ("infinite", "NaN or infinite"),
+        ("strange", "label has the values [9], expected only [0, 1, 2]"),
+        ("short", "image is (3, 8, 8), label (2, 8, 8)"),
+        ("broken", "cannot be read"),
+    ):
+        assert any(case in line and words in line for line in found)
+
+
+def test_timed_choices_are_switched_off_at_any_depth():
+    class Node:
+        def __init__(self, **attributes):
+            self.__dict__.update(attributes)
+
+    blur = Node(benchmark=True)
+    assert untimed(Node(transforms=[Node(transform=Node(transforms=[blur]))])) is not None
+    assert blur.benchmark is False

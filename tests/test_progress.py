@@ -1,0 +1,65 @@
+"""The log of an epoch: values, lines, and a picture that can be read."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from nnunetv2_mlbseg.progress import QUANTITIES, EpochLog, epoch_means
+
+
+def _filled(epochs: int = 6) -> EpochLog:
+    log = EpochLog()
+    for epoch in range(epochs):
+        found = {"warmup": 1 / (epoch + 1)} if epoch < 3 else {"bootstrap": 0.5, "agreement": 0.9}
+        log.record(epoch, found)
+    return log
+
+
+def test_what_a_stage_does_not_have_is_nan():
+    log = _filled()
+    assert [math.isnan(v) for v in log.values["bootstrap"]] == [True] * 3 + [False] * 3
+    assert all(len(series) == 6 for series in log.values.values())
+
+
+def test_recording_an_epoch_again_replaces_it_and_what_followed():
+    log = _filled()
+    log.record(4, {"bootstrap": 0.25})
+    assert log.values["bootstrap"][3:] == [0.5, 0.25]
+    assert all(len(series) == 5 for series in log.values.values())
+
+
+def test_state_survives_and_is_a_copy():
+    log = _filled()
+    state = log.state()
+    again = EpochLog(state)
+    again.record(6, {"bootstrap": 1.0})
+    assert len(state["bootstrap"]) == 6 and len(again.values["bootstrap"]) == 7
+
+
+def test_lines_show_the_quantities_of_the_stage_only():
+    log = _filled()
+    assert log.lines(0) == ["loss terms: warmup 1"]
+    assert log.lines(5) == ["loss terms: bootstrap 0.5", "share of pixels: agreement 0.9"]
+
+
+def test_an_unknown_quantity_is_refused():
+    with pytest.raises(KeyError, match="no panel shows"):
+        EpochLog().record(0, {"surprise": 1.0})
+
+
+def test_means_over_tensors_and_numbers():
+    outputs = [{"a": torch.tensor(1.0), "b": 2.0}, {"a": torch.tensor(4.0), "b": 4.0}]
+    assert epoch_means(outputs) == {"a": 2.5, "b": 3.0}
+
+
+@pytest.mark.parametrize("epochs", [1, 6, 400])
+def test_the_picture_is_a_png_and_leaves_no_other_file(tmp_path, epochs):
+    log = EpochLog()
+    for epoch in range(epochs):
+        log.record(epoch, dict.fromkeys(QUANTITIES, float(epoch)))
+    log.plot(tmp_path / "curves.png", warmup_epochs=3)
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
