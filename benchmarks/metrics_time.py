@@ -2,8 +2,8 @@
 
     python benchmarks/metrics_time.py --repeats 3 [LABEL_FILE ...]
 
-Without files: synthetic volumes of the size of an LA scan (176 x 144 x 88). The prediction is the label, moved by (3, 2,
-1) voxels. Prints the smallest CPU time per case of each and the largest difference between them.
+Without files: synthetic volumes of the size of an LA scan (176 x 144 x 88). The prediction is the label, moved by
+(3, 2, 1) voxels. Prints the smallest CPU time per case of each and the largest difference between them.
 """
 
 from __future__ import annotations
