@@ -1,0 +1,47 @@
+"""What MLB-Seg does not train says so, and says what to use instead."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from nnunetv2_mlbseg.error_line import UnsupportedError
+from nnunetv2_mlbseg.support import check_supported
+
+PLANS = {
+    "plans_name": "nnUNetPlans",
+    "dataset_name": "Dataset900_Tiny",
+    "label_manager": "LabelManager",
+    "configurations": {
+        "2d": {"data_identifier": "nnUNetPlans_2d", "patch_size": [32, 32]},
+        "3d_fullres": {"data_identifier": "nnUNetPlans_3d_fullres", "patch_size": [16, 32, 32]},
+        "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
+    },
+}
+DATASET_JSON = {"labels": {"background": 0, "organ": 1, "tumour": 2, "ignore": 3}}
+
+
+def test_two_dimensional_configurations_pass():
+    assert check_supported(copy.deepcopy(PLANS), "2d", DATASET_JSON).patch_size == [32, 32]
+
+
+@pytest.mark.parametrize(
+    ("configuration", "labels", "words"),
+    [
+        ("3d_fullres", DATASET_JSON["labels"], "3d_fullres is 3D; MLB-Seg trains slices: use 2d"),
+        ("3d_cascade_fullres", DATASET_JSON["labels"], "part of a cascade; MLB-Seg trains 2d: use 2d"),
+        ("2d", {"background": 0, "whole": [1, 2], "tumour": 2}, "give every class one number"),
+    ],
+)
+def test_other_combinations_name_the_alternative(configuration, labels, words):
+    dataset_json = {"labels": labels, "regions_class_order": [1, 2]}
+    with pytest.raises(UnsupportedError, match=words) as caught:
+        check_supported(copy.deepcopy(PLANS), configuration, dataset_json)
+    assert isinstance(caught.value, NotImplementedError)
+
+
+def test_several_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    with pytest.raises(UnsupportedError, match="use -num_gpus 1"):
+        check_supported(copy.deepcopy(PLANS), "2d", DATASET_JSON)
