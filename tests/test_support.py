@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
+from training_support import TINY
 
 from nnunetv2_mlbseg.error_line import UnsupportedError
 from nnunetv2_mlbseg.support import check_supported
@@ -14,8 +15,8 @@ PLANS = {
     "dataset_name": "Dataset900_Tiny",
     "label_manager": "LabelManager",
     "configurations": {
-        "2d": {"data_identifier": "nnUNetPlans_2d", "patch_size": [32, 32]},
-        "3d_fullres": {"data_identifier": "nnUNetPlans_3d_fullres", "patch_size": [16, 32, 32]},
+        "2d": {"patch_size": [32, 32], "architecture": TINY["architecture"]},
+        "3d_fullres": {"patch_size": [16, 32, 32], "architecture": TINY["architecture"]},
         "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
     },
 }
