@@ -141,11 +141,11 @@ def predict(run: CommandRunner, out: Path, raw: Path) -> None:
     for name, checkpoint in (("warmup", "checkpoint_warmup.pth"), ("teacher", "checkpoint_final.pth")):
         model = ["-d", DATASET_ID, "-c", CONFIGURATION, "-f", 0, "-tr", TRAINER, "-chk", checkpoint]
         run("nnUNetv2_predict", "-i", images, "-o", out / "predictions" / name, *model, *sequential)
-    trained = out / "nnUNet_results" / DATASET / f"{TRAINER}__nnUNetPlans__{CONFIGURATION}"
-    run("mlbseg", "export", trained, out / "stock_student", "--network", "student")
-    stock = ["-m", out / "stock_student", "-f", 0]
-    target = out / "predictions" / "student"
-    run("nnUNetv2_predict_from_modelfolder", "-i", images, "-o", target, *stock, *sequential)
+    models = out / "nnUNet_results" / DATASET
+    stock = models / f"nnUNetTrainer__nnUNetPlans__{CONFIGURATION}"
+    run("mlbseg", "export", models / f"{TRAINER}__nnUNetPlans__{CONFIGURATION}", stock, "--network", "student")
+    model = ["-d", DATASET_ID, "-c", CONFIGURATION, "-f", 0]  # the stock trainer's, and so without -tr
+    run("nnUNetv2_predict", "-i", images, "-o", out / "predictions" / "student", *model, *sequential)
 
 
 def evaluate(run: CommandRunner, out: Path, raw: Path) -> Results:
