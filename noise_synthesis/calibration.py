@@ -16,11 +16,11 @@ OFF_CENTRE = 0.4
 
 
 class TargetOutOfReach(InputError):
-    """No strength gives the wanted mean Dice; ``lowest`` is the lowest that was met."""
+    """No strength gives the wanted mean Dice; ``nearest`` is the nearest that one gives."""
 
-    def __init__(self, message: str, lowest: float) -> None:
-        super().__init__(message, lowest)
-        self.lowest = lowest
+    def __init__(self, message: str, nearest: float) -> None:
+        super().__init__(message, nearest)
+        self.nearest = nearest
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -61,8 +61,7 @@ def calibrate(
     if not 0 < target_dice < 1:
         raise InputError(f"target Dice: got {target_dice}, expected a number between 0 and 1")
     if coarse is not None:
-        guess = _bisect(coarse, target_dice, _climb(coarse, target_dice, limit_mm))
-        bracket = _bracket_around(full, target_dice, guess, limit_mm)
+        bracket = _bracket_around(full, target_dice, _guess(full, coarse, target_dice, limit_mm), limit_mm)
     else:
         bracket = _climb(full, target_dice, limit_mm)
     best = _bisect(full, target_dice, bracket)
@@ -71,6 +70,15 @@ def calibrate(
         best = _bisect(full, target_dice, bracket)
     _require_reached(full, target_dice, best, what)
     return best
+
+
+def _guess(full: DiceCurve, coarse: DiceCurve, target: float, limit_mm: float) -> float:
+    """Find the strength on the coarse curve, compare the curves there, and find it again with the difference."""
+    first = _bisect(coarse, target, _climb(coarse, target, limit_mm))
+    shifted = target + coarse(first) - full(first)
+    if not 0 < shifted < 1:
+        return first
+    return _bisect(coarse, shifted, _climb(coarse, shifted, limit_mm))
 
 
 def _climb(curve: DiceCurve, target: float, limit_mm: float) -> tuple[float, float]:
@@ -87,7 +95,7 @@ def _climb(curve: DiceCurve, target: float, limit_mm: float) -> tuple[float, flo
 def _bracket_around(curve: DiceCurve, target: float, guess: float, limit_mm: float) -> tuple[float, float]:
     """Step away from a good guess, in growing steps, until the target lies between two strengths."""
     too_weak = curve(guess) > target
-    previous, factor = guess, 1.06
+    previous, factor = guess, 1.03
     while 0 < previous < limit_mm and abs(curve(previous) - target) > AIM:
         strength = min(previous * factor, limit_mm) if too_weak else previous / factor
         if (curve(strength) > target) != too_weak:
@@ -126,10 +134,10 @@ def _require_reached(curve: DiceCurve, target: float, best: float, what: str) ->
     lowest = min(curve.known.values())
     if lowest > target:
         raise TargetOutOfReach(
-            f"target Dice {target:.4f}: {what} reaches {lowest:.4f} to 1 on these cases, no lower", lowest
+            f"target Dice {target:.4f}: {what} reaches {lowest:.4f} to 1 on these cases, no lower", reached
         )
     raise TargetOutOfReach(
         f"target Dice {target:.4f}: {what} reaches {reached:.4f} at the nearest on these cases: "
         f"too few or too coarse labels to meet it within {TOLERANCE}",
-        lowest,
+        reached,
     )

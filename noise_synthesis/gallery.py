@@ -25,13 +25,13 @@ from noise_synthesis.volumes import LabelVolume
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SHOWN_CASES = 6
+SHOWN_CASES = 8
 # Fill of the true label and line of the corrupted one, per class.
 _ONE_CLASS = (("#cfd8e3",), ("#d1345b",))
 _MANY_CLASSES = (("#f7d4dd", "#c9e6ea", "#fbe3c0", "#e0d6ee"), ("#c2183f", "#11788a", "#c77700", "#5e3a92"))
 _TEXT = "#555555"
 _PANEL_INCHES = 1.55
-_DOTS_PER_INCH = 120
+_DOTS_PER_INCH = 130
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _column(cases: Mapping[str, LabelVolume], corrupt: Callable[[float], Corrupt
         try:
             results[level] = corrupt(target)
         except TargetOutOfReach as error:
-            problems[level] = f"out of reach:\n{error.lowest:.2f} at least"
+            problems[level] = f"out of reach:\nnearest {error.nearest:.2f}"
         except InputError:
             problems[level] = "not for\nthese labels"
     if not results:
@@ -107,7 +107,7 @@ def _save(path: Path, columns: dict[str, dict[str, Panel]]) -> None:
 
     levels = sorted(LEVELS, reverse=True)
     figure = Figure(figsize=(_PANEL_INCHES * len(columns) + 0.9, _PANEL_INCHES * len(levels) + 1.3))
-    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02)
+    figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.05, wspace=0, hspace=0)
     axes = figure.subplots(len(levels), len(columns), squeeze=False)
     for column, (name, panels) in enumerate(columns.items()):
         from_the_side = name == MissingSlices.name

@@ -66,7 +66,7 @@ def test_a_target_below_the_lowest_dice_is_an_error_that_says_what_can_be_reache
     with pytest.raises(TargetOutOfReach) as caught:
         calibrate(DiceCurve(floor), 0.4148, limit_mm=100, coarse=part, what="recipe x")
     assert str(caught.value) == "target Dice 0.4148: recipe x reaches 0.5500 to 1 on these cases, no lower"
-    assert caught.value.lowest == 0.55
+    assert caught.value.nearest == 0.55
     assert isinstance(caught.value, InputError)
 
 

@@ -27,7 +27,7 @@ class Boundary(Recipe):
 
     name: ClassVar[str] = "boundary"
     summary: ClassVar[str] = "borders displaced by a smooth random field"
-    knot_share: float = 0.9
+    knot_share: float = 0.7
 
     def draw_class(self, rng: np.random.Generator) -> ClassParameters:
         return {"field_seed": int(rng.integers(2**31))}
