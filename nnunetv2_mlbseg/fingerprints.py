@@ -18,4 +18,4 @@ def fingerprint(network: nn.Module) -> str:
 
 def weight_sums(network: nn.Module) -> dict[str, float]:
     """Sum of absolute values per parameter: a number that changes when the tensor is loaded from elsewhere."""
-    return {name: float(value.detach().double().abs().sum()) for name, value in network.named_parameters()}
+    return {name: float(value.detach().cpu().double().abs().sum()) for name, value in network.named_parameters()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,14 +13,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from training_support import DATASET, IGNORE_LABEL, SUPERVISION, add_configuration, write_raw_dataset
+from training_support import IGNORE_LABEL, SUPERVISION, TRAINER, Workspace, add_configuration, write_raw_dataset
 
 from dataset_conversion.supervision_files import Supervision, write_splits, write_supervision
 from nnunetv2_mlbseg.progress import QUANTITIES
 
 pytestmark = pytest.mark.integration
 
-TRAINER = "nnUNetTrainerMLBSeg"
 # What nnU-Net 2.8.1 writes into a checkpoint; its commands read these names.
 STOCK_FIELDS = {
     "network_weights",
@@ -36,40 +34,6 @@ STOCK_FIELDS = {
 }
 
 
-class Workspace:
-    """nnU-Net's folders with one preprocessed dataset, and commands run in it."""
-
-    def __init__(self, root: Path):
-        self.root = root
-        self.env = {**os.environ, "OMP_NUM_THREADS": "1", "nnUNet_def_n_proc": "1", "PYTHONUNBUFFERED": "1"}
-        self.env.pop("MLBSEG_CONFIG", None)
-        for name in ("raw", "preprocessed", "results"):
-            (root / name).mkdir(parents=True, exist_ok=True)
-            self.env[f"nnUNet_{name}"] = str(root / name)
-
-    @property
-    def raw(self) -> Path:
-        return self.root / "raw" / DATASET
-
-    @property
-    def preprocessed(self) -> Path:
-        return self.root / "preprocessed" / DATASET
-
-    def fold_folder(self, configuration: str = "2d_tiny", fold: str = "0", trainer: str = TRAINER) -> Path:
-        return self.root / "results" / DATASET / f"{trainer}__nnUNetPlans__{configuration}" / f"fold_{fold}"
-
-    def command(self, name: str, *args: object, **settings: str) -> subprocess.CompletedProcess[str]:
-        script = Path(sys.executable).parent / name
-        env = {**self.env, **settings}
-        return subprocess.run([str(script), *map(str, args)], env=env, capture_output=True, text=True, timeout=600)
-
-    def train(self, *args: object, configuration: str = "2d_tiny", fold: str = "0", trainer: str = TRAINER, **settings):
-        settings = {"nnUNet_n_proc_DA": "0", **settings}
-        return self.command(
-            "nnUNetv2_train", "900", configuration, fold, "-tr", trainer, "-device", "cpu", *args, **settings
-        )
-
-
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Raw and preprocessed data, made once by nnU-Net's own command."""
@@ -77,7 +41,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_raw_dataset(workspace.root / "raw")
     done = workspace.command("nnUNetv2_plan_and_preprocess", "-d", 900, "-c", "2d", "-npfp", 1, "-np", 1)
     assert done.returncode == 0, done.stderr[-3000:]
-    add_configuration(workspace.root / "preprocessed")
+    add_configuration(workspace.preprocessed)
     return workspace.root
 
 
@@ -267,7 +231,7 @@ def test_four_classes_and_partly_ignored_labels_train(tmp_path):
         sitk.WriteImage(partial, path)
     done = workspace.command("nnUNetv2_plan_and_preprocess", "-d", 900, "-c", "2d", "-npfp", 1, "-np", 1)
     assert done.returncode == 0, done.stderr[-3000:]
-    add_configuration(tmp_path / "preprocessed")
+    add_configuration(workspace.preprocessed)
     done = workspace.train()
     assert done.returncode == 0, done.stderr[-3000:]
     log = load(workspace.fold_folder() / "checkpoint_final.pth")["mlbseg"]["epoch_log"]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import SimpleITK as sitk
 from dataset_conversion.supervision_files import Supervision, write_splits, write_supervision
 
 DATASET = "Dataset900_Tiny"
+TRAINER = "nnUNetTrainerMLBSeg"
 SUPERVISION = Supervision(clean=("c0", "c1"), noisy=("n0", "n1"), unlabeled=("u0", "u1"))
 VALIDATION = ("v0",)
 IGNORE_LABEL = 2
@@ -68,12 +72,55 @@ def write_raw_dataset(raw: Path, classes: int = 1) -> Path:
     return folder
 
 
-def add_configuration(preprocessed: Path, name: str = "2d_tiny", **mlbseg) -> None:
-    """Add a small configuration with MLB-Seg settings to the plans of the dataset."""
-    path = preprocessed / DATASET / "nnUNetPlans.json"
+def add_configuration(preprocessed_dataset: Path, **changes) -> None:
+    """Add the configuration ``2d_tiny`` with MLB-Seg settings to the plans of a preprocessed dataset."""
+    path = preprocessed_dataset / "nnUNetPlans.json"
     plans = json.loads(path.read_text())
-    plans["configurations"][name] = {**TINY, "mlbseg": {**SHORT, **mlbseg}}
+    plans["configurations"]["2d_tiny"] = {**TINY, "mlbseg": SHORT, **changes}
     path.write_text(json.dumps(plans))
+
+
+class Workspace:
+    """nnU-Net's three folders below ``root``, one dataset in them, and commands run there as a user types them."""
+
+    def __init__(self, root: Path, dataset: str = DATASET):
+        self.root, self.dataset = root, dataset
+        self.env = {**os.environ, "OMP_NUM_THREADS": "1", "nnUNet_def_n_proc": "1", "PYTHONUNBUFFERED": "1"}
+        self.env.pop("MLBSEG_CONFIG", None)
+        for name in ("raw", "preprocessed", "results"):
+            (root / name).mkdir(parents=True, exist_ok=True)
+            self.env[f"nnUNet_{name}"] = str(root / name)
+
+    @property
+    def raw(self) -> Path:
+        return self.root / "raw" / self.dataset
+
+    @property
+    def preprocessed(self) -> Path:
+        return self.root / "preprocessed" / self.dataset
+
+    def fold_folder(self, configuration: str = "2d_tiny", fold: str = "0", trainer: str = TRAINER) -> Path:
+        return self.root / "results" / self.dataset / f"{trainer}__nnUNetPlans__{configuration}" / f"fold_{fold}"
+
+    def command(self, name: str, *args: object, **settings: str) -> subprocess.CompletedProcess[str]:
+        script = Path(sys.executable).parent / name
+        env = {**self.env, **settings}
+        return subprocess.run([str(script), *map(str, args)], env=env, capture_output=True, text=True, timeout=600)
+
+    def train(self, *args: object, configuration: str = "2d_tiny", fold: str = "0", trainer: str = TRAINER, **settings):
+        settings = {"nnUNet_n_proc_DA": "0", **settings}
+        return self.command(
+            "nnUNetv2_train",
+            int(self.dataset[7:10]),
+            configuration,
+            fold,
+            "-tr",
+            trainer,
+            "-device",
+            "cpu",
+            *args,
+            **settings,
+        )
 
 
 def _scan(rng: np.random.Generator, classes: int) -> tuple[np.ndarray, np.ndarray]:
