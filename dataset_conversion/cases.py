@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from dataset_conversion.geometry import GRID_TOLERANCE_VOXELS, grid_distance_voxels, resize_in_plane
-from dataset_conversion.images import check_label_values, write_image
+from dataset_conversion.images import check_label_values, write_image, write_label
 from noise_synthesis.errors import InputError
 
 FILE_ENDING = ".nii.gz"
@@ -116,14 +116,14 @@ def _write_labels(name: str, label: sitk.Image, fate: Fate, target: Path, ignore
     """Write the true label where this fate has it. The noisy label comes later: its strength depends on all cases."""
     file_name = name + FILE_ENDING
     if fate == "test":
-        write_image(label, target / "labelsTs" / file_name)
+        write_label(label, target / "labelsTs" / file_name)
     elif fate in ("clean", "evaluation"):
-        write_image(label, target / "labelsTr" / file_name)
+        write_label(label, target / "labelsTr" / file_name)
     else:
-        write_image(label, target / TRUE_LABELS / file_name)
+        write_label(label, target / TRUE_LABELS / file_name)
     if fate == "true":
         shutil.copyfile(target / TRUE_LABELS / file_name, target / "labelsTr" / file_name)
     if fate == "unlabeled":
         ignored = sitk.Image(label.GetSize(), sitk.sitkUInt8) + ignore_label
         ignored.CopyInformation(label)
-        write_image(ignored, target / "labelsTr" / file_name)
+        write_label(ignored, target / "labelsTr" / file_name)

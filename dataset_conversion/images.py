@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,19 +28,42 @@ def read_image(path: Path) -> sitk.Image:
 
 
 def write_image(image: sitk.Image, path: Path) -> None:
-    """Write compressed."""
-    sitk.WriteImage(image, str(path), True)
+    """Write an image as .nii.gz, compressed at zlib's fastest level.
+
+    ITK's NIfTI writer knows only its own level, which takes three times as long on floats for files some 5 to 25 %
+    smaller.
+    """
+    plain = path.with_name(f".{path.name.removesuffix('.nii.gz')}.nii")
+    try:
+        sitk.WriteImage(image, str(plain))
+        with (
+            plain.open("rb") as source,
+            path.open("wb") as file,
+            # No name and no time in the header: the same image is the same bytes.
+            gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as target,
+        ):
+            shutil.copyfileobj(source, target, 1 << 20)
+    finally:
+        plain.unlink(missing_ok=True)
+
+
+def write_label(label: sitk.Image, path: Path) -> None:
+    """Write a label compressed, in the format of the path's ending. Labels shrink to next to nothing at any level."""
+    sitk.WriteImage(label, str(path), True)
 
 
 def values_in(array: np.ndarray) -> list[int | float]:
-    """Return the distinct values, ascending; for integers by counting, which is faster than sorting."""
-    if array.dtype.kind not in "iu" or not array.size:
+    """Return the distinct values, ascending.
+
+    A label has few: in arrays of single bytes they are struck out one after the other, each at the speed of a copy.
+    """
+    if array.dtype.kind not in "iu" or array.dtype.itemsize > 1:
         return [value.item() for value in np.unique(array)]
-    low, high = int(array.min()), int(array.max())
-    if high - low >= 1 << 16:
-        return [value.item() for value in np.unique(array)]
-    counts = np.bincount(np.subtract(array, low, dtype=np.int32).ravel())
-    return [int(value) + low for value in np.flatnonzero(counts)]
+    left, found = array.tobytes(), bytearray()
+    while left:
+        found.append(left[0])
+        left = left.translate(None, left[:1])
+    return sorted(np.frombuffer(bytes(found), dtype=array.dtype).tolist())
 
 
 def check_label_values(array: np.ndarray, allowed: Sequence[int], where: str) -> None:

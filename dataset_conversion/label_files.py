@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import SimpleITK as sitk
 
-from dataset_conversion.images import read_image, write_image
+from dataset_conversion.images import read_image, write_label
 from noise_synthesis.errors import InputError
 from noise_synthesis.label_files import as_volume, read_label
 from noise_synthesis.volumes import LabelVolume
@@ -50,7 +50,7 @@ class SimpleItkLabels:
         array = voxels.reshape(grid.GetSize()[::-1]).astype(smallest_type(voxels))
         image = sitk.GetImageFromArray(array)
         image.CopyInformation(grid)
-        write_image(image, path)
+        write_label(image, path)
 
 
 @dataclass(frozen=True)
