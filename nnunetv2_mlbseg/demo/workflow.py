@@ -16,7 +16,7 @@ from noise_synthesis.files import read_json, write_json
 DATASET_ID, DATASET = 999, "Dataset999_Demo"
 CONFIGURATION = "2d_demo"
 TRAINER = "nnUNetTrainerMLBSeg"
-SCANS, CLEAN, HELD_OUT = 30, 4, 6  # the other 20 training scans are half noisy, half unlabeled
+SCANS, CLEAN, HELD_OUT = 29, 3, 6  # the other 20 training scans are half noisy, half unlabeled
 SPACING_MM = (0.625, 0.625, 2.5)
 FEATURES_PER_STAGE = (8, 16, 32, 64)
 BATCH_SIZE = 8
@@ -24,11 +24,13 @@ BATCH_SIZE = 8
 # What is small here is small for the sake of time. The method itself is the preset's.
 TRAINING: dict[str, Any] = {
     "warmup_epochs": 10,
-    "epochs": 8,
+    "epochs": 12,
     "iterations_per_epoch": 30,
     "val_iterations_per_epoch": 2,
     "clean_batch_size": 6,
     "imperfect_batch_size": 4,
+    "initial_lr": 0.05,
+    "momentum": 0.9,
     "inference_network": "teacher",
     "seed": 0,
 }
