@@ -15,7 +15,11 @@ CHARACTERISTIC_VOXELS = 1000
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Label (integers) and image (standardised) at ``SAMPLES``^3 points of the label's bounding box, flattened."""
+    """Label (integers) and image at ``SAMPLES``^3 points of the label's bounding box, flattened.
+
+    Of the image each class's mean is taken away, since scans of one organ resemble each other in those, and what is
+    left is scaled to a standard deviation of 1.
+    """
 
     label: np.ndarray
     image: np.ndarray
@@ -63,7 +67,9 @@ def fingerprint(image: np.ndarray, label: np.ndarray) -> Fingerprint | None:
     lengths = [side.stop - side.start for side in box]
     points = np.ix_(*[((np.arange(SAMPLES) + 0.5) * length / SAMPLES).astype(int) for length in lengths])
     values = image[box][points].astype(np.float64).ravel()
+    classes = label[box][points].astype(np.int16).ravel()
+    for value in np.unique(classes):
+        values[classes == value] -= values[classes == value].mean()
     if not np.isfinite(values).all() or values.std() == 0:
         return None
-    standardised = ((values - values.mean()) / values.std()).astype(np.float16)
-    return Fingerprint(label[box][points].astype(np.int16).ravel(), standardised)
+    return Fingerprint(classes, (values / values.std()).astype(np.float16))
