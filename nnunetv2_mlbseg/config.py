@@ -78,7 +78,7 @@ class MLBSegConfig:
     supervised_weight: float = 1.0
 
     # Mean teacher (section 3.3).
-    ema_decay: float = 0.99
+    ema_decay: float = 0.999  # Tarvainen and Valpola 2017, after their ramp-up; averages over about 4 epochs of nnU-Net
     teacher_noise: float = 0.02  # gamma of Eq. 12, in standard deviations of the normalised image
 
     mirror_generated: bool = True  # test-time mirroring, as in nnU-Net's inference, when labels are generated (Eq. 1)
