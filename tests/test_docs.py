@@ -18,12 +18,12 @@ INSTALLATION = re.compile(r"pip install( -e)? (\.|'\.\[(test|dev)\]')")
 
 
 def commands_of(page: Path) -> list[str]:
-    """Lines of code blocks, and inline code, that begin with a command; ``a && b`` counts as two."""
+    """Lines of code blocks, and inline code, that begin with a command; ``a && b`` and ``a || b`` count as two."""
     text = page.read_text(encoding="utf-8")
     blocks = re.findall(r"^```[a-z]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     inline = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()] + inline
-    parts = [part.strip() for line in lines for part in line.removeprefix("$ ").split("&&")]
+    parts = [part.strip() for line in lines for part in re.split(r"&&|\|\|", line.removeprefix("$ "))]
     return [part for part in parts if re.match(r"(mlbseg|pip|python -m) \S", part)]
 
 

@@ -19,7 +19,7 @@ CROP = 4  # pixels left out at each side of a slice: there is only air
 STYLES: dict[str, dict[str, Any]] = {
     "true": {"colors": "#FFFFFF", "linewidths": 2.6, "linestyles": "solid"},
     "noisy": {"colors": "#E69F00", "linewidths": 1.8, "linestyles": "dashed"},
-    "warmup": {"colors": "#CC79A7", "linewidths": 2.6, "linestyles": "dotted"},
+    "warmup": {"colors": "#CC79A7", "linewidths": 2.6, "linestyles": "dotted", "zorder": 3},
     "teacher": {"colors": "#56B4E9", "linewidths": 1.8, "linestyles": "solid"},
 }
 LABELS = {"true": "true", "noisy": "noisy label", "warmup": "after warm-up", "teacher": "MLB-Seg teacher"}
