@@ -48,17 +48,18 @@ class CaseSettings:
     """How every case of a conversion is written.
 
     ``size``: in-plane pixels (x, y), or None for native. ``allowed_labels``: values a label may have.
-    ``ignore_label``: the value that fills the label of an unlabeled case.
+    ``ignore_label``: the value that fills the label of an unlabeled case. ``nominal_spacing``: write spacing 1.
     """
 
     size: tuple[int, int] | None
     allowed_labels: tuple[int, ...]
     ignore_label: int
+    nominal_spacing: bool = False
 
 
 @dataclass(frozen=True)
 class CaseReport:
-    """What is worth telling of a converted case: size in voxels and spacing in mm (x, y, z), remarks of the reader."""
+    """What is worth telling of a converted case: size in voxels, true spacing in mm (x, y, z), the reader's remarks."""
 
     name: str
     size: tuple[int, ...]
@@ -77,11 +78,14 @@ def convert_case(source: CaseSource, fate: Fate, target: Path, settings: CaseSet
     if settings.size is not None:
         case.images = [resize_in_plane(image, settings.size, is_label=False) for image in case.images]
         case.label = case.label and resize_in_plane(case.label, settings.size, is_label=True)
+    size, spacing_mm = case.images[0].GetSize(), case.images[0].GetSpacing()
+    if settings.nominal_spacing:
+        for image in (*case.images, *([case.label] if case.label is not None else [])):
+            image.SetSpacing([1.0] * image.GetDimension())
     _write_images(source.name, case.images, target / ("imagesTs" if fate == "test" else "imagesTr"))
     if case.label is not None:
         _write_labels(source.name, sitk.Cast(case.label, sitk.sitkUInt8), fate, target, settings.ignore_label)
-    image = case.images[0]
-    return CaseReport(source.name, image.GetSize(), image.GetSpacing(), tuple(case.remarks))
+    return CaseReport(source.name, size, spacing_mm, tuple(case.remarks))
 
 
 def _check(name: str, case: LoadedCase, allowed: Sequence[int]) -> None:

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     )
     names, evaluation, clean = source.names, None, None
     if args.paper:
-        args.size = args.size or PAPER_SIZE
+        args.size, args.nominal_spacing = args.size or PAPER_SIZE, True
         clean = PAPER_CLEAN
         if args.evaluation is None:
             evaluation = present(published_list("evaluation"), names, args.allow_missing, "evaluation")

@@ -30,6 +30,7 @@ _RECORDED = (
     "per_slice",
     "seed",
     "size",
+    "nominal_spacing",
     "evaluation",
     "paper",
     "table1",
@@ -91,9 +92,15 @@ def add_simulation_arguments(parser: argparse.ArgumentParser, default_name: str 
 
 
 def add_size_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--size`` for converters that write the images anew."""
+    """Add ``--size`` and ``--nominal-spacing`` for converters that write the images anew."""
     parser.add_argument(
         "--size", type=parse_size, metavar="WxH", help="in-plane pixels, for example 144x144 (default: native)"
+    )
+    parser.add_argument(
+        "--nominal-spacing",
+        action="store_true",
+        help="with --size: spacing 1 on every axis, so that nnU-Net cuts axial slices and resamples none of them; "
+        "the true spacing is kept in provenance.json",
     )
 
 
@@ -113,10 +120,14 @@ def parse_size(text: str) -> tuple[int, int]:
 
 def make_plan(args: argparse.Namespace, source: Source, assignment: Assignment) -> Plan:
     """Put together what ``simulate`` needs from the command line and the drawn roles."""
+    size, nominal_spacing = getattr(args, "size", None), getattr(args, "nominal_spacing", False)
+    if nominal_spacing and size is None:
+        raise InputError("--nominal-spacing is for slices of one size: give it together with --size")
     return Plan(
         target=target_folder(args.dataset_id, args.name, args.force),
         assignment=assignment,
-        size=getattr(args, "size", None),
+        size=size,
+        nominal_spacing=nominal_spacing,
         noise=noise_settings(args),
         processes=args.processes,
         options={name: recorded(getattr(args, name)) for name in _RECORDED if hasattr(args, name)},

@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     cases = find_cases(args.source)
     names, evaluation, clean, test = [case.name for case in cases], None, None, []
     if args.paper:
-        args.size = args.size or PAPER_SIZE
+        args.size, args.nominal_spacing = args.size or PAPER_SIZE, True
         clean = present(PAPER_CLEAN, names, args.allow_missing, "clean")
         if args.evaluation is None:
             evaluation = present(PAPER_EVALUATION, names, args.allow_missing, "evaluation")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any, Protocol
 
 from dataset_conversion.cases import FILE_ENDING, CaseReport, CaseSettings, Fate
@@ -69,6 +70,7 @@ class Plan:
     target: Path
     assignment: Assignment
     size: tuple[int, int] | None
+    nominal_spacing: bool
     noise: NoiseSettings
     processes: int
     options: Mapping[str, Any]
@@ -101,6 +103,7 @@ def simulate(source: Source, plan: Plan) -> Path:
         plan.size,
         allowed_labels=tuple(source.labels.values()),
         ignore_label=labels.get("ignore", max(source.labels.values()) + 1),
+        nominal_spacing=plan.nominal_spacing,
     )
     with building(plan.target) as folder:
         make_label_folders(folder, fates)
@@ -116,13 +119,18 @@ def simulate(source: Source, plan: Plan) -> Path:
             file_ending=source.file_ending,
             ignore_label=source.labels.get("ignore"),
         )
-        write_descriptions(folder, source, plan, labels, noise)
+        write_descriptions(folder, source, plan, labels, noise, reports)
     tell(plan, reports, noise)
     return plan.target
 
 
 def write_descriptions(
-    folder: Path, source: Source, plan: Plan, labels: Mapping[str, int], noise: Mapping[str, Any]
+    folder: Path,
+    source: Source,
+    plan: Plan,
+    labels: Mapping[str, int],
+    noise: Mapping[str, Any],
+    reports: Sequence[CaseReport],
 ) -> None:
     """Write dataset.json, the role files, the folds, and how all this came about."""
     assignment = plan.assignment
@@ -150,6 +158,8 @@ def write_descriptions(
             "test": sorted([*assignment.test, *(case.name for case in source.test_cases)]),
         },
     }
+    if plan.nominal_spacing:
+        provenance["true_spacing_mm"] = {report.name: list(report.spacing_mm) for report in reports}
     write_json(folder / SUPERVISION_FOLDER / PROVENANCE_FILE, provenance)
 
 
@@ -165,6 +175,20 @@ def tell(plan: Plan, reports: Sequence[CaseReport], noise: Mapping[str, Any]) ->
             about.setdefault(remark, []).append(report.name)
     for remark, names in about.items():
         print(f"note: {remark} ({len(names)} cases: {name_some(names)})", file=sys.stderr)
+    if plan.size is not None and not plan.nominal_spacing:
+        warn_of_slicing(reports)
+
+
+def warn_of_slicing(reports: Sequence[CaseReport]) -> None:
+    """Say so where nnU-Net's 2d configuration will not cut the axial slices: it cuts across the coarsest axis."""
+    x, y, z = (median(report.spacing_mm[axis] for report in reports) for axis in range(3))
+    if z < max(x, y):
+        print(
+            f"note: nnU-Net's 2d configuration cuts slices across the axis with the largest spacing, here "
+            f"{'x' if x >= y else 'y'} (median spacing {x:.3g} x {y:.3g} x {z:.3g} mm), so not axially; "
+            f"--nominal-spacing makes the resized axial slices the ones it trains on",
+            file=sys.stderr,
+        )
 
 
 def _write(case: Case, fate: Fate, target: Path, settings: CaseSettings) -> CaseReport:

@@ -242,7 +242,37 @@ def test_paper(tmp_path, raw, monkeypatch):
     assert len(read(folder / "supervision" / "clean.json")) == 3
     assert read(folder / "splits_final.json")[0]["val"] == NAMES[8:]
     assert not (folder / "imagesTr" / "SCAN10_0000.nii.gz").exists()  # in neither list
-    assert sitk.ReadImage(str(folder / "imagesTr" / "SCAN00_0000.nii.gz")).GetSize()[:2] == (16, 16)
+    image = sitk.ReadImage(str(folder / "imagesTr" / "SCAN00_0000.nii.gz"))
+    assert image.GetSize()[:2] == (16, 16)
+    assert image.GetSpacing() == (1, 1, 1)
+
+
+def test_a_size_that_would_turn_the_slices_is_reported_and_nominal_spacing_prevents_it(h5_source, raw, capsys):
+    """Half as many pixels of twice the size: coarser than the slices are apart, so nnU-Net would cut across x."""
+    x, y, z = sitk_size = _size_of(h5_source)
+    small = f"{x // 2}x{y // 2}"
+    assert usual(h5_source, "--size", small) == 0
+    message = capsys.readouterr().err
+    assert "across the axis with the largest spacing, here x" in message and "--nominal-spacing" in message
+    assert usual(h5_source, "--size", small, "--nominal-spacing", "--force") == 0
+    assert "largest spacing" not in capsys.readouterr().err
+    folder = raw / "Dataset501_LA"
+    for name in ("imagesTr/SCAN00_0000.nii.gz", "labelsTr/SCAN00.nii.gz"):
+        written = sitk.ReadImage(str(folder / name))
+        assert (written.GetSize(), written.GetSpacing()) == ((x // 2, y // 2, z), (1, 1, 1))
+    recorded = read(folder / "supervision" / "provenance.json")["true_spacing_mm"]["SCAN00"]
+    expected = [0.625 * sitk_size[0] / (x // 2), 0.625 * sitk_size[1] / (y // 2), 0.625]
+    assert recorded == pytest.approx(expected)
+
+
+def _size_of(source) -> tuple[int, int, int]:
+    with h5py.File(source / "SCAN00" / "mri_norm2.h5") as file:
+        return file["image"].shape
+
+
+def test_nominal_spacing_without_a_size_is_an_error(h5_source, raw, capsys):
+    assert usual(h5_source, "--nominal-spacing") == 2
+    assert "give it together with --size" in capsys.readouterr().err
 
 
 def test_paper_with_absent_cases(tmp_path, raw, monkeypatch, capsys):
