@@ -31,6 +31,7 @@ TRAINING: dict[str, Any] = {
     "imperfect_batch_size": 4,
     "initial_lr": 0.05,
     "momentum": 0.9,
+    "ema_decay": 0.99,  # the default averages over more iterations than there are here
     "inference_network": "teacher",
     "seed": 0,
 }
