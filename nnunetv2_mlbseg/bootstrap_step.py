@@ -6,7 +6,7 @@ The formulas are in the maths modules, their composition in :mod:`nnunetv2_mlbse
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -101,8 +101,7 @@ class BootstrapStep:
         clean_loss, clean_gradient = self._clean_gradient(batch)
         logits, tangents = self._tangents(shown, self._direction(clean_gradient, shown, views, batch))
         teacher = self._teacher_probabilities(shown)
-        labelling = teacher if config.pseudo_label_network == "teacher" else at_least_float32(logits[0]).softmax(dim=1)
-        pseudo = pseudo_labels_in_views(labelling, views)
+        pseudo = pseudo_labels_in_views(self._labelling(logits[0], teacher), views)
         weighted = weigh_labels(logits, tangents, imperfect, pseudo, config.weighting, config.weight_normalization)
 
         with self._autocast():
@@ -175,10 +174,16 @@ class BootstrapStep:
         """The student's logits and, where the strategy needs them, their tangents."""
         if direction is None:
             with torch.no_grad(), self._autocast():
-                logits = self._scales(self.student(shown))
-            return logits, [None] * len(logits)
+                alone = self._scales(self.student(shown))
+            return alone, [None] * len(alone)
         logits, tangents = logit_tangents(self.student, shown, direction)
         return self._scales(logits), [*self._scales(tangents)]
+
+    def _labelling(self, logits: Tensor, teacher: Tensor | None) -> Tensor:
+        """The probabilities that pseudo labels come from."""
+        if self.config.pseudo_label_network == "teacher" and teacher is not None:
+            return teacher
+        return at_least_float32(logits).softmax(dim=1)
 
     @torch.no_grad()
     def _teacher_probabilities(self, shown: Tensor) -> Tensor | None:
@@ -213,9 +218,9 @@ class BootstrapStep:
 
     def _scales(self, output: Tensor | Sequence[Tensor]) -> list[Tensor]:
         """The outputs that deep supervision counts, finest first."""
-        return (list(output) if isinstance(output, (list, tuple)) else [output])[: len(self.scale_factors)]
+        return [output] if isinstance(output, Tensor) else list(output[: len(self.scale_factors)])
 
-    def _autocast(self):
+    def _autocast(self) -> AbstractContextManager[Any]:
         """As nnU-Net: float16 where that is fast, which is on CUDA only."""
         return torch.autocast("cuda") if self.device.type == "cuda" else nullcontext()
 

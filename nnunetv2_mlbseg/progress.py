@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib.style
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -102,7 +103,7 @@ class EpochLog:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             figure.savefig(temporary, dpi=110)
 
-    def _draw(self, axes, panel: Mapping[str, str], warmup_epochs: int) -> None:
+    def _draw(self, axes: Axes, panel: Mapping[str, str], warmup_epochs: int) -> None:
         epochs = len(self.values[QUANTITIES[0]])
         for (name, legend), colour, style in zip(panel.items(), COLOURS, STYLES, strict=False):
             series = self.values[name]

@@ -118,6 +118,7 @@ def read_fold(preprocessed_folder: Path, fold: int | str, cases: Iterable[str]) 
     found = problems(supervision, splits, set(cases))
     if found:
         raise InputError(f"{preprocessed_folder.name}: " + "; ".join(found))
+    roles: tuple[tuple[str, ...], ...]
     if fold == "all":
         roles = (supervision.clean, supervision.noisy, supervision.unlabeled, supervision.clean)
     else:

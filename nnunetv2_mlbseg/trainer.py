@@ -57,7 +57,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         self.roles: FoldRoles = roles_of_fold(plans["dataset_name"], configuration_manager.data_identifier, fold)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self._take_settings()
-        self.teacher: nn.Module | None = None
+        self.teacher: nn.Module  # made in initialize, as the network is
         self.ema_step = 0
         self.epoch_log = EpochLog()
         self.generated = GeneratedLabels(Path(self.output_folder) / "generated_labels")
