@@ -69,7 +69,9 @@ class GeneratedLabels:
         blocks, chunks = comp_blosc2_params(seg.shape, tuple(patch_size), seg.itemsize)
         with atomic_path(self.folder / f"{case}.b2nd") as temporary:
             blosc2.asarray(seg, urlpath=str(temporary), chunks=chunks, blocks=blocks)
-        arrays: dict[str, Any] = {_key_to_name(key): np.asarray(found, dtype=np.int64) for key, found in class_locations.items()}
+        arrays: dict[str, Any] = {
+            _key_to_name(key): np.asarray(voxels, np.int64) for key, voxels in class_locations.items()
+        }
         with atomic_path(self.folder / f"{case}_locations.npz") as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)
 
