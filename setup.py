@@ -26,6 +26,7 @@ PTH_LINE = (
 INSTALL_REQUIRES = [
     "nnunetv2>=2.8.1",
     "torch>=2.3",
+    "acvl-utils>=0.2.6",  # nnU-Net's cropping and padding, in every batch
     "batchgenerators>=0.25.1",
     "batchgeneratorsv2>=0.3.2",
     "dynamic-network-architectures>=0.4.4",
