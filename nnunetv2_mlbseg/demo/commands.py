@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from typing import IO, TextIO
 
 from noise_synthesis.errors import InputError
 
+LINE_WIDTH = 110  # nnU-Net prints whole dictionaries in a line
 NO_TERMINAL_INTERVAL_S = 10  # where lines cannot be overwritten, print one this often
 STOP_WAIT_S = 10
 TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: ")
@@ -110,7 +112,7 @@ class CommandRunner:
             width = shutil.get_terminal_size().columns - 1
             print(f"\r{line[:width]:<{width}}", end="\n" if final else "", file=self.terminal, flush=True)
         else:
-            print(line, file=self.terminal, flush=True)
+            print("    " + textwrap.shorten(line, LINE_WIDTH, placeholder=" ..."), file=self.terminal, flush=True)
 
 
 def find_script(name: str) -> str:
