@@ -86,15 +86,16 @@ def write_splits(folder: str | Path, splits: Sequence[Mapping[str, Iterable[str]
     write_json(Path(folder) / SPLITS_FILE, content)
 
 
-def problems(supervision: Supervision, splits: Any, cases: set[str]) -> list[str]:
+def problems(supervision: Supervision, splits: Any, cases: set[str], place: str = "imagesTr") -> list[str]:
     """Return every way in which roles, folds and the cases on disk contradict each other; empty if they agree.
 
     Args:
         supervision: as read by ``read_supervision``.
         splits: parsed ``splits_final.json`` of any shape, or None if there is no such file.
-        cases: identifiers of all cases of the dataset (those with a file in imagesTr).
+        cases: identifiers of all cases of the dataset (those with a file in ``place``).
+        place: where those cases lie, for the messages.
     """
-    return [*_role_problems(supervision, cases), *_split_problems(supervision, splits, cases)]
+    return [*_role_problems(supervision, cases, place), *_split_problems(supervision, splits, cases, place)]
 
 
 def readable_folds(splits: Any) -> list[dict[str, list[str]]]:
@@ -125,7 +126,7 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "a number")
 
 
-def _role_problems(supervision: Supervision, cases: set[str]) -> Iterator[str]:
+def _role_problems(supervision: Supervision, cases: set[str], place: str) -> Iterator[str]:
     by_role = supervision.by_role()
     if not by_role["clean"]:
         yield "supervision/clean.json: no clean case; warm-up and weighting need at least one"
@@ -140,14 +141,14 @@ def _role_problems(supervision: Supervision, cases: set[str]) -> Iterator[str]:
             yield f"supervision/{role}.json: listed more than once: {name_some(repeated)}"
         unknown = set(names) - cases
         if unknown:
-            yield f"supervision/{role}.json: role for a case that does not exist in imagesTr: {name_some(unknown)}"
+            yield f"supervision/{role}.json: role for a case that does not exist in {place}: {name_some(unknown)}"
     for first, second in (("clean", "noisy"), ("clean", "unlabeled"), ("noisy", "unlabeled")):
         both = set(by_role[first]) & set(by_role[second])
         if both:
             yield f"supervision: case in both {first}.json and {second}.json: {name_some(both)}"
 
 
-def _split_problems(supervision: Supervision, splits: Any, cases: set[str]) -> Iterator[str]:
+def _split_problems(supervision: Supervision, splits: Any, cases: set[str], place: str) -> Iterator[str]:
     if splits is None:
         yield (
             f"{SPLITS_FILE}: missing; nnU-Net would then draw its own folds and validate on imperfect labels. "
@@ -164,7 +165,7 @@ def _split_problems(supervision: Supervision, splits: Any, cases: set[str]) -> I
         if wrong:
             yield f"{where}: {wrong}"
         else:
-            yield from _fold_problems(where, fold, roles, cases)
+            yield from _fold_problems(where, fold, roles, cases, place)
 
 
 def _wrong_fold_type(fold: Any) -> str | None:
@@ -181,7 +182,9 @@ def _wrong_fold_type(fold: Any) -> str | None:
     return None
 
 
-def _fold_problems(where: str, fold: dict[str, list[str]], roles: Mapping[str, str], cases: set[str]) -> Iterator[str]:
+def _fold_problems(
+    where: str, fold: dict[str, list[str]], roles: Mapping[str, str], cases: set[str], place: str
+) -> Iterator[str]:
     train, val = set(fold["train"]), set(fold["val"])
     for side in ("train", "val"):
         repeated = [name for name, count in Counter(fold[side]).items() if count > 1]
@@ -189,7 +192,7 @@ def _fold_problems(where: str, fold: dict[str, list[str]], roles: Mapping[str, s
             yield f"{where}: listed more than once in '{side}': {name_some(repeated)}"
         unknown = set(fold[side]) - cases
         if unknown:
-            yield f"{where}: case in '{side}' that does not exist in imagesTr: {name_some(unknown)}"
+            yield f"{where}: case in '{side}' that does not exist in {place}: {name_some(unknown)}"
     if train & val:
         yield f"{where}: case in both 'train' and 'val': {name_some(train & val)}"
     without_role = {case for case in train if case not in roles}

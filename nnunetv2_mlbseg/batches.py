@@ -12,6 +12,7 @@ from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 
 from nnunetv2_mlbseg.generated_labels import GeneratedLabels
+from noise_synthesis.errors import InputError
 
 
 class ImperfectDataset(nnUNetBaseDataset):
@@ -35,6 +36,11 @@ class ImperfectDataset(nnUNetBaseDataset):
         data, seg, previous, properties = self.base.load_case(identifier)
         if identifier in self.unlabeled:
             seg, class_locations = self.generated.load(identifier)
+            if seg.shape[1:] != data.shape[1:]:
+                raise InputError(
+                    f"{self.generated.folder / identifier}: generated label is {seg.shape[1:]}, image "
+                    f"{data.shape[1:]}; the data was preprocessed anew, so train again without --c"
+                )
             properties = {**properties, "class_locations": class_locations}
         return data, seg, previous, properties
 

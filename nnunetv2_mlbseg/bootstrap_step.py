@@ -115,12 +115,15 @@ class BootstrapStep:
 
     def generator_states(self) -> dict[str, Tensor]:
         """State of the step's own random generators, for a checkpoint."""
-        return {"views": self.view_generator.get_state(), "noise": self.noise_generator.get_state()}
+        noise = f"noise on {self.device.type}"
+        return {"views": self.view_generator.get_state(), noise: self.noise_generator.get_state()}
 
     def set_generator_states(self, states: Mapping[str, Tensor]) -> None:
-        """Undo :meth:`generator_states`."""
+        """Undo :meth:`generator_states`. The noise goes on afresh on another kind of device than it came from."""
         self.view_generator.set_state(states["views"].cpu())
-        self.noise_generator.set_state(states["noise"].cpu())
+        noise = states.get(f"noise on {self.device.type}")
+        if noise is not None:
+            self.noise_generator.set_state(noise.cpu())
 
     def _imperfect_in_views(self, batch: Mapping[str, Any]) -> tuple[Views, Tensor, Tensor]:
         images, target = self._to_device(batch["imperfect_data"]), self._to_device(batch["imperfect_target"])
@@ -234,9 +237,23 @@ def _total(terms: Mapping[str, Tensor]) -> Tensor:
     return torch.stack([term.float() for term in terms.values()]).sum()
 
 
+class AnnotatedCrossEntropy(RobustCrossEntropyLoss):
+    """Mean cross-entropy over the annotated pixels of nnU-Net's target; 0 where a batch has none.
+
+    torch's own mean is NaN there, and one such batch would end a training on sparse labels.
+    """
+
+    def __init__(self, ignore_label: int | None):
+        super().__init__(ignore_index=-100 if ignore_label is None else ignore_label, reduction="sum")
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Logits ``(B, C, *S)`` and target ``(B, 1, *S)`` to a scalar."""
+        return super().forward(input.float(), target) / (target != self.ignore_index).sum().clamp_min(1)
+
+
 def _cross_entropy(like: nn.Module, ignore_label: int | None) -> nn.Module:
     """Cross-entropy on nnU-Net's targets, over the scales that ``like`` counts."""
-    loss = RobustCrossEntropyLoss(ignore_index=-100 if ignore_label is None else ignore_label)
+    loss = AnnotatedCrossEntropy(ignore_label)
     if isinstance(like, DeepSupervisionWrapper):
         return DeepSupervisionWrapper(loss, like.weight_factors)
     return loss

@@ -6,6 +6,7 @@ The file is nnU-Net's format (``torch.save`` of a dictionary) with nnU-Net's fie
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from noise_synthesis.files import atomic_path
 if TYPE_CHECKING:
     from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
 
+OPTIMIZER_KEYS = ("momentum", "nesterov", "weight_decay")
 OUR_FIELDS = ("student_weights", "teacher_weights", "mlbseg")
 
 
@@ -41,6 +43,7 @@ def collect(trainer: nnUNetTrainerMLBSeg) -> dict[str, Any]:
         "teacher_weights": teacher,
         "mlbseg": {
             "config": trainer.config.as_dict(),
+            "roles": dataclasses.asdict(trainer.roles),
             "stage": trainer.stage,
             "ema_step": trainer.ema_step,
             "epoch_log": trainer.epoch_log.state(),
@@ -56,9 +59,13 @@ def restore(trainer: nnUNetTrainerMLBSeg, found: Mapping[str, Any]) -> None:
 
     The global random state is only handed over: building the loaders draws, so the trainer restores it afterwards.
     """
+    _check_roles(trainer, found["mlbseg"]["roles"])
     plain_network(trainer.network).load_state_dict(found["student_weights"])
     trainer.teacher.load_state_dict(found["teacher_weights"])
+    configured = [{key: group[key] for key in OPTIMIZER_KEYS} for group in trainer.optimizer.param_groups]
     trainer.optimizer.load_state_dict(found["optimizer_state"])
+    for group, settings in zip(trainer.optimizer.param_groups, configured, strict=True):
+        group.update(settings)  # the configuration of now, not the one of the checkpoint
     if trainer.grad_scaler is not None and found["grad_scaler_state"] is not None:
         trainer.grad_scaler.load_state_dict(found["grad_scaler_state"])
     trainer.my_init_kwargs = found["init_args"]
@@ -72,6 +79,17 @@ def restore(trainer: nnUNetTrainerMLBSeg, found: Mapping[str, Any]) -> None:
     trainer.generated_by = state["generated_by"]
     trainer.pending_random_state = state["random_state"]
     trainer.bootstrap_step.set_generator_states(state["generators"])
+
+
+def _check_roles(trainer: nnUNetTrainerMLBSeg, then: Mapping[str, Any]) -> None:
+    """Refuse to go on with other cases: what has trained already must not validate."""
+    now = dataclasses.asdict(trainer.roles)
+    changed = [role for role in now if list(now[role]) != list(then[role])]
+    if changed:
+        raise InputError(
+            f"{trainer.plans_manager.dataset_name}, fold {trainer.fold}: the {', '.join(changed)} cases are not those "
+            f"the checkpoint was trained with; restore supervision/ and splits_final.json, or train again without --c"
+        )
 
 
 def write(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 from batchgenerators.dataloading.data_loader import SlimDataLoaderBase
 from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
@@ -15,6 +16,9 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 Augmenter: TypeAlias = SingleThreadedAugmenter | NonDetMultiThreadedAugmenter
+
+SMALLEST_COUNTED_BATCH = 3
+"""Batches below this oversample foreground by chance rather than by count."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +76,21 @@ class LoaderFactory:
         return self._loader(dataset, batch_size, self.patch_size, self.validation_transforms)
 
     def run(
-        self, training: SlimDataLoaderBase, validation: SlimDataLoaderBase, processes: int, seed: int | None
+        self,
+        training: SlimDataLoaderBase,
+        validation: SlimDataLoaderBase,
+        processes: int,
+        seed: tuple[int, ...] | None,
     ) -> tuple[Augmenter, Augmenter]:
-        """Start both, in nnU-Net's proportion of worker processes, and wait for a first batch of each."""
-        train = self._augmenter(training, processes, max(6, processes // 2), seed)
-        val = self._augmenter(
-            validation,
-            max(1, processes // 2) if processes else 0,
-            max(3, processes // 4),
-            None if seed is None else seed + processes,
-        )
+        """Start both, in nnU-Net's proportion of worker processes, and wait for a first batch of each.
+
+        Args:
+            seed: Numbers that the workers' seeds derive from; None leaves those to the operating system.
+        """
+        validating = max(1, processes // 2) if processes else 0
+        seeds = worker_seeds(seed, processes + validating)
+        train = self._augmenter(training, processes, max(6, processes // 2), seeds and seeds[:processes])
+        val = self._augmenter(validation, validating, max(3, processes // 4), seeds and seeds[processes:])
         next(train), next(val)
         return train, val
 
@@ -96,11 +105,12 @@ class LoaderFactory:
             sampling_probabilities=None,
             pad_sides=None,
             transforms=transforms,
-            probabilistic_oversampling=self.probabilistic_oversampling,
+            # By count, a third of the batch is sure to show foreground; of a batch of one that third is none.
+            probabilistic_oversampling=self.probabilistic_oversampling or batch_size < SMALLEST_COUNTED_BATCH,
         )
 
-    def _augmenter(self, loader: SlimDataLoaderBase, processes: int, cached: int, seed: int | None) -> Augmenter:
-        """Worker processes, or this one for 0; ``seed`` is the first worker's, None leaves it to the system."""
+    def _augmenter(self, loader: SlimDataLoaderBase, processes: int, cached: int, seeds: list[int] | None) -> Augmenter:
+        """Worker processes, or this one for 0."""
         if processes == 0:
             return SingleThreadedAugmenter(loader, None)
         return NonDetMultiThreadedAugmenter(
@@ -108,10 +118,17 @@ class LoaderFactory:
             transform=None,
             num_processes=processes,
             num_cached=cached,
-            seeds=None if seed is None else [seed + worker for worker in range(processes)],
+            seeds=seeds,
             pin_memory=self.pin_memory,
             wait_time=0.002,
         )
+
+
+def worker_seeds(seed: tuple[int, ...] | None, count: int) -> list[int] | None:
+    """A seed below 2**32 for each of ``count`` workers; other numbers in ``seed`` give other ones."""
+    if seed is None:
+        return None
+    return [int(number) for number in np.random.SeedSequence(seed).generate_state(count)]
 
 
 def untimed(transform: Any) -> Any:

@@ -53,16 +53,16 @@ def _mean(values: list[Any]) -> float:
 
 
 class EpochLog:
-    """Values per epoch; a quantity that a stage does not have is NaN there.
+    """Values per epoch; a quantity that a stage does not have is None there, one that diverged is NaN.
 
     Args:
         values: What :meth:`state` returned, to go on from a checkpoint.
     """
 
-    def __init__(self, values: Mapping[str, Iterable[float]] | None = None):
-        self.values: dict[str, list[float]] = {name: list((values or {}).get(name, [])) for name in QUANTITIES}
+    def __init__(self, values: Mapping[str, Iterable[float | None]] | None = None):
+        self.values: dict[str, list[float | None]] = {name: list((values or {}).get(name, [])) for name in QUANTITIES}
 
-    def state(self) -> dict[str, list[float]]:
+    def state(self) -> dict[str, list[float | None]]:
         """Plain lists, for the checkpoint."""
         return {name: list(series) for name, series in self.values.items()}
 
@@ -77,16 +77,15 @@ class EpochLog:
             raise KeyError(f"no panel shows {sorted(unknown)}; known quantities: {QUANTITIES}")
         for name, series in self.values.items():
             del series[epoch:]
-            series.extend([math.nan] * (epoch - len(series)))
-            series.append(float(found.get(name, math.nan)))
+            series.extend([None] * (epoch - len(series)))
+            series.append(float(found[name]) if name in found else None)
 
     def lines(self, epoch: int) -> list[str]:
         """The values of an epoch as log lines, one per panel that has any."""
         lines = []
         for title, panel in PANELS.items():
-            shown = [
-                f"{name} {self.values[name][epoch]:.4g}" for name in panel if math.isfinite(self.values[name][epoch])
-            ]
+            found = {name: self.values[name][epoch] for name in panel}
+            shown = [f"{name} {value:.4g}" for name, value in found.items() if value is not None]
             if shown:
                 lines.append(f"{title}: " + ", ".join(shown))
         return lines
@@ -106,7 +105,7 @@ class EpochLog:
     def _draw(self, axes: Axes, panel: Mapping[str, str], warmup_epochs: int) -> None:
         epochs = len(self.values[QUANTITIES[0]])
         for (name, legend), colour, style in zip(panel.items(), COLOURS, STYLES, strict=False):
-            series = self.values[name]
+            series = [math.nan if value is None else value for value in self.values[name]]
             if any(map(math.isfinite, series)):
                 marker = "o" if sum(map(math.isfinite, series)) == 1 else None
                 axes.plot(range(epochs), series, color=colour, linestyle=style, marker=marker, label=legend)

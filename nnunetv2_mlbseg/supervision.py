@@ -68,6 +68,8 @@ def roles_of_fold(dataset_name: str, data_identifier: str, fold: int | str) -> F
     data = folder / data_identifier
     if not data.is_dir():
         raise InputError(f"{data}: no such folder, run nnUNetv2_plan_and_preprocess (or nnUNetv2_preprocess) first")
+    if not any(data.iterdir()):
+        raise InputError(f"{data}: empty, run nnUNetv2_preprocess again")
     refresh_copies(Path(join(nnUNet_raw, dataset_name)) if nnUNet_raw.is_set() else None, folder)
     return read_fold(folder, fold, infer_dataset_class(str(data)).get_identifiers(str(data)))
 
@@ -83,7 +85,7 @@ def refresh_copies(raw_folder: Path | None, preprocessed_folder: Path) -> None:
         InputError: ``splits_final.json`` beside the preprocessed data is neither the raw dataset's nor an earlier copy
             of it. nnU-Net invents a random one when another trainer came first, and it may hold a user's work.
     """
-    if raw_folder is None or not raw_folder.is_dir():
+    if raw_folder is None or not (raw_folder / SUPERVISION_FOLDER / f"{ROLES[0]}.json").is_file():
         return
     copies = preprocessed_folder / SUPERVISION_FOLDER
     for name in COPIED:
@@ -115,7 +117,7 @@ def read_fold(preprocessed_folder: Path, fold: int | str, cases: Iterable[str]) 
     """
     supervision = read_supervision(preprocessed_folder)
     splits = read_splits(preprocessed_folder)
-    found = problems(supervision, splits, set(cases))
+    found = problems(supervision, splits, set(cases), place="the preprocessed data")
     if found:
         raise InputError(f"{preprocessed_folder.name}: " + "; ".join(found))
     roles: tuple[tuple[str, ...], ...]

@@ -7,7 +7,33 @@ from typing import Any
 import torch.distributed
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
+from nnunetv2_mlbseg.config import MLBSegConfig
 from nnunetv2_mlbseg.error_line import UnsupportedError
+from noise_synthesis.errors import InputError
+
+
+def check_unlabeled_supported(
+    has_unlabeled: bool, name: str, configuration: ConfigurationManager, config: MLBSegConfig
+) -> None:
+    """Refuse what would give unlabeled cases wrong intensities or meaningless labels.
+
+    Raises:
+        UnsupportedError: nnU-Net normalises inside a mask, which it derives from the label.
+        InputError: there is no warm-up whose network could label them.
+    """
+    if not has_unlabeled:
+        return
+    if any(configuration.use_mask_for_norm):
+        raise UnsupportedError(
+            f"configuration {name} has use_mask_for_norm: nnU-Net takes that mask from the label, so unlabeled cases "
+            f"would be normalised otherwise than all others; set use_mask_for_norm to false for every channel in the "
+            f"plans file and run nnUNetv2_preprocess again"
+        )
+    if config.warmup_epochs == 0:
+        raise InputError(
+            "warmup_epochs is 0 with unlabeled cases, expected at least 1: their labels come from the network after "
+            "the warm-up (Eq. 1)"
+        )
 
 
 def check_supported(plans: dict[str, Any], configuration: str, dataset_json: dict[str, Any]) -> ConfigurationManager:

@@ -27,7 +27,7 @@ from nnunetv2_mlbseg.mean_teacher import ema_decay_at, ema_update_, make_teacher
 from nnunetv2_mlbseg.networks import plain_network
 from nnunetv2_mlbseg.progress import EpochLog, epoch_means
 from nnunetv2_mlbseg.supervision import FoldRoles, roles_of_fold
-from nnunetv2_mlbseg.support import check_supported
+from nnunetv2_mlbseg.support import check_supported, check_unlabeled_supported
 from noise_synthesis.errors import InputError
 
 WARMUP, BOOTSTRAP = "warm-up", "bootstrapping"
@@ -55,6 +55,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         overrides = configuration_manager.configuration.get(PLANS_KEY)
         self.config: MLBSegConfig = resolve_config(overrides, environment_value(), self.variant)
         self.roles: FoldRoles = roles_of_fold(plans["dataset_name"], configuration_manager.data_identifier, fold)
+        check_unlabeled_supported(bool(self.roles.unlabeled), configuration, configuration_manager, self.config)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self._take_settings()
         self.teacher: nn.Module  # made in initialize, as the network is
@@ -163,15 +164,17 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         """Loaders of the current stage: clean cases in the warm-up, clean and imperfect pairs afterwards."""
         factory = LoaderFactory.of_trainer(self, deterministic=self.config.seed is not None)
         with random_state.preserved():  # building loaders draws; a resumed run builds them at another moment
-            if self.stage == BOOTSTRAP:
+            bootstraps = self.stage == BOOTSTRAP and self.current_epoch < self.num_epochs  # not once it is finished
+            if bootstraps:
                 self._ensure_generated_labels()
             loader = factory.training(self._dataset(self.roles.clean), self._batch_sizes[self.stage])
-            if self.stage == BOOTSTRAP:
+            if bootstraps:
                 imperfect = factory.training(self._imperfect_dataset(), self._batch_sizes["imperfect"])
                 loader = batches.PairedLoader(loader, imperfect)
             validation = factory.validation(self._dataset(self.roles.validation), self.configuration_manager.batch_size)
             self._loaders_stage = self.stage
-            return factory.run(loader, validation, get_allowed_n_proc_DA(), self.config.seed)
+            seed = None if self.config.seed is None else (self.config.seed, self.current_epoch)
+            return factory.run(loader, validation, get_allowed_n_proc_DA(), seed)
 
     def _imperfect_dataset(self) -> batches.ImperfectDataset:
         return batches.ImperfectDataset(self._dataset(self.roles.imperfect), self.roles.unlabeled, self.generated)
@@ -181,7 +184,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         cases = self.roles.unlabeled
         if not cases:
             return
-        if self.current_epoch > self.config.warmup_epochs:
+        if self.generated_by is not None and self.current_epoch > self.config.warmup_epochs:
             self._check_generated_labels()
             return
         labeller = self.teacher if self.config.pseudo_label_network == "teacher" else plain_network(self.network)

@@ -11,7 +11,8 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
 from nnunetv2_mlbseg.batches import ImperfectDataset, PairedLoader, count_slices, verify_cases
 from nnunetv2_mlbseg.generated_labels import GeneratedLabels
-from nnunetv2_mlbseg.loaders import untimed
+from nnunetv2_mlbseg.loaders import untimed, worker_seeds
+from noise_synthesis.errors import InputError
 
 SHAPE = (1, 3, 8, 8)
 
@@ -94,6 +95,23 @@ def test_verification_accepts_good_cases_and_names_each_bad_one(folder):
         ("broken", "cannot be read"),
     ):
         assert any(case in line and words in line for line in found)
+
+
+def test_a_generated_label_of_another_shape_is_an_error(folder, tmp_path):
+    generated = GeneratedLabels(tmp_path / "generated")
+    generated.start("x")
+    generated.save("hidden", np.zeros((1, 3, 8, 9), np.int16), {}, (8, 8))
+    dataset = ImperfectDataset(nnUNetDatasetBlosc2(str(folder), ["hidden"]), ["hidden"], generated)
+    with pytest.raises(InputError, match=r"generated label is \(3, 8, 9\), image \(3, 8, 8\)"):
+        dataset.load_case("hidden")
+
+
+def test_worker_seeds_repeat_and_change_with_the_epoch():
+    seeds = worker_seeds((7, 3), 4)
+    assert seeds == worker_seeds((7, 3), 4) and len(set(seeds)) == 4
+    assert not set(seeds) & set(worker_seeds((7, 4), 4))
+    assert all(0 <= seed < 2**32 for seed in worker_seeds((2**32 - 1, 0), 3))
+    assert worker_seeds(None, 2) is None
 
 
 def test_timed_choices_are_switched_off_at_any_depth():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nnunetv2_mlbseg.bootstrap_step import BootstrapStep
+from nnunetv2_mlbseg.bootstrap_step import AnnotatedCrossEntropy, BootstrapStep
 from nnunetv2_mlbseg.bootstrapping import (
     as_labels,
     bootstrap_loss,
@@ -198,3 +198,22 @@ def test_equal_seeds_give_equal_steps_and_saved_generators_continue_them():
     ahead = draw_views(("zoom_in",), 2, 2, first.view_generator).matrices
     first.set_generator_states(states)
     assert torch.equal(draw_views(("zoom_in",), 2, 2, first.view_generator).matrices, ahead)
+
+
+def test_cross_entropy_without_an_annotated_pixel_is_zero_with_zero_gradient():
+    loss = AnnotatedCrossEntropy(ignore_label=2)
+    logits = torch.randn(2, 2, 4, 4, requires_grad=True)
+    value = loss(logits, torch.full((2, 1, 4, 4), 2))
+    value.backward()
+    assert float(value) == 0 and (logits.grad == 0).all()
+    target = torch.randint(0, 3, (2, 1, 4, 4))
+    expected = nn.functional.cross_entropy(logits, target[:, 0], ignore_index=2)
+    assert torch.allclose(loss(logits, target), expected)
+
+
+def test_the_noise_generator_of_another_device_is_left_behind():
+    step, batch = _step()
+    states = step.generator_states()
+    foreign = {"views": states["views"], "noise on cuda": torch.zeros(16, dtype=torch.uint8)}
+    step.set_generator_states(foreign)
+    assert torch.isfinite(step(batch)["loss"])

@@ -18,9 +18,9 @@ def _filled(epochs: int = 6) -> EpochLog:
     return log
 
 
-def test_what_a_stage_does_not_have_is_nan():
+def test_what_a_stage_does_not_have_is_none():
     log = _filled()
-    assert [math.isnan(v) for v in log.values["bootstrap"]] == [True] * 3 + [False] * 3
+    assert log.values["bootstrap"] == [None] * 3 + [0.5] * 3
     assert all(len(series) == 6 for series in log.values.values())
 
 
@@ -43,6 +43,12 @@ def test_lines_show_the_quantities_of_the_stage_only():
     log = _filled()
     assert log.lines(0) == ["loss terms: warmup 1"]
     assert log.lines(5) == ["loss terms: bootstrap 0.5", "share of pixels: agreement 0.9"]
+
+
+def test_a_term_that_diverged_is_shown():
+    log = _filled()
+    log.record(6, {"bootstrap": math.nan, "views": 0.1})
+    assert log.lines(6) == ["loss terms: bootstrap nan, views 0.1"]
 
 
 def test_an_unknown_quantity_is_refused():

@@ -98,3 +98,10 @@ def test_equal_splits_in_another_layout_are_no_conflict(tmp_path):
     (preprocessed / "splits_final.json").write_text(json.dumps(SPLITS))
     refresh_copies(raw, preprocessed)
     assert read_fold(preprocessed, 0, CASES).validation == ("e",)
+
+
+def test_role_files_that_lie_only_beside_the_preprocessed_data_stay(tmp_path):
+    raw, preprocessed = tmp_path / "raw", _dataset(tmp_path / "preprocessed")
+    (raw / "imagesTr").mkdir(parents=True)
+    refresh_copies(raw, preprocessed)
+    assert read_fold(preprocessed, 0, CASES).clean == ("a", "b")

@@ -7,8 +7,10 @@ import copy
 import pytest
 from training_support import TINY
 
+from nnunetv2_mlbseg.config import resolve_config
 from nnunetv2_mlbseg.error_line import UnsupportedError
-from nnunetv2_mlbseg.support import check_supported
+from nnunetv2_mlbseg.support import check_supported, check_unlabeled_supported
+from noise_synthesis.errors import InputError
 
 PLANS = {
     "plans_name": "nnUNetPlans",
@@ -46,3 +48,18 @@ def test_several_gpus_are_refused(monkeypatch):
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
     with pytest.raises(UnsupportedError, match="use -num_gpus 1"):
         check_supported(copy.deepcopy(PLANS), "2d", DATASET_JSON)
+
+
+def test_unlabeled_cases_need_a_warm_up_and_normalisation_without_a_mask():
+    plans = copy.deepcopy(PLANS)
+    plans["configurations"]["2d"]["use_mask_for_norm"] = [False]
+    plain = check_supported(copy.deepcopy(plans), "2d", DATASET_JSON)
+    check_unlabeled_supported(True, "2d", plain, resolve_config())
+    without_warmup = resolve_config({"warmup_epochs": 0})
+    check_unlabeled_supported(False, "2d", plain, without_warmup)
+    with pytest.raises(InputError, match="warmup_epochs is 0 with unlabeled cases"):
+        check_unlabeled_supported(True, "2d", plain, without_warmup)
+    plans["configurations"]["2d"]["use_mask_for_norm"] = [True]
+    masked = check_supported(plans, "2d", DATASET_JSON)
+    with pytest.raises(UnsupportedError, match="set use_mask_for_norm to false"):
+        check_unlabeled_supported(True, "2d", masked, resolve_config())

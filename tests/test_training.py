@@ -98,9 +98,8 @@ def test_checkpoint_has_nnunets_fields_and_ours(trained):
     assert state["ema_step"] == 12 and state["config"]["seed"] == 1
     assert set(state["epoch_log"]) == set(QUANTITIES)
     assert all(len(series) == 4 for series in state["epoch_log"].values())
-    assert (
-        np.isnan(state["epoch_log"]["bootstrap"][:2]).all() and np.isfinite(state["epoch_log"]["bootstrap"][2:]).all()
-    )
+    bootstrap = state["epoch_log"]["bootstrap"]
+    assert bootstrap[:2] == [None, None] and np.isfinite(bootstrap[2:]).all()
 
 
 def test_generated_labels_open_in_the_geometry_of_the_case(trained):
@@ -174,6 +173,19 @@ def test_a_killed_training_goes_on_to_the_same_weights(trained, workspace, words
     assert [len(series) for series in resumed["logging"].values()] == [4] * len(resumed["logging"])
     for field in ("student_weights", "teacher_weights"):
         assert_equal_weights(resumed[field], undisturbed[field])
+
+
+def test_continuing_with_other_roles_is_refused_and_with_other_settings_said(trained, workspace):
+    _kill_at(workspace, "Stage: bootstrapping", 2)
+    done = workspace.train("--c", MLBSEG_CONFIG='{"momentum": 0.5}')
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Configuration changed since the checkpoint (now, then): {'momentum': (0.5, 0.99)}" in done.stdout
+    final = load(workspace.fold_folder() / "checkpoint_final.pth")
+    assert final["optimizer_state"]["param_groups"][0]["momentum"] == 0.5
+    write_supervision(workspace.raw, Supervision(("c0",), ("c1", "n0", "n1"), SUPERVISION.unlabeled))
+    done = workspace.train("--c")
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert "the clean, noisy cases are not those the checkpoint was trained with" in done.stderr
 
 
 def test_worker_processes_serve_both_batches(workspace):
@@ -275,7 +287,7 @@ def _foreign_split(w: Workspace) -> None:
     [
         (_no_clean, "no clean case"),
         (_two_roles, "case in both clean.json and noisy.json: c1"),
-        (_unknown_case, "does not exist in imagesTr: ghost"),
+        (_unknown_case, "does not exist in the preprocessed data: ghost"),
         (_without_role, "training case without a role in supervision/: n1"),
         (_noisy_validation, "validation case that is noisy (validation needs true labels): n1"),
         (_no_files, "mlbseg split"),
