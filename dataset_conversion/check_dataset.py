@@ -10,7 +10,7 @@ from dataset_conversion.check_cases import CaseFacts, inspect_case
 from dataset_conversion.check_duplicates import duplicates
 from dataset_conversion.check_nnunet import nnunet_integrity
 from dataset_conversion.check_preprocessed import stale_preprocessing
-from dataset_conversion.check_sets import label_contents, outliers, without_a_place
+from dataset_conversion.check_sets import ct_statistics, label_contents, outliers, without_a_place
 from dataset_conversion.label_files import label_format, nnunet_reader
 from dataset_conversion.nnunet_dataset import RawDataset, read_raw_dataset
 from dataset_conversion.parallel import over_cases
@@ -103,4 +103,5 @@ def _read_roles(dataset: RawDataset) -> tuple[Supervision | None, Any, list[Find
             Finding("dataset.json", PROBLEM, "dataset.json: unlabeled cases, but no 'ignore' label (the highest value)")
         )
     findings += without_a_place(dataset, supervision, splits)
+    findings += ct_statistics(dataset.description["channel_names"].values(), supervision)
     return supervision, splits, findings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,21 @@ def label_contents(
         elif not values - {0, ignore}:
             severity = PROBLEM if role == "clean" else WARNING
             yield _about(case, "empty label", severity, f"{role or 'evaluation or stock'} case with an empty label")
+
+
+def ct_statistics(channel_names: Iterable[str], supervision: Supervision) -> Iterator[Finding]:
+    """Say what all-ignore labels do to nnU-Net's CT normalisation.
+
+    Its fingerprint takes the intensities of all labelled voxels for foreground, ignored ones included, and CT channels
+    are clipped and scaled by those. Other channels do not use them.
+    """
+    if supervision.unlabeled and any(name.lower() == "ct" for name in channel_names):
+        yield Finding(
+            "CT statistics",
+            WARNING,
+            "nnU-Net takes the ignored voxels of unlabeled cases for foreground when it computes the CT intensity "
+            "range; plan on the labelled cases alone and bring those plans here: nnUNetv2_move_plans_between_datasets",
+        )
 
 
 def without_a_place(dataset: RawDataset, supervision: Supervision, splits: Any) -> Iterator[Finding]:

@@ -39,7 +39,7 @@ Gradient = list[Tensor | None]
 
 
 class BootstrapStep:
-    """Eq. 3-13 on an imperfect and a clean batch, then one optimiser step. Nothing leaves the device.
+    """Eq. 3-13 on an imperfect and a clean batch, then one optimiser step. Values stay on the device.
 
     Args:
         student, teacher: The student may be compiled; tangents and gradients use the module inside.

@@ -91,7 +91,8 @@ class MLBSegConfig:
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
 
-# The method to the letter (section 4.1); what the paper leaves open is taken from the authors' training script.
+# The paper's equations and numbers; what it leaves open is taken from the authors' training script. docs/method.md
+# lists what stays nnU-Net's.
 PAPER: dict[str, Any] = {
     "preset": "paper",
     "warmup_epochs": 30,  # section 4.1

@@ -157,6 +157,15 @@ def test_no_ignore_label_for_unlabeled_cases(dataset):
     assert ("problem", "unlabeled") in messages
 
 
+def test_ct_with_unlabeled_cases_gets_a_remedy(dataset):
+    description = read(dataset / "dataset.json")
+    write(dataset / "dataset.json", {**description, "channel_names": {"0": "CT"}})
+    (finding,) = [
+        finding for finding in check_dataset(dataset, 1, with_nnunet=False)[1] if finding.kind == "CT statistics"
+    ]
+    assert finding.severity == "warning" and "nnUNetv2_move_plans_between_datasets" in finding.message
+
+
 def test_all_problems_in_one_report(dataset, capsys):
     label(dataset, "p0").unlink()
     change(image(dataset, "p1"), lambda a: a * 0)
