@@ -6,6 +6,7 @@ carry them along, and a cluster node may see the preprocessed data only, so copi
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -81,9 +82,12 @@ def refresh_copies(raw_folder: Path | None, preprocessed_folder: Path) -> None:
         raw_folder: The raw dataset, or None where nnUNet_raw is not set; then existing copies serve.
         preprocessed_folder: ``nnUNet_preprocessed/DatasetXXX_NAME``.
 
+    nnU-Net's planner copies ``splits_final.json`` as well, so a copy older than the raw file is out of date, whoever
+    made it; it stays beside the new one as ``splits_final.json.replaced``.
+
     Raises:
-        InputError: ``splits_final.json`` beside the preprocessed data is neither the raw dataset's nor an earlier copy
-            of it. nnU-Net invents a random one when another trainer came first, and it may hold a user's work.
+        InputError: ``splits_final.json`` beside the preprocessed data is neither a copy of the raw one nor older: it
+            may hold a user's work, or the random split nnU-Net makes where there is none.
     """
     if raw_folder is None or not (raw_folder / SUPERVISION_FOLDER / f"{ROLES[0]}.json").is_file():
         return
@@ -96,10 +100,12 @@ def refresh_copies(raw_folder: Path | None, preprocessed_folder: Path) -> None:
     in_use = preprocessed_folder / SPLITS_FILE
     last_copy = copies / SPLITS_FILE
     if in_use.is_file() and not _same(in_use, original) and not _same(in_use, last_copy):
-        raise InputError(
-            f"{in_use} differs from {original}: nnU-Net writes a random split when another trainer ran first, and a "
-            f"validation on imperfect labels means nothing; delete or rename the first file to use the second"
-        )
+        if in_use.stat().st_mtime >= original.stat().st_mtime:
+            raise InputError(
+                f"{in_use} differs from {original} and is newer: edited by hand, or nnU-Net's random split, which "
+                f"would validate on imperfect labels; delete or rename the first file to use the second"
+            )
+        os.replace(in_use, in_use.with_name(f"{SPLITS_FILE}.replaced"))
     _copy_or_remove(original, in_use)
     _copy_or_remove(original, last_copy)
 

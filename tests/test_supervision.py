@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,15 @@ def test_role_files_that_lie_only_beside_the_preprocessed_data_stay(tmp_path):
     (raw / "imagesTr").mkdir(parents=True)
     refresh_copies(raw, preprocessed)
     assert read_fold(preprocessed, 0, CASES).clean == ("a", "b")
+
+
+def test_splits_older_than_the_raw_ones_are_replaced_and_kept_aside(tmp_path):
+    """As when nnU-Net's planner copied them and the raw dataset was split anew afterwards."""
+    raw, preprocessed = _dataset(tmp_path / "raw"), tmp_path / "preprocessed"
+    preprocessed.mkdir()
+    planned = preprocessed / "splits_final.json"
+    planned.write_text(json.dumps([{"train": ["a"], "val": ["b"]}]))
+    os.utime(planned, (1, 1))
+    refresh_copies(raw, preprocessed)
+    assert json.loads(planned.read_text()) == SPLITS
+    assert json.loads((preprocessed / "splits_final.json.replaced").read_text()) == [{"train": ["a"], "val": ["b"]}]
