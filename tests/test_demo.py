@@ -54,7 +54,9 @@ def test_the_small_configuration_has_a_consistent_architecture_and_leaves_2d_alo
 def test_the_configuration_of_the_method_is_valid():
     from nnunetv2_mlbseg.config import resolve_config
 
-    resolve_config(with_small_configuration(PLANS)["configurations"]["2d_demo"]["mlbseg"])
+    settings = with_small_configuration(PLANS)["configurations"]["2d_demo"]["mlbseg"]
+    resolved = resolve_config(settings).as_dict()
+    assert {key: resolved[key] for key in settings} == settings
 
 
 def test_the_table_has_a_line_per_network_and_a_dash_for_no_value():
