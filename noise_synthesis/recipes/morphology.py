@@ -52,15 +52,21 @@ class RotationMorphology(Recipe):
 
 
 @dataclass(frozen=True)
-class OverSegmentation(Recipe):
-    """Every structure grown by ``radius_share * strength_mm``: systematic, one-sided noise."""
+class OneSided(Recipe):
+    """What systematic noise shares: per class a share of the radius, at least ``smallest_share``."""
 
-    name: ClassVar[str] = "over_segmentation"
-    summary: ClassVar[str] = "every structure too large"
     smallest_share: float = 0.5
 
     def draw_class(self, rng: np.random.Generator) -> ClassParameters:
         return {"radius_share": float(rng.uniform(self.smallest_share, 1))}
+
+
+@dataclass(frozen=True)
+class OverSegmentation(OneSided):
+    """Every structure grown by ``radius_share * strength_mm``: systematic, one-sided noise."""
+
+    name: ClassVar[str] = "over_segmentation"
+    summary: ClassVar[str] = "every structure too large"
 
     def deform_class(
         self, depth: np.ndarray, parameters: ClassParameters, strength_mm: float, frame: Frame
@@ -69,15 +75,11 @@ class OverSegmentation(Recipe):
 
 
 @dataclass(frozen=True)
-class UnderSegmentation(Recipe):
+class UnderSegmentation(OneSided):
     """Every structure shrunk by ``radius_share * strength_mm``, to its core at most: systematic, one-sided noise."""
 
     name: ClassVar[str] = "under_segmentation"
     summary: ClassVar[str] = "every structure too small"
-    smallest_share: float = 0.5
-
-    def draw_class(self, rng: np.random.Generator) -> ClassParameters:
-        return {"radius_share": float(rng.uniform(self.smallest_share, 1))}
 
     def deform_class(
         self, depth: np.ndarray, parameters: ClassParameters, strength_mm: float, frame: Frame
