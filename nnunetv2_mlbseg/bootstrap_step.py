@@ -99,13 +99,20 @@ class BootstrapStep:
         config = self.config
         views, shown, imperfect = self._imperfect_in_views(batch)
         clean_loss, clean_gradient = self._clean_gradient(batch)
-        logits, tangents = self._tangents(shown, self._direction(clean_gradient, shown, views, batch))
         teacher = self._teacher_probabilities(shown)
+        direction = self._direction(clean_gradient, shown, teacher, views, batch)
+        outputs: list[Tensor] | None = None
+        tangents: Sequence[Tensor | None]
+        if direction is None:
+            outputs = self._outputs(shown)  # without tangents one forward serves weighing and training
+            logits, tangents = [output.detach() for output in outputs], [None] * len(outputs)
+        else:
+            logits, tangents = map(self._scales, logit_tangents(self.student, shown, direction))
         pseudo = pseudo_labels_in_views(self._labelling(logits[0], teacher), views)
         weighted = weigh_labels(logits, tangents, imperfect, pseudo, config.weighting, config.weight_normalization)
 
         with self._autocast():
-            outputs = self._scales(self.student(shown))
+            outputs = outputs or self._outputs(shown)
             terms = {"bootstrap": config.bootstrap_weight * bootstrap_loss(outputs, weighted, self.scale_factors)}
             terms |= self._consistency(outputs[0], teacher, views)
         self._optimizer_step(_total(terms), clean_gradient)
@@ -157,7 +164,12 @@ class BootstrapStep:
         return [None if g is None else torch.nan_to_num(g * inverse, posinf=0.0, neginf=0.0) for g in gradient]
 
     def _direction(
-        self, clean_gradient: Gradient, shown: Tensor, views: Views, batch: Mapping[str, Any]
+        self,
+        clean_gradient: Gradient,
+        shown: Tensor,
+        teacher: Tensor | None,
+        views: Views,
+        batch: Mapping[str, Any],
     ) -> Gradient | None:
         """Where the tangents point: the clean gradient, at theta or after the virtual step of the consistency terms."""
         if self.config.weighting not in NEEDS_TANGENTS:
@@ -165,22 +177,17 @@ class BootstrapStep:
         if not self.config.virtual_consistency:
             return unit_direction(clean_gradient)
         with self._autocast():
-            output = self._scales(self.student(shown))[0]
-            terms = self._consistency(output, self._teacher_probabilities(shown), views)
+            terms = self._consistency(self._outputs(shown)[0], teacher, views)
         if not terms:
             return unit_direction(clean_gradient)
         step = self._unscaled(self._gradient(_total(terms)))
         with displaced(self.student, step, self.optimizer.param_groups[0]["lr"]):
             return unit_direction(self._clean_gradient(batch)[1])
 
-    def _tangents(self, shown: Tensor, direction: Gradient | None) -> tuple[list[Tensor], list[Tensor | None]]:
-        """The student's logits and, where the strategy needs them, their tangents."""
-        if direction is None:
-            with torch.no_grad(), self._autocast():
-                alone = self._scales(self.student(shown))
-            return alone, [None] * len(alone)
-        logits, tangents = logit_tangents(self.student, shown, direction)
-        return self._scales(logits), [*self._scales(tangents)]
+    def _outputs(self, shown: Tensor) -> list[Tensor]:
+        """The student's logits with their graph, for training."""
+        with self._autocast():
+            return self._scales(self.student(shown))
 
     def _labelling(self, logits: Tensor, teacher: Tensor | None) -> Tensor:
         """The probabilities that pseudo labels come from."""

@@ -217,3 +217,21 @@ def test_the_noise_generator_of_another_device_is_left_behind():
     foreign = {"views": states["views"], "noise on cuda": torch.zeros(16, dtype=torch.uint8)}
     step.set_generator_states(foreign)
     assert torch.isfinite(step(batch)["loss"])
+
+
+@pytest.mark.parametrize(("weighting", "forwards"), [("meta", 3), ("uniform", 2)])
+def test_the_student_runs_once_per_purpose(weighting, forwards):
+    """Clean batch, tangents where the strategy needs them, training; the teacher once."""
+    step, batch = _step(weighting=weighting)
+    calls = {"student": 0, "teacher": 0}
+
+    def count(name):
+        def hook(*_):
+            calls[name] += 1
+
+        return hook
+
+    step.student.register_forward_hook(count("student"))
+    step.teacher.register_forward_hook(count("teacher"))
+    step(batch)
+    assert calls == {"student": forwards, "teacher": 1}
