@@ -86,7 +86,9 @@ def write_splits(folder: str | Path, splits: Sequence[Mapping[str, Iterable[str]
     write_json(Path(folder) / SPLITS_FILE, content)
 
 
-def problems(supervision: Supervision, splits: Any, cases: set[str], place: str = "imagesTr") -> list[str]:
+def problems(
+    supervision: Supervision, splits: Any, cases: set[str], place: str = "imagesTr", *, needs_imperfect: bool = True
+) -> list[str]:
     """Return every way in which roles, folds and the cases on disk contradict each other; empty if they agree.
 
     Args:
@@ -94,8 +96,12 @@ def problems(supervision: Supervision, splits: Any, cases: set[str], place: str 
         splits: parsed ``splits_final.json`` of any shape, or None if there is no such file.
         cases: identifiers of all cases of the dataset (those with a file in ``place``).
         place: where those cases lie, for the messages.
+        needs_imperfect: whether clean cases alone are a problem. They are for the method, not for plain training.
     """
-    return [*_role_problems(supervision, cases, place), *_split_problems(supervision, splits, cases, place)]
+    return [
+        *_role_problems(supervision, cases, place, needs_imperfect),
+        *_split_problems(supervision, splits, cases, place, needs_imperfect),
+    ]
 
 
 def readable_folds(splits: Any) -> list[dict[str, list[str]]]:
@@ -126,11 +132,11 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "a number")
 
 
-def _role_problems(supervision: Supervision, cases: set[str], place: str) -> Iterator[str]:
+def _role_problems(supervision: Supervision, cases: set[str], place: str, needs_imperfect: bool) -> Iterator[str]:
     by_role = supervision.by_role()
     if not by_role["clean"]:
         yield "supervision/clean.json: no clean case; warm-up and weighting need at least one"
-    if not by_role["noisy"] and not by_role["unlabeled"]:
+    if needs_imperfect and not by_role["noisy"] and not by_role["unlabeled"]:
         yield (
             "supervision: neither a noisy nor an unlabeled case; with clean labels only, train with the stock "
             "nnUNetTrainer"
@@ -148,7 +154,9 @@ def _role_problems(supervision: Supervision, cases: set[str], place: str) -> Ite
             yield f"supervision: case in both {first}.json and {second}.json: {name_some(both)}"
 
 
-def _split_problems(supervision: Supervision, splits: Any, cases: set[str], place: str) -> Iterator[str]:
+def _split_problems(
+    supervision: Supervision, splits: Any, cases: set[str], place: str, needs_imperfect: bool
+) -> Iterator[str]:
     if splits is None:
         yield (
             f"{SPLITS_FILE}: missing; nnU-Net would then draw its own folds and validate on imperfect labels. "
@@ -165,7 +173,7 @@ def _split_problems(supervision: Supervision, splits: Any, cases: set[str], plac
         if wrong:
             yield f"{where}: {wrong}"
         else:
-            yield from _fold_problems(where, fold, roles, cases, place)
+            yield from _fold_problems(where, fold, roles, cases, place, needs_imperfect)
 
 
 def _wrong_fold_type(fold: Any) -> str | None:
@@ -183,7 +191,12 @@ def _wrong_fold_type(fold: Any) -> str | None:
 
 
 def _fold_problems(
-    where: str, fold: dict[str, list[str]], roles: Mapping[str, str], cases: set[str], place: str
+    where: str,
+    fold: dict[str, list[str]],
+    roles: Mapping[str, str],
+    cases: set[str],
+    place: str,
+    needs_imperfect: bool,
 ) -> Iterator[str]:
     train, val = set(fold["train"]), set(fold["val"])
     for side in ("train", "val"):
@@ -202,15 +215,17 @@ def _fold_problems(
         imperfect = {case for case in val if roles.get(case) == role}
         if imperfect:
             yield f"{where}: validation case that is {role} (validation needs true labels): {name_some(imperfect)}"
-    yield from _emptiness(where, {roles[case] for case in train if case in roles}, roles, val)
+    yield from _emptiness(where, {roles[case] for case in train if case in roles}, roles, val, needs_imperfect)
 
 
-def _emptiness(where: str, train_roles: set[str], roles: Mapping[str, str], val: set[str]) -> Iterator[str]:
+def _emptiness(
+    where: str, train_roles: set[str], roles: Mapping[str, str], val: set[str], needs_imperfect: bool
+) -> Iterator[str]:
     """What a fold lacks, as far as the role files have it at all."""
     present = set(roles.values())
     if "clean" in present and "clean" not in train_roles:
         yield f"{where}: no clean case in 'train'"
-    if present - {"clean"} and not train_roles - {"clean"}:
+    if needs_imperfect and present - {"clean"} and not train_roles - {"clean"}:
         yield f"{where}: neither a noisy nor an unlabeled case in 'train'"
     if not val:
         yield f"{where}: 'val' is empty; nnU-Net needs at least one validation case"

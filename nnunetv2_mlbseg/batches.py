@@ -1,4 +1,4 @@
-"""What the loaders draw from: clean cases, imperfect cases with generated labels in place, and the two side by side."""
+"""What the loaders draw from: cases as preprocessed, cases with another label in place, two batches side by side."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from nnunetv2_mlbseg.generated_labels import GeneratedLabels
 from noise_synthesis.errors import InputError
 
 
-class ImperfectDataset(nnUNetBaseDataset):
-    """Noisy cases as nnU-Net preprocessed them, unlabeled cases with their generated labels (Eq. 1).
+class RelabelledDataset(nnUNetBaseDataset):
+    """Cases as nnU-Net preprocessed them, some of them with another label: generated (Eq. 1) or true.
 
     Args:
-        base: nnU-Net's dataset over all imperfect cases of the fold.
-        unlabeled: Those whose label is generated. Their label file in the preprocessed folder is never read for
-            training: only image and properties are taken from it.
-        generated: Where the generated labels lie.
+        base: nnU-Net's dataset over all cases.
+        relabelled: Those with another label. Their label file in the preprocessed folder is never used: only image
+            and properties are taken from there.
+        labels: Where the other labels lie.
     """
 
-    def __init__(self, base: nnUNetBaseDataset, unlabeled: Collection[str], generated: GeneratedLabels):
+    def __init__(self, base: nnUNetBaseDataset, relabelled: Collection[str], labels: GeneratedLabels):
         super().__init__(base.source_folder, list(base.identifiers), None)
         self.base = base
-        self.unlabeled = frozenset(unlabeled)
-        self.generated = generated
+        self.relabelled = frozenset(relabelled)
+        self.labels = labels
 
     def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict]:
         """Image ``(C, Z, Y, X)``, label ``(1, Z, Y, X)``, None, properties, as nnU-Net's datasets return them."""
         data, seg, previous, properties = self.base.load_case(identifier)
-        if identifier in self.unlabeled:
-            seg, class_locations = self.generated.load(identifier)
+        if identifier in self.relabelled:
+            seg, class_locations = self.labels.load(identifier)
             if seg.shape[1:] != data.shape[1:]:
                 raise InputError(
-                    f"{self.generated.folder / identifier}: generated label is {seg.shape[1:]}, image "
+                    f"{self.labels.folder / identifier}: {self.labels.kind} label is {seg.shape[1:]}, image "
                     f"{data.shape[1:]}; the data was preprocessed anew, so train again without --c"
                 )
             properties = {**properties, "class_locations": class_locations}
@@ -47,12 +47,12 @@ class ImperfectDataset(nnUNetBaseDataset):
     @staticmethod
     def save_case(data: np.ndarray, seg: np.ndarray, properties: dict, output_filename_truncated: str) -> None:
         """Not offered: this dataset is a read-only view."""
-        raise NotImplementedError("ImperfectDataset is read-only; save through nnU-Net's own dataset class")
+        raise NotImplementedError("RelabelledDataset is read-only; save through nnU-Net's own dataset class")
 
     @staticmethod
     def get_identifiers(folder: str) -> list[str]:
         """Not offered: identifiers come from the roles of the fold, not from a folder listing."""
-        raise NotImplementedError("ImperfectDataset takes its identifiers from the dataset it is given")
+        raise NotImplementedError("RelabelledDataset takes its identifiers from the dataset it is given")
 
 
 class PairedLoader(SlimDataLoaderBase):

@@ -19,6 +19,7 @@ from nnunetv2_mlbseg.bootstrapping import (
     as_labels,
     bootstrap_loss,
     consistency_terms,
+    labels_that_count,
     pseudo_labels_in_views,
     statistics,
     unit_direction,
@@ -109,6 +110,7 @@ class BootstrapStep:
         else:
             logits, tangents = map(self._scales, logit_tangents(self.student, shown, direction))
         pseudo = pseudo_labels_in_views(self._labelling(logits[0], teacher), views)
+        imperfect, pseudo = labels_that_count(imperfect, pseudo, config.weighted_labels)
         weighted = weigh_labels(logits, tangents, imperfect, pseudo, config.weighting, config.weight_normalization)
 
         with self._autocast():
@@ -135,7 +137,7 @@ class BootstrapStep:
     def _imperfect_in_views(self, batch: Mapping[str, Any]) -> tuple[Views, Tensor, Tensor]:
         images, target = self._to_device(batch["imperfect_data"]), self._to_device(batch["imperfect_target"])
         views = draw_views(
-            self.config.views,
+            self.config.shown_views,
             images.shape[0],
             images.ndim - 2,
             self.view_generator,

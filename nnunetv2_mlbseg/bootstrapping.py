@@ -66,6 +66,25 @@ def pseudo_labels_in_views(probabilities: Tensor, views: Views) -> Tensor:
     return views.apply_labels(pseudo_labels(ensemble))
 
 
+def labels_that_count(imperfect: Tensor, pseudo: Tensor, which: str) -> tuple[Tensor, Tensor]:
+    """Both labels, or one of them with the other ignored at every pixel, so that it has neither weight nor loss.
+
+    Args:
+        imperfect, pseudo: ``(V*B, *S)`` int64.
+        which: "both", "imperfect" (weights on the given labels only, Mirikharaji et al. 2019) or "pseudo".
+
+    Raises:
+        ValueError: an unknown ``which``.
+    """
+    if which == "both":
+        return imperfect, pseudo
+    if which == "imperfect":
+        return imperfect, torch.full_like(pseudo, IGNORE)
+    if which == "pseudo":
+        return torch.full_like(imperfect, IGNORE), pseudo
+    raise ValueError(f"unknown choice of labels {which!r}, expected both, imperfect or pseudo")
+
+
 def weigh_labels(
     logits: Sequence[Tensor],
     tangents: Sequence[Tensor | None],

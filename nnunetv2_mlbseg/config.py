@@ -2,7 +2,7 @@
 
 Order of precedence, weakest first: the preset, the key ``mlbseg`` of the configuration in nnU-Net's plans file, the
 environment variable ``MLBSEG_CONFIG`` (a JSON object, or the path of a file that holds one), what a trainer variant
-fixes.
+fixes. What a variant merely changes the default of comes right after the preset.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2_mlbseg.meta_reweighting import NORMALIZATIONS
+from nnunetv2_mlbseg.training_labels import METHOD, ROLES_OF
 from nnunetv2_mlbseg.views import VIEW_NAMES
 from nnunetv2_mlbseg.weighting import WEIGHTINGS
 from noise_synthesis.errors import InputError
@@ -36,6 +37,12 @@ class MLBSegConfig:
     """
 
     preset: str = "default"
+
+    # What trains. Everything but bootstrapped is plain training: one stage of warmup_epochs + epochs epochs.
+    training_labels: str = METHOD  # bootstrapped: the method; clean, given, true: those labels at face value
+    ple: bool = True  # False: the image alone, without its views and their consistency (section 3.2)
+    mean_teacher: bool = True  # False: no Eq. 13; the student labels images and is what checkpoints predict with
+    weighted_labels: str = "both"  # imperfect: without pseudo labels (Mirikharaji et al. 2019); pseudo: those alone
 
     # Schedule. 1,000 epochs of 250 iterations are nnU-Net's own length (Isensee et al. 2021).
     warmup_epochs: int = 200  # on the clean cases alone
@@ -56,7 +63,7 @@ class MLBSegConfig:
     # Batches, in images. None: from the plan's batch size, so that a step needs about the memory of a stock step.
     warmup_batch_size: int | None = None
     clean_batch_size: int | None = None
-    imperfect_batch_size: int | None = None  # each image is seen len(views) + 1 times
+    imperfect_batch_size: int | None = None  # each image is seen len(views) + 1 times; the same without ple
 
     # Views (section 3.2). One zoom-in, two zoom-outs and one flip: the paper's Q = 4. The paper gives no factors;
     # these lie within the scaling augmentation of nnU-Net (0.7 to 1.4).
@@ -85,6 +92,11 @@ class MLBSegConfig:
     inference_network: str = "teacher"  # what checkpoint_final.pth holds: student or teacher
     verify_data: bool = True  # read every preprocessed training case once before the first epoch
     seed: int | None = None  # None: not seeded, as in nnU-Net
+
+    @property
+    def shown_views(self) -> tuple[str, ...]:
+        """The Q views that a step draws: ``views``, or none without ``ple``."""
+        return self.views if self.ple else ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON types, for the log and the checkpoint."""
@@ -115,6 +127,14 @@ PAPER: dict[str, Any] = {
 }
 
 PRESETS: dict[str, dict[str, Any]] = {"default": {}, "paper": PAPER}
+
+# What a switch that is off does to the keys that only make sense with it.
+WITHOUT_PLE: dict[str, Any] = {"consistency_weight": 0.0}
+WITHOUT_TEACHER: dict[str, Any] = {
+    "teacher_weight": 0.0,
+    "pseudo_label_network": "student",
+    "inference_network": "student",
+}
 
 
 def _is_int(value: Any) -> bool:
@@ -169,6 +189,10 @@ _VIEWS = (
 # What each key accepts: a predicate and the words for the error line.
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "preset": _one_of(*PRESETS),
+    "training_labels": _one_of(*ROLES_OF),
+    "ple": _BOOL,
+    "mean_teacher": _BOOL,
+    "weighted_labels": _one_of("both", "imperfect", "pseudo"),
     "warmup_epochs": _whole(0),
     "epochs": _whole(0),
     "iterations_per_epoch": _optional_whole(1),
@@ -209,6 +233,7 @@ def resolve_config(
     plans_overrides: Mapping[str, Any] | None = None,
     environment: str | None = None,
     variant: Mapping[str, Any] | None = None,
+    variant_defaults: Mapping[str, Any] | None = None,
 ) -> MLBSegConfig:
     """Merge preset, plans, environment and variant into one checked configuration.
 
@@ -216,6 +241,7 @@ def resolve_config(
         plans_overrides: The value of the key ``mlbseg`` of the configuration in the plans file, if any.
         environment: The value of ``MLBSEG_CONFIG``, if set.
         variant: What a trainer subclass fixes.
+        variant_defaults: What it changes the default of.
 
     Raises:
         InputError: an unknown key or a bad value; the line names the source, the key, the value and what is expected.
@@ -229,9 +255,14 @@ def resolve_config(
     for where, overrides in sources.items():
         _check(where, overrides)
         preset = overrides.get("preset", preset)
-    merged: dict[str, Any] = dict(PRESETS[preset])
+    _check("the trainer variant", variant_defaults or {})
+    merged: dict[str, Any] = {**PRESETS[preset], **(variant_defaults or {})}
     for overrides in sources.values():
         merged.update(overrides)
+    if not merged.get("ple", True):
+        merged.update(WITHOUT_PLE)
+    if not merged.get("mean_teacher", True):
+        merged.update(WITHOUT_TEACHER)
     config = MLBSegConfig(**{key: _frozen(value) for key, value in merged.items()})
     _check_together(config)
     return config

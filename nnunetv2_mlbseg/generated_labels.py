@@ -24,14 +24,16 @@ ClassKey = int | tuple[int, ...]
 
 
 class GeneratedLabels:
-    """A folder of generated labels.
+    """A folder of generated labels, or of other ones that take the place of those nnU-Net preprocessed.
 
     Args:
         folder: Created when the first label is written.
+        kind: What the labels are, for messages.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, kind: str = "generated"):
         self.folder = Path(folder)
+        self.kind = kind
 
     @property
     def _manifest(self) -> Path:
@@ -84,7 +86,7 @@ class GeneratedLabels:
         label, locations = self.folder / f"{case}.b2nd", self.folder / f"{case}_locations.npz"
         for path in (label, locations):
             if not path.is_file():
-                raise InputError(f"{path}: no such file, expected the generated label of case {case}")
+                raise InputError(f"{path}: no such file, expected the {self.kind} label of case {case}")
         with np.load(locations, allow_pickle=False) as archive:
             class_locations = {_name_to_key(name): archive[name] for name in archive.files}
         mapped = {} if os.name == "nt" else {"mmap_mode": "r"}  # blosc2 cannot map files on Windows

@@ -22,6 +22,7 @@ from noise_synthesis.files import atomic_path
 PANELS: dict[str, dict[str, str]] = {
     "loss terms": {
         "warmup": "warm-up on the clean cases",
+        "plain": "labels at face value",
         "bootstrap": "weighted labels (Eq. 9)",
         "views": "consistency of the views (Eq. 11)",
         "teacher": "consistency with the teacher (Eq. 13)",
@@ -39,8 +40,8 @@ PANELS: dict[str, dict[str, str]] = {
 }
 QUANTITIES = tuple(name for panel in PANELS.values() for name in panel)
 # Okabe and Ito's palette keeps its contrasts for colour-blind readers; line styles differ as well.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
-STYLES = ("-", "--", "-.", ":", (0, (1, 1)))
+COLOURS = ("#0072B2", "#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#000000")
+STYLES = ("-", (0, (5, 1)), "--", "-.", ":", (0, (1, 1)))
 
 
 def epoch_means(outputs: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -52,12 +52,15 @@ class FoldRoles:
         return tuple(sorted(self.clean + self.noisy + self.unlabeled))
 
 
-def roles_of_fold(dataset_name: str, data_identifier: str, fold: int | str) -> FoldRoles:
+def roles_of_fold(
+    dataset_name: str, data_identifier: str, fold: int | str, *, needs_imperfect: bool = True
+) -> FoldRoles:
     """Roles of a fold of a preprocessed dataset, found through nnU-Net's folders.
 
     Args:
         dataset_name: ``DatasetXXX_NAME``.
         data_identifier: Folder of the preprocessed configuration, as the plans name it.
+        needs_imperfect: Whether a fold without noisy and unlabeled cases is refused.
 
     Raises:
         InputError: nnU-Net's folder is not set, the data is not preprocessed, or what :func:`refresh_copies` and
@@ -72,7 +75,8 @@ def roles_of_fold(dataset_name: str, data_identifier: str, fold: int | str) -> F
     if not any(data.iterdir()):
         raise InputError(f"{data}: empty, run nnUNetv2_preprocess again")
     refresh_copies(Path(join(nnUNet_raw, dataset_name)) if nnUNet_raw.is_set() else None, folder)
-    return read_fold(folder, fold, infer_dataset_class(str(data)).get_identifiers(str(data)))
+    cases = infer_dataset_class(str(data)).get_identifiers(str(data))
+    return read_fold(folder, fold, cases, needs_imperfect=needs_imperfect)
 
 
 def refresh_copies(raw_folder: Path | None, preprocessed_folder: Path) -> None:
@@ -110,20 +114,24 @@ def refresh_copies(raw_folder: Path | None, preprocessed_folder: Path) -> None:
     _copy_or_remove(original, last_copy)
 
 
-def read_fold(preprocessed_folder: Path, fold: int | str, cases: Iterable[str]) -> FoldRoles:
+def read_fold(
+    preprocessed_folder: Path, fold: int | str, cases: Iterable[str], *, needs_imperfect: bool = True
+) -> FoldRoles:
     """Read and check the roles of a fold.
 
     Args:
         preprocessed_folder: Holds ``supervision/`` and ``splits_final.json``.
         fold: Fold number, or "all": every case with a role trains and the clean ones validate.
         cases: Identifiers of all preprocessed cases.
+        needs_imperfect: Whether a fold without noisy and unlabeled cases is refused.
 
     Raises:
         InputError: one line with every problem found.
     """
     supervision = read_supervision(preprocessed_folder)
     splits = read_splits(preprocessed_folder)
-    found = problems(supervision, splits, set(cases), place="the preprocessed data")
+    place = "the preprocessed data"
+    found = problems(supervision, splits, set(cases), place, needs_imperfect=needs_imperfect)
     if found:
         raise InputError(f"{preprocessed_folder.name}: " + "; ".join(found))
     roles: tuple[tuple[str, ...], ...]

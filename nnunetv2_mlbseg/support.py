@@ -9,6 +9,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from nnunetv2_mlbseg.config import MLBSegConfig
 from nnunetv2_mlbseg.error_line import UnsupportedError
+from nnunetv2_mlbseg.training_labels import METHOD, ROLES_OF
 from noise_synthesis.errors import InputError
 
 
@@ -21,7 +22,7 @@ def check_unlabeled_supported(
         UnsupportedError: nnU-Net normalises inside a mask, which it derives from the label.
         InputError: there is no warm-up whose network could label them.
     """
-    if not has_unlabeled:
+    if not has_unlabeled or "unlabeled" not in ROLES_OF[config.training_labels]:
         return
     if any(configuration.use_mask_for_norm):
         raise UnsupportedError(
@@ -29,7 +30,7 @@ def check_unlabeled_supported(
             f"would be normalised otherwise than all others; set use_mask_for_norm to false for every channel in the "
             f"plans file and run nnUNetv2_preprocess again"
         )
-    if config.warmup_epochs == 0:
+    if config.warmup_epochs == 0 and config.training_labels == METHOD:
         raise InputError(
             "warmup_epochs is 0 with unlabeled cases, expected at least 1: their labels come from the network after "
             "the warm-up (Eq. 1)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os.path import join
 from pathlib import Path
@@ -28,9 +28,11 @@ from nnunetv2_mlbseg.networks import plain_network
 from nnunetv2_mlbseg.progress import EpochLog, epoch_means
 from nnunetv2_mlbseg.supervision import FoldRoles, roles_of_fold
 from nnunetv2_mlbseg.support import check_supported, check_unlabeled_supported
+from nnunetv2_mlbseg.training_labels import METHOD, TRUE, describe, training_cases
+from nnunetv2_mlbseg.true_labels import TrueLabels
 from noise_synthesis.errors import InputError
 
-WARMUP, BOOTSTRAP = "warm-up", "bootstrapping"
+WARMUP, BOOTSTRAP, PLAIN = "warm-up", "bootstrapping", "plain training"
 
 
 class nnUNetTrainerMLBSeg(nnUNetTrainer):
@@ -41,6 +43,9 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
 
     variant: ClassVar[Mapping[str, Any]] = {}
     """Configuration keys that a subclass fixes; an ablation changes nothing else."""
+
+    variant_defaults: ClassVar[Mapping[str, Any]] = {}
+    """Configuration keys that a subclass changes the default of; plans and environment still override them."""
 
     def __init__(
         self,
@@ -53,8 +58,12 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         error_line.install()
         configuration_manager = check_supported(plans, configuration, dataset_json)
         overrides = configuration_manager.configuration.get(PLANS_KEY)
-        self.config: MLBSegConfig = resolve_config(overrides, environment_value(), self.variant)
-        self.roles: FoldRoles = roles_of_fold(plans["dataset_name"], configuration_manager.data_identifier, fold)
+        self.config: MLBSegConfig = resolve_config(overrides, environment_value(), self.variant, self.variant_defaults)
+        labels = self.config.training_labels
+        self.roles: FoldRoles = roles_of_fold(
+            plans["dataset_name"], configuration_manager.data_identifier, fold, needs_imperfect=labels == METHOD
+        )
+        self.training_cases = training_cases(self.roles, labels)
         check_unlabeled_supported(bool(self.roles.unlabeled), configuration, configuration_manager, self.config)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self._take_settings()
@@ -62,6 +71,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         self.ema_step = 0
         self.epoch_log = EpochLog()
         self.generated = GeneratedLabels(Path(self.output_folder) / "generated_labels")
+        self.true_labels = GeneratedLabels(Path(self.output_folder) / "true_labels", kind="true")
         self.generated_by: str | None = None
         self.pending_random_state: dict[str, Any] | None = None
         self._loaders_stage: str | None = None
@@ -79,6 +89,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         plan_batch = self.configuration_manager.batch_size
         self._batch_sizes = {
             WARMUP: config.warmup_batch_size or plan_batch,
+            PLAIN: config.warmup_batch_size or plan_batch,
             BOOTSTRAP: config.clean_batch_size or plan_batch,
             "imperfect": config.imperfect_batch_size or max(1, plan_batch // (len(config.views) + 1)),
         }
@@ -86,6 +97,8 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
     @property
     def stage(self) -> str:
         """What the current epoch belongs to."""
+        if self.config.training_labels != METHOD:
+            return PLAIN
         return WARMUP if self.current_epoch < self.config.warmup_epochs else BOOTSTRAP
 
     # --- set-up ---------------------------------------------------------------------------------------------------
@@ -114,17 +127,13 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
 
     def do_split(self):
         """Training and validation cases of the fold, from the dataset's own roles and splits; never a random split."""
-        return list(self.roles.training), list(self.roles.validation)
+        return list(self.training_cases), list(self.roles.validation)
 
     def on_train_start(self) -> None:
         """Check the data once, generate labels where a resumed run needs them, build the loaders."""
         if not self.was_initialized:
             self.initialize()
-        roles = self.roles
-        self.print_to_log_file(
-            f"Training cases: {len(roles.clean)} clean, {len(roles.noisy)} noisy, {len(roles.unlabeled)} unlabeled; "
-            f"{len(roles.validation)} validation cases"
-        )
+        self.print_to_log_file(describe(self.roles, self.config.training_labels))
         if self.current_epoch == 0:
             self._take_pretrained_weights()
             self._verify_data()
@@ -145,7 +154,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
     def _verify_data(self) -> None:
         if not self.config.verify_data:
             return
-        dataset = self._dataset(self.roles.training)
+        dataset = self._dataset(self.training_cases)
         labels = self.label_manager
         allowed = [*labels.all_labels, *([labels.ignore_label] if labels.has_ignore_label else [])]
         found = batches.verify_cases(dataset, allowed, Path(dataset.source_folder))
@@ -161,14 +170,16 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         return self.dataset_class(self.preprocessed_dataset_folder, list(cases))
 
     def get_dataloaders(self):
-        """Loaders of the current stage: clean cases in the warm-up, clean and imperfect pairs afterwards."""
+        """Loaders of the current stage: clean cases in the warm-up, clean and imperfect pairs afterwards.
+
+        Plain training has one stage, with all its cases in one loader.
+        """
         factory = LoaderFactory.of_trainer(self, deterministic=self.config.seed is not None)
         with random_state.preserved():  # building loaders draws; a resumed run builds them at another moment
-            bootstraps = self.stage == BOOTSTRAP and self.current_epoch < self.num_epochs  # not once it is finished
-            if bootstraps:
-                self._ensure_generated_labels()
-            loader = factory.training(self._dataset(self.roles.clean), self._batch_sizes[self.stage])
-            if bootstraps:
+            goes_on = self.current_epoch < self.num_epochs  # once it is finished, no imperfect case is needed
+            dataset = self._plain_dataset() if self.stage == PLAIN and goes_on else self._dataset(self.roles.clean)
+            loader = factory.training(dataset, self._batch_sizes[self.stage])
+            if self.stage == BOOTSTRAP and goes_on:
                 imperfect = factory.training(self._imperfect_dataset(), self._batch_sizes["imperfect"])
                 loader = batches.PairedLoader(loader, imperfect)
             validation = factory.validation(self._dataset(self.roles.validation), self.configuration_manager.batch_size)
@@ -176,8 +187,23 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             seed = None if self.config.seed is None else (self.config.seed, self.current_epoch)
             return factory.run(loader, validation, get_allowed_n_proc_DA(), seed)
 
-    def _imperfect_dataset(self) -> batches.ImperfectDataset:
-        return batches.ImperfectDataset(self._dataset(self.roles.imperfect), self.roles.unlabeled, self.generated)
+    def _imperfect_dataset(self) -> batches.RelabelledDataset:
+        self._ensure_generated_labels()
+        return batches.RelabelledDataset(self._dataset(self.roles.imperfect), self.roles.unlabeled, self.generated)
+
+    def _plain_dataset(self):
+        """The cases of plain training, with the labels nnU-Net preprocessed or with the true ones."""
+        dataset = self._dataset(self.training_cases)
+        if self.config.training_labels != TRUE:
+            return dataset
+        if self.current_epoch > 0:
+            self._check_labels(self.true_labels, self.roles.imperfect)
+        else:
+            true = TrueLabels.of_dataset(
+                self.roles.imperfect, self.plans_manager, self.configuration_manager, self.dataset_json
+            )
+            self.generated_by = true.prepare(dataset, self.true_labels, self.print_to_log_file)
+        return batches.RelabelledDataset(dataset, self.roles.imperfect, self.true_labels)
 
     def _ensure_generated_labels(self) -> None:
         """Eq. 1, once, by the network as the warm-up left it; a resumed run goes on after the last complete case."""
@@ -185,7 +211,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         if not cases:
             return
         if self.generated_by is not None and self.current_epoch > self.config.warmup_epochs:
-            self._check_generated_labels()
+            self._check_labels(self.generated, cases)
             return
         labeller = self.teacher if self.config.pseudo_label_network == "teacher" else plain_network(self.network)
         self.generated_by = fingerprint(labeller)
@@ -198,12 +224,13 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             )
             generator.generate(self._dataset(cases), cases, self.generated, self.print_to_log_file)
 
-    def _check_generated_labels(self) -> None:
-        missing = sorted(set(self.roles.unlabeled) - self.generated.complete())
-        if missing or self.generated.source() != self.generated_by:
-            what = f"{len(missing)} cases are missing" if missing else "they come from another warm-up"
+    def _check_labels(self, labels: GeneratedLabels, cases: Sequence[str]) -> None:
+        missing = sorted(set(cases) - labels.complete())
+        if missing or labels.source() != self.generated_by:
+            other = "they are other ones" if labels is self.true_labels else "they come from another warm-up"
+            what = f"{len(missing)} cases are missing" if missing else other
             raise InputError(
-                f"{self.generated.folder}: {what}, expected the generated labels this checkpoint was trained with; "
+                f"{labels.folder}: {what}, expected the {labels.kind} labels this checkpoint was trained with; "
                 f"restore the folder, or train again without --c"
             )
 
@@ -222,12 +249,15 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         super().on_epoch_start()
 
     def _one_pass(self) -> int:
-        """Iterations until as many slices were drawn as the stage's training cases have."""
-        if self.stage not in self._slices:
-            cases = self.roles.clean if self.stage == WARMUP else self.roles.imperfect
-            self._slices[self.stage] = batches.count_slices(self._dataset(cases))
-        size = self._batch_sizes[WARMUP if self.stage == WARMUP else "imperfect"]
-        return math.ceil(self._slices[self.stage] / size)
+        """Iterations until as many slices were drawn as the clean or, after the warm-up, the imperfect cases have.
+
+        Plain training counts them as the method would, so that both have the same number of iterations.
+        """
+        warms_up = self.current_epoch < self.config.warmup_epochs or not self.roles.imperfect
+        stage, cases = (WARMUP, self.roles.clean) if warms_up else ("imperfect", self.roles.imperfect)
+        if stage not in self._slices:
+            self._slices[stage] = batches.count_slices(self._dataset(cases))
+        return math.ceil(self._slices[stage] / self._batch_sizes[stage])
 
     def on_train_epoch_start(self) -> None:
         """nnU-Net's own, with the stage in the log."""
@@ -236,9 +266,9 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
 
     def train_step(self, batch: dict) -> dict[str, Any]:
         """One iteration of the current stage, then the teacher's update. Values stay on the device."""
-        if self.stage == WARMUP:
+        if self.stage != BOOTSTRAP:
             loss = super().train_step(batch)["loss"]
-            found = {"loss": loss, "warmup": loss}
+            found = {"loss": loss, "warmup" if self.stage == WARMUP else "plain": loss}
         else:
             found = self.bootstrap_step(batch)
         ema_update_(self.teacher, plain_network(self.network), ema_decay_at(self.ema_step, self.config.ema_decay))
@@ -267,8 +297,9 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
     def on_epoch_end(self) -> None:
         """nnU-Net's own, our curves, and the network after the warm-up in a file of its own."""
         super().on_epoch_end()
-        self.epoch_log.plot(Path(self.output_folder) / "mlbseg_progress.png", self.config.warmup_epochs)
-        if self.current_epoch == self.config.warmup_epochs:
+        warmup_epochs = 0 if self.stage == PLAIN else self.config.warmup_epochs
+        self.epoch_log.plot(Path(self.output_folder) / "mlbseg_progress.png", warmup_epochs)
+        if self.current_epoch == warmup_epochs:
             self.current_epoch -= 1  # as in nnU-Net's on_train_end: save_checkpoint stores the number plus one
             self.save_checkpoint(join(self.output_folder, "checkpoint_warmup.pth"))
             if self.current_epoch + 1 < self.num_epochs:

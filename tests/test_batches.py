@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
-from nnunetv2_mlbseg.batches import ImperfectDataset, PairedLoader, count_slices, verify_cases
+from nnunetv2_mlbseg.batches import PairedLoader, RelabelledDataset, count_slices, verify_cases
 from nnunetv2_mlbseg.generated_labels import GeneratedLabels
 from nnunetv2_mlbseg.loaders import untimed, worker_seeds
 from noise_synthesis.errors import InputError
@@ -37,7 +37,7 @@ def test_unlabeled_cases_get_generated_labels_and_noisy_ones_keep_theirs(folder,
     label = np.zeros(SHAPE, np.int16)
     label[0, 1, 2, 3] = 1
     generated.save("hidden", label, {1: np.array([[0, 1, 2, 3]])}, (8, 8))
-    dataset = ImperfectDataset(nnUNetDatasetBlosc2(str(folder), ["noisy", "hidden"]), ["hidden"], generated)
+    dataset = RelabelledDataset(nnUNetDatasetBlosc2(str(folder), ["noisy", "hidden"]), ["hidden"], generated)
     assert dataset.identifiers == ["hidden", "noisy"]
     data, seg, previous, properties = dataset.load_case("hidden")
     assert previous is None and properties["spacing"] == 1
@@ -48,7 +48,7 @@ def test_unlabeled_cases_get_generated_labels_and_noisy_ones_keep_theirs(folder,
 
 
 def test_a_view_of_datasets_cannot_be_written(folder, tmp_path):
-    dataset = ImperfectDataset(nnUNetDatasetBlosc2(str(folder), ["noisy"]), [], GeneratedLabels(tmp_path))
+    dataset = RelabelledDataset(nnUNetDatasetBlosc2(str(folder), ["noisy"]), [], GeneratedLabels(tmp_path))
     with pytest.raises(NotImplementedError, match="read-only"):
         dataset.save_case(None, None, {}, "x")
     with pytest.raises(NotImplementedError, match="identifiers"):
@@ -101,7 +101,7 @@ def test_a_generated_label_of_another_shape_is_an_error(folder, tmp_path):
     generated = GeneratedLabels(tmp_path / "generated")
     generated.start("x")
     generated.save("hidden", np.zeros((1, 3, 8, 9), np.int16), {}, (8, 8))
-    dataset = ImperfectDataset(nnUNetDatasetBlosc2(str(folder), ["hidden"]), ["hidden"], generated)
+    dataset = RelabelledDataset(nnUNetDatasetBlosc2(str(folder), ["hidden"]), ["hidden"], generated)
     with pytest.raises(InputError, match=r"generated label is \(3, 8, 9\), image \(3, 8, 8\)"):
         dataset.load_case("hidden")
 
