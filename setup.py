@@ -32,7 +32,7 @@ INSTALL_REQUIRES = [
     "dynamic-network-architectures>=0.4.4",
     "SimpleITK>=2.2.1",
     "numpy>=1.24",
-    "scipy>=1.11",
+    "scipy>=1.15",
     "nibabel>=5",
     "blosc2>=3.3.2",
     "h5py>=3.9",
@@ -40,7 +40,9 @@ INSTALL_REQUIRES = [
     "packaging>=22",
     "tqdm>=4.60",
 ]
-TEST_REQUIRES = ["pytest>=8", "hypothesis>=6.90", "medpy>=0.5.2", "scikit-image>=0.19.3"]
+# Snakemake needs a newer Python than everything else here.
+STUDY_REQUIRES = ['snakemake>=9; python_version >= "3.11"', "pyyaml>=6"]
+TEST_REQUIRES = [*STUDY_REQUIRES, "pytest>=8", "hypothesis>=6.90", "medpy>=0.5.2", "scikit-image>=0.19.3"]
 DEV_REQUIRES = [*TEST_REQUIRES, "ruff>=0.9", "mypy>=1.13", "setuptools>=77", "wheel>=0.42"]
 
 
@@ -101,9 +103,9 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["nnunetv2_mlbseg*", "dataset_conversion*", "noise_synthesis*"]),
-    package_data={"": ["*.list", "*.json", "py.typed"]},
+    package_data={"": ["*.list", "*.json", "py.typed", "*.yaml", "*.txt", "Snakefile"]},
     install_requires=INSTALL_REQUIRES,
-    extras_require={"test": TEST_REQUIRES, "dev": DEV_REQUIRES},
+    extras_require={"study": STUDY_REQUIRES, "test": TEST_REQUIRES, "dev": DEV_REQUIRES},
     entry_points={"console_scripts": ["mlbseg = nnunetv2_mlbseg.cli.main:main"]},
     cmdclass={"build_py": BuildWithPth, "editable_wheel": EditableWheelWithPth},
     classifiers=[

@@ -253,7 +253,7 @@ def resolve_config(
     }
     preset = "default"
     for where, overrides in sources.items():
-        _check(where, overrides)
+        check_overrides(where, overrides)
         preset = overrides.get("preset", preset)
     _check("the trainer variant", variant_defaults or {})
     merged: dict[str, Any] = {**PRESETS[preset], **(variant_defaults or {})}
@@ -291,7 +291,8 @@ def environment_value() -> str | None:
     return os.environ.get(ENVIRONMENT_VARIABLE)
 
 
-def _check(where: str, overrides: Any) -> None:
+def check_overrides(where: str, overrides: Any) -> None:
+    """Refuse an unknown key or a bad value; the line begins with ``where``."""
     if not isinstance(overrides, Mapping):
         raise InputError(f"{where}: got {type(overrides).__name__}, expected an object of configuration keys")
     for key, value in overrides.items():

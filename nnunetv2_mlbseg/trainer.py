@@ -28,6 +28,7 @@ from nnunetv2_mlbseg.networks import plain_network
 from nnunetv2_mlbseg.progress import EpochLog, epoch_means
 from nnunetv2_mlbseg.supervision import FoldRoles, roles_of_fold
 from nnunetv2_mlbseg.support import check_supported, check_unlabeled_supported
+from nnunetv2_mlbseg.threads import use_requested_threads
 from nnunetv2_mlbseg.training_labels import METHOD, TRUE, describe, training_cases
 from nnunetv2_mlbseg.true_labels import TrueLabels
 from noise_synthesis.errors import InputError
@@ -56,6 +57,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net reads this signature)
     ):
         error_line.install()
+        use_requested_threads(device)
         configuration_manager = check_supported(plans, configuration, dataset_json)
         overrides = configuration_manager.configuration.get(PLANS_KEY)
         self.config: MLBSegConfig = resolve_config(overrides, environment_value(), self.variant, self.variant_defaults)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from nnunetv2_mlbseg import __version__
-from nnunetv2_mlbseg.cli import check, convert, demo, doctor, evaluate, export, noise, split
+from nnunetv2_mlbseg.cli import check, convert, demo, doctor, evaluate, export, noise, split, study
 from noise_synthesis.command_line import add_common_arguments, run_command
 
 COMMANDS = {
@@ -20,6 +20,7 @@ COMMANDS = {
     "check": (check, "everything in a dataset that a training would trip over"),
     "evaluate": (evaluate, "Dice, Jaccard and surface distances of predictions"),
     "export": (export, "a model folder that a stock nnU-Net predicts with"),
+    "study": (study, "data sets x settings x variants x seeds from one file, to tables and figures"),
 }
 
 
@@ -29,13 +30,19 @@ class CommandParser(argparse.ArgumentParser):
     module: ModuleType | None = None
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
-        """Add the options, once, then parse."""
+        """Add the options, once, then parse. What stands after ``--`` is for a program that the subcommand starts."""
+        rest: list[str] = []
+        if getattr(self.module, "TAKES_REST", False) and "--" in (args or []):
+            cut = args.index("--")
+            args, rest = args[:cut], args[cut + 1 :]
         if self.module is not None:
             module, self.module = self.module, None
             module.add_arguments(self)
             if "--debug" not in self._option_string_actions:
                 add_common_arguments(self)
-        return super().parse_known_args(args, namespace)
+        found, unknown = super().parse_known_args(args, namespace)
+        found.rest = rest
+        return found, unknown
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import re
 import shutil
@@ -11,6 +10,7 @@ from typing import Any
 
 from nnunetv2_mlbseg.cli.text_table import aligned
 from nnunetv2_mlbseg.demo.commands import CommandRunner, plain_line
+from nnunetv2_mlbseg.plans import cut_network, with_configuration
 from noise_synthesis.files import read_json, write_json
 
 DATASET_ID, DATASET = 999, "Dataset999_Demo"
@@ -98,14 +98,9 @@ def preprocess(run: CommandRunner, out: Path) -> None:
 
 def with_small_configuration(plans: dict[str, Any]) -> dict[str, Any]:
     """The plans with the configuration ``2d_demo``: ``2d`` with fewer stages and features and a short training."""
-    architecture = copy.deepcopy(plans["configurations"]["2d"]["architecture"])
-    arguments, stages = architecture["arch_kwargs"], len(FEATURES_PER_STAGE)
-    for key in ("kernel_sizes", "strides", "n_conv_per_stage"):
-        arguments[key] = arguments[key][:stages]
-    arguments["n_conv_per_stage_decoder"] = arguments["n_conv_per_stage_decoder"][: stages - 1]
-    arguments |= {"n_stages": stages, "features_per_stage": list(FEATURES_PER_STAGE)}
+    architecture = cut_network(plans["configurations"]["2d"]["architecture"], FEATURES_PER_STAGE)
     small = {"inherits_from": "2d", "batch_size": BATCH_SIZE, "architecture": architecture, "mlbseg": TRAINING}
-    return {**plans, "configurations": {**plans["configurations"], CONFIGURATION: small}}
+    return with_configuration(plans, CONFIGURATION, small)
 
 
 def train(run: CommandRunner) -> None:

@@ -1,0 +1,151 @@
+"""``mlbseg study``: data sets x settings x variants x seeds from one file, run by Snakemake, to tables and figures."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from noise_synthesis.errors import InputError
+
+if TYPE_CHECKING:
+    from nnunetv2_mlbseg.study.description import Study
+    from nnunetv2_mlbseg.study.plan_runs import Run
+
+SOURCE_VARIABLE = "MLBSEG_SOURCE_"
+TAKES_REST = True  # options after -- are Snakemake's
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``mlbseg study``."""
+    parser.add_argument(
+        "study", metavar="STUDY", help="a YAML file, or the name of a study that comes with this package"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: mlbseg_study_NAME in the current folder")
+    parser.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="DATASET=PATH",
+        help=f"where the scans of a data set lie; also the variable {SOURCE_VARIABLE}DATASET, or 'source' in the file",
+    )
+    parser.add_argument(
+        "--evaluation", action="append", default=[], metavar="DATASET=FILE", help="another list of held-out cases"
+    )
+    parser.add_argument("--cores", type=int, default=default_cores(), metavar="N", help="default: %(default)s, all")
+    parser.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: as the file says")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="runs of this name only, for example 'la/semi/*' (DATASET/SETTING/VARIANT/seed_N; repeatable)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="check everything, say what would run, run nothing")
+    parser.add_argument(
+        "--tables-only", action="store_true", help="run nothing; tables and figures of what is finished"
+    )
+    parser.epilog = "Options after -- go to Snakemake as they are: mlbseg study small -- --executor slurm --jobs 20"
+
+
+def default_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run what is missing, write tables and figures, name what failed; exit code 1 if anything did."""
+    from nnunetv2_mlbseg.study.plan_runs import described, runs_of
+    from nnunetv2_mlbseg.study.study_file import find_study, read_study
+
+    study = changed(read_study(find_study(args.study)), args)
+    if args.cores < 1:
+        raise InputError(f"--cores {args.cores}: expected 1 or more")
+    runs = runs_of(study, args.only or ["*"])
+    if not runs:
+        raise InputError(f"--only {' '.join(args.only)}: no run has such a name, for example {runs_of(study)[0].name}")
+    out = (args.out or Path(f"mlbseg_study_{study.name}")).absolute()
+    print(f"{study.name}: {len(runs)} runs, {sum(is_finished(out, run) for run in runs)} of them finished, in {out}")
+    if not args.tables_only:
+        from nnunetv2_mlbseg.study.engine import run_engine
+
+        unfinished = [run for run in runs if not is_finished(out, run)]
+        names = {run.data.dataset.name for run in unfinished}
+        sources = {name: source_of(study, name, args.source) for name in names}
+        run_engine(out, described(study, runs, sources, sys.executable), args.cores, args.dry_run, args.rest)
+    if args.dry_run:
+        return 0
+    from nnunetv2_mlbseg.study.report import write_report
+
+    write_report(study, runs_of(study), out)
+    return name_missing(out, runs)
+
+
+def changed(study: Study, args: argparse.Namespace) -> Study:
+    """The study with what the command line says otherwise."""
+    pairs = split_pairs("--evaluation", args.evaluation, list(study.datasets))
+    datasets = dict(study.datasets)
+    for name, value in pairs.items():
+        path = Path(value).expanduser().absolute()
+        if not path.is_file():
+            raise InputError(f"--evaluation {name}={value}: no such file")
+        datasets[name] = dataclasses.replace(datasets[name], evaluation=path)
+    return dataclasses.replace(study, datasets=datasets, device=args.device or study.device)
+
+
+def source_of(study: Study, name: str, pairs: Sequence[str]) -> str:
+    """Where the scans of a data set lie on this machine: the option, the variable, the file."""
+    given = split_pairs("--source", pairs, list(study.datasets))
+    variable = SOURCE_VARIABLE + name.upper()
+    value = given.get(name) or os.environ.get(variable) or study.datasets[name].source
+    if value is None:
+        raise InputError(
+            f"{study.file}: dataset {name}: no source; give --source {name}=PATH, set {variable}, or put 'source' into "
+            "the file"
+        )
+    path = Path(os.path.expandvars(value)).expanduser()
+    is_from_file = not (given.get(name) or os.environ.get(variable))
+    path = (study.file.parent / path if is_from_file else path).absolute()
+    if not path.is_dir():
+        raise InputError(f"dataset {name}: source {path} is not a folder")
+    return str(path)
+
+
+def split_pairs(option: str, pairs: Sequence[str], known: Sequence[str]) -> dict[str, str]:
+    """``DATASET=PATH`` options by data set."""
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not value or name not in known:
+            raise InputError(f"{option} {pair}: expected DATASET=PATH, with one of {', '.join(known)}")
+        found[name] = value
+    return found
+
+
+def is_finished(out: Path, run: Run) -> bool:
+    """Are its scores there?"""
+    return (out / run.folder / "scores.json").is_file()
+
+
+def name_missing(out: Path, runs: Sequence[Run]) -> int:
+    """Name the runs without scores, each with the last line of its log; exit code 1 if there are any."""
+    missing = [run for run in runs if not is_finished(out, run)]
+    for run in missing:
+        print(f"MISSING {run.name}: {reason(out, run)}")
+    print(f"{len(runs) - len(missing)} of {len(runs)} runs finished")
+    return 1 if missing else 0
+
+
+def reason(out: Path, run: Run) -> str:
+    """What the newest log of a run, or of its data, says last."""
+    from nnunetv2_mlbseg.demo.commands import last_line
+
+    for folder in (run.folder, run.data.folder):
+        logs = sorted((out / folder / "logs").glob("*.log"), key=lambda path: path.stat().st_mtime)
+        if logs:
+            return f"{last_line(logs[-1])} ({logs[-1].relative_to(out)})"
+    return "not started"

@@ -1,0 +1,106 @@
+"""Run the commands of a step, with logs that grow over restarts, and end them with the step."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from nnunetv2_mlbseg.demo.commands import find_script, last_line, stop
+from noise_synthesis.errors import InputError
+
+
+class Commands:
+    """Runs console scripts in one environment.
+
+    Args:
+        folder: logs go to ``folder/logs``, one per command name.
+        environment: all variables.
+        lock: inherited by every command, so that what the lock guards stays locked while one of them lives.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], lock: int):
+        self.logs, self.environment, self.lock = folder / "logs", dict(environment), lock
+        self.logs.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, name: str, *arguments: object, **more: str) -> None:
+        """Run a command to its end.
+
+        Raises:
+            InputError: it failed; the line gives the last one of its log.
+        """
+        command = [find_script(name), *map(str, arguments)]
+        log = self.logs / f"{name}.log"
+        with open(log, "ab") as output:
+            variables = [f"{key}={value}" for key, value in more.items()]
+            output.write(f"\n$ {shlex.join([*variables, name, *command[1:]])}\n".encode())
+            output.flush()
+            process = subprocess.Popen(
+                command,
+                env={**self.environment, **more},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that its own worker processes can be ended with it
+                pass_fds=(self.lock,),
+            )
+            try:
+                code = process.wait()
+            finally:
+                stop(process)
+        if code:
+            raise InputError(f"{name} failed with exit code {code}: {last_line(log)} (its log is {log})")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """Hold the folder's lock, which the system gives back whenever and however its holders end.
+
+    Raises:
+        InputError: another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{folder}: another process still works in it; wait for its end, or end it") from None
+        yield file.fileno()
+
+
+def end_on_signals() -> None:
+    """Let the signals that end a job raise, so that its commands are ended with it."""
+
+    def raise_interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, raise_interrupt)
+    signal.signal(signal.SIGINT, raise_interrupt)
+
+
+def nnunet_environment(data: Path, results: Path, study: Mapping[str, Any]) -> dict[str, str]:
+    """nnU-Net's folders, and as many threads as the study gives a job.
+
+    The trainers of this package keep to OMP_NUM_THREADS on the CPU; nnU-Net's own take all cores whatever it says.
+    """
+    environment = {key: value for key, value in os.environ.items() if key != "MLBSEG_CONFIG"}
+    environment |= {
+        "nnUNet_raw": str(data / "nnUNet_raw"),
+        "nnUNet_preprocessed": str(data / "nnUNet_preprocessed"),
+        "nnUNet_results": str(results),
+        "nnUNet_def_n_proc": str(study["processes"]),
+        "PYTHONUNBUFFERED": "1",
+        "MPLBACKEND": "Agg",
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait hold up the others on few cores
+    }
+    if study["device"] == "cpu":
+        threads = str(study["threads"])
+        environment |= {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    return environment | study["environment"]

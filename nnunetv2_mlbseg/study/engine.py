@@ -1,0 +1,71 @@
+"""Start Snakemake on a study, and find out afterwards what became of the runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import resources, util
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_mlbseg.study.commands import locked
+from noise_synthesis.errors import InputError
+from noise_synthesis.files import write_json
+
+
+def check_installed() -> None:
+    """Raise ``InputError`` with the remedy if Snakemake is not there."""
+    if util.find_spec("snakemake") is not None:
+        return
+    if sys.version_info < (3, 11):
+        raise InputError(
+            f"studies run on Snakemake, which needs Python 3.11 or newer; this is {sys.version.split()[0]}. Install "
+            "this package with 'pip install .[study]' in an environment with a newer Python"
+        )
+    raise InputError(
+        "studies run on Snakemake, which is not installed; run pip install '.[study]' or pip install snakemake"
+    )
+
+
+def run_engine(out: Path, described: Mapping[str, Any], cores: int, dry_run: bool, options: Sequence[str]) -> int:
+    """Run everything that is missing; returns Snakemake's exit code.
+
+    Args:
+        out: the study's folder.
+        described: what the Snakefile reads.
+        cores: for jobs on this machine.
+        dry_run: only say what would run.
+        options: handed to Snakemake as they are.
+
+    Raises:
+        InputError: another process runs a study in this folder.
+    """
+    check_installed()
+    with locked(out):
+        write_json(out / "study.json", described)
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile()), "--directory", str(out)]
+        command += ["--config", f"study={out / 'study.json'}", "--rerun-triggers", "mtime", "--rerun-incomplete"]
+        command += ["--nolock"]  # the lock held here ends with this process; Snakemake's outlives a killed one
+        command += ["--keep-going", "--retries", str(described["retries"])]
+        if not {"--executor", "-e", "--jobs", "-j"} & {option.partition("=")[0] for option in options}:
+            command += ["--cores", str(cores)]
+        if described["device"] != "cpu" and not any(option.startswith("--resources") for option in options):
+            command += ["--resources", "gpu=1"]
+        command += ["--dry-run", "--quiet", "rules", "host", "reason"] if dry_run else ["--quiet", "all"]
+        return wait_for(subprocess.Popen([*command, *options], env={**os.environ, "PYTHONUNBUFFERED": "1"}))
+
+
+def snakefile() -> Path:
+    """The workflow, in the installed package."""
+    return Path(str(resources.files("nnunetv2_mlbseg.study") / "Snakefile"))
+
+
+def wait_for(process: subprocess.Popen[bytes]) -> int:
+    """Wait for Snakemake. The terminal's Ctrl-C reaches it by itself; it ends its jobs before it ends."""
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue

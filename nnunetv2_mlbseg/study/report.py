@@ -1,0 +1,49 @@
+"""Everything a study ends in: tables and figures of the runs that are finished."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunetv2_mlbseg.study.description import FINAL, Study
+from nnunetv2_mlbseg.study.plan_runs import Run
+from nnunetv2_mlbseg.study.render import comma_separated, latex, markdown
+from nnunetv2_mlbseg.study.results import read_cells
+from nnunetv2_mlbseg.study.tables import Table, difference_table, score_table, tables_of
+from noise_synthesis.files import atomic_path
+
+
+def write_report(study: Study, runs: Sequence[Run], out: Path) -> None:
+    """Write ``report.md`` and, in ``tables``, each table as Markdown, CSV and LaTeX; print the tables."""
+    tables = study_tables(study, runs, out)
+    folder = out / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    for table in tables:
+        for ending, text in ((".md", markdown(table)), (".csv", comma_separated(table)), (".tex", latex(table))):
+            write_text(folder / f"{table.name}{ending}", text)
+    report = "\n".join(markdown(table) for table in tables)
+    write_text(out / "report.md", f"# {study.name}\n\n{report}")
+    print(f"\n{report}")
+
+
+def study_tables(study: Study, runs: Sequence[Run], out: Path) -> list[Table]:
+    """All tables of the final checkpoints, then those of the other networks that the study asks for."""
+    found = []
+    number = 0
+    for network in (FINAL, *study.networks):
+        for described in tables_of(study):
+            number += 1
+            if network != FINAL:
+                described["title"] += f" ({network})"
+            cells = read_cells(study, runs, out, described["measures"], network)
+            found.append(score_table(study, described, cells, number))
+            differences = difference_table(study, described, cells, number)
+            if differences is not None:
+                found.append(differences)
+    return found
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
