@@ -255,7 +255,7 @@ def resolve_config(
     for where, overrides in sources.items():
         check_overrides(where, overrides)
         preset = overrides.get("preset", preset)
-    _check("the trainer variant", variant_defaults or {})
+    check_overrides("the trainer variant", variant_defaults or {})
     merged: dict[str, Any] = {**PRESETS[preset], **(variant_defaults or {})}
     for overrides in sources.values():
         merged.update(overrides)
