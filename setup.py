@@ -42,7 +42,15 @@ INSTALL_REQUIRES = [
 ]
 # Snakemake needs a newer Python than everything else here.
 STUDY_REQUIRES = ['snakemake>=9; python_version >= "3.11"', "pyyaml>=6"]
-TEST_REQUIRES = [*STUDY_REQUIRES, "pytest>=8", "hypothesis>=6.90", "medpy>=0.5.2", "scikit-image>=0.19.3"]
+UNETPLUSPLUS_REQUIRES = ["monai>=1.3"]
+TEST_REQUIRES = [
+    *STUDY_REQUIRES,
+    *UNETPLUSPLUS_REQUIRES,
+    "pytest>=8",
+    "hypothesis>=6.90",
+    "medpy>=0.5.2",
+    "scikit-image>=0.19.3",
+]
 DEV_REQUIRES = [*TEST_REQUIRES, "ruff>=0.9", "mypy>=1.13", "setuptools>=77", "wheel>=0.42"]
 
 
@@ -105,7 +113,12 @@ setup(
     packages=find_packages(include=["nnunetv2_mlbseg*", "dataset_conversion*", "noise_synthesis*"]),
     package_data={"": ["*.list", "*.json", "py.typed", "*.yaml", "*.txt", "Snakefile"]},
     install_requires=INSTALL_REQUIRES,
-    extras_require={"study": STUDY_REQUIRES, "test": TEST_REQUIRES, "dev": DEV_REQUIRES},
+    extras_require={
+        "study": STUDY_REQUIRES,
+        "unetplusplus": UNETPLUSPLUS_REQUIRES,
+        "test": TEST_REQUIRES,
+        "dev": DEV_REQUIRES,
+    },
     entry_points={"console_scripts": ["mlbseg = nnunetv2_mlbseg.cli.main:main"]},
     cmdclass={"build_py": BuildWithPth, "editable_wheel": EditableWheelWithPth},
     classifiers=[

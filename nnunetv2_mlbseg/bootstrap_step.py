@@ -95,7 +95,8 @@ class BootstrapStep:
                 ``(B, channels, *S)``, targets ``(B, 1, *S)`` or a list of them with deep supervision.
 
         Returns:
-            Loss terms and statistics as scalars on the device; ``loss`` is the sum of the terms.
+            Loss terms and :func:`~nnunetv2_mlbseg.bootstrapping.statistics` on the device; ``loss`` is the sum of
+            the terms.
         """
         config = self.config
         views, shown, imperfect = self._imperfect_in_views(batch)
@@ -120,7 +121,7 @@ class BootstrapStep:
         self._optimizer_step(_total(terms), clean_gradient)
         terms["supervised"] = config.supervised_weight * clean_loss
         terms = {name: term.detach() for name, term in terms.items()}
-        return {"loss": _total(terms), **terms, **statistics(weighted[0])}
+        return {"loss": _total(terms), **terms, **statistics(weighted[0], len(views))}
 
     def generator_states(self) -> dict[str, Tensor]:
         """State of the step's own random generators, for a checkpoint."""

@@ -136,17 +136,26 @@ def consistency_terms(output: Tensor, teacher: Tensor | None, views: Views, view
 
 
 @torch.no_grad()
-def statistics(weighted: WeightedLabels) -> dict[str, Tensor]:
-    """What the log shows of the weights at one scale, as scalars on the device.
+def statistics(weighted: WeightedLabels, views: int = 1) -> dict[str, Tensor]:
+    """What the log keeps of the weights at one scale, on the device: scalars, and vectors with one entry per view.
+
+    Args:
+        views: V; the batch is view-major.
 
     ``weight_*``: mean of the positive part of the raw weights over labelled pixels; ``share_*``: share of labelled
     pixels with a weight; ``agreement``: share of pixels with both labels where the two are the same.
+    ``weight_*_by_view`` ``(V,)``: the mean for each view; ``sum_*_by_view`` ``(V,)``: what the normalised weights of
+    each view add up to.
     """
     found = {}
     for name in ("imperfect", "pseudo"):
         labels, raw, weight = (getattr(weighted, field) for field in (name, f"raw_{name}", f"weight_{name}"))
         labelled = (labels >= 0).sum().clamp_min(1)
-        found[f"weight_{name}"] = torch.nan_to_num(raw).clamp_min(0).sum() / labelled
+        raw = torch.nan_to_num(raw).clamp_min(0)
+        found[f"weight_{name}"] = raw.sum() / labelled
+        labelled_by_view = (labels >= 0).reshape(views, -1).sum(dim=1).clamp_min(1)
+        found[f"weight_{name}_by_view"] = raw.reshape(views, -1).sum(dim=1) / labelled_by_view
+        found[f"sum_{name}_by_view"] = weight.reshape(views, -1).sum(dim=1)
         found[f"share_{name}"] = (weight > 0).sum() / labelled
     both = (weighted.imperfect >= 0) & (weighted.pseudo >= 0)
     found["agreement"] = (both & (weighted.imperfect == weighted.pseudo)).sum() / both.sum().clamp_min(1)

@@ -45,6 +45,7 @@ def collect(trainer: nnUNetTrainerMLBSeg) -> dict[str, Any]:
             "config": trainer.config.as_dict(),
             "roles": dataclasses.asdict(trainer.roles),
             "stage": trainer.stage,
+            "own_network": trainer.has_own_network,
             "ema_step": trainer.ema_step,
             "epoch_log": trainer.epoch_log.state(),
             "generated_by": trainer.generated_by,

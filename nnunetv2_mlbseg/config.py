@@ -98,6 +98,11 @@ class MLBSegConfig:
         """The Q views that a step draws: ``views``, or none without ``ple``."""
         return self.views if self.ple else ()
 
+    @property
+    def all_views(self) -> tuple[str, ...]:
+        """The names of the V views in their order, the image first."""
+        return ("image", *self.shown_views)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON types, for the log and the checkpoint."""
         return json.loads(json.dumps(dataclasses.asdict(self)))

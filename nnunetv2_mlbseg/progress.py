@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from noise_synthesis.files import atomic_path
+from noise_synthesis.files import atomic_path, write_json
 
 # Panels of the picture: title, and the quantities with the words of their legend.
 PANELS: dict[str, dict[str, str]] = {
@@ -39,18 +39,38 @@ PANELS: dict[str, dict[str, str]] = {
     },
 }
 QUANTITIES = tuple(name for panel in PANELS.values() for name in panel)
+# One value per view; beside their mean over an epoch's iterations, how much they vary from one to the next.
+BY_VIEW = tuple(f"{what}_{label}_by_view" for what in ("weight", "sum") for label in ("imperfect", "pseudo"))
+DEVIATION = "_sd"
+LOGGED = (*QUANTITIES, *BY_VIEW, *(name + DEVIATION for name in BY_VIEW))
 # Okabe and Ito's palette keeps its contrasts for colour-blind readers; line styles differ as well.
 COLOURS = ("#0072B2", "#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#000000")
 STYLES = ("-", (0, (5, 1)), "--", "-.", ":", (0, (1, 1)))
 
 
-def epoch_means(outputs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Mean of every quantity over the iterations of an epoch; tensors cross to the host here, once each."""
-    return {name: _mean([output[name] for output in outputs]) for name in outputs[0]}
+def epoch_means(outputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean of every quantity over the iterations of an epoch; tensors cross to the host here, once each.
+
+    A quantity with one value per view gives a list, and a second one (name + ``_sd``) with the standard deviations.
+    """
+    found: dict[str, Any] = {}
+    for name in outputs[0]:
+        values = _stacked([output[name] for output in outputs])
+        found[name] = values.mean(axis=0).tolist()
+        if values.ndim > 1:
+            found[name + DEVIATION] = values.std(axis=0).tolist()
+    return found
 
 
-def _mean(values: list[Any]) -> float:
-    return float(torch.stack(values).mean()) if isinstance(values[0], Tensor) else float(np.mean(values))
+def _stacked(values: list[Any]) -> np.ndarray:
+    """(iterations,) or (iterations, V), in double precision."""
+    if isinstance(values[0], Tensor):
+        return torch.stack(values).double().cpu().numpy()
+    return np.asarray(values, np.float64)
+
+
+Value = float | list[float] | None
+"""Of a quantity in an epoch: one number, one per view, or nothing."""
 
 
 class EpochLog:
@@ -60,33 +80,40 @@ class EpochLog:
         values: What :meth:`state` returned, to go on from a checkpoint.
     """
 
-    def __init__(self, values: Mapping[str, Iterable[float | None]] | None = None):
-        self.values: dict[str, list[float | None]] = {name: list((values or {}).get(name, [])) for name in QUANTITIES}
+    def __init__(self, values: Mapping[str, Iterable[Value]] | None = None):
+        self.values: dict[str, list[Value]] = {name: list((values or {}).get(name, [])) for name in LOGGED}
 
-    def state(self) -> dict[str, list[float | None]]:
+    def state(self) -> dict[str, list[Value]]:
         """Plain lists, for the checkpoint."""
         return {name: list(series) for name, series in self.values.items()}
 
-    def record(self, epoch: int, found: Mapping[str, float]) -> None:
+    def write(self, path: Path, about: Mapping[str, Any]) -> None:
+        """Write everything as JSON: ``about``, and under ``values`` one list per quantity with an entry per epoch.
+
+        JSON has no NaN: what diverged is null, as is what a stage does not have.
+        """
+        write_json(path, {**about, "values": {name: list(map(_finite, s)) for name, s in self.values.items()}})
+
+    def record(self, epoch: int, found: Mapping[str, Any]) -> None:
         """Store the values of an epoch, in place of what was stored for it or for later ones.
 
         Raises:
-            KeyError: a quantity that no panel shows.
+            KeyError: a quantity that is not one of :data:`LOGGED`.
         """
-        unknown = set(found) - set(QUANTITIES)
+        unknown = set(found) - set(LOGGED)
         if unknown:
-            raise KeyError(f"no panel shows {sorted(unknown)}; known quantities: {QUANTITIES}")
+            raise KeyError(f"no panel shows {sorted(unknown)}; known quantities: {LOGGED}")
         for name, series in self.values.items():
             del series[epoch:]
             series.extend([None] * (epoch - len(series)))
-            series.append(float(found[name]) if name in found else None)
+            series.append(found.get(name))
 
     def lines(self, epoch: int) -> list[str]:
         """The values of an epoch as log lines, one per panel that has any."""
         lines = []
         for title, panel in PANELS.items():
             found = {name: self.values[name][epoch] for name in panel}
-            shown = [f"{name} {value:.4g}" for name, value in found.items() if value is not None]
+            shown = [f"{name} {value:.4g}" for name, value in found.items() if isinstance(value, float)]
             if shown:
                 lines.append(f"{title}: " + ", ".join(shown))
         return lines
@@ -106,7 +133,7 @@ class EpochLog:
     def _draw(self, axes: Axes, panel: Mapping[str, str], warmup_epochs: int) -> None:
         epochs = len(self.values[QUANTITIES[0]])
         for (name, legend), colour, style in zip(panel.items(), COLOURS, STYLES, strict=False):
-            series = [math.nan if value is None else value for value in self.values[name]]
+            series = [value if isinstance(value, float) else math.nan for value in self.values[name]]
             if any(map(math.isfinite, series)):
                 marker = "o" if sum(map(math.isfinite, series)) == 1 else None
                 axes.plot(range(epochs), series, color=colour, linestyle=style, marker=marker, label=legend)
@@ -118,3 +145,9 @@ class EpochLog:
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _finite(value: Value) -> Any:
+    if isinstance(value, list):
+        return [_finite(number) for number in value]
+    return value if value is not None and math.isfinite(value) else None

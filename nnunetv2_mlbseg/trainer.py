@@ -103,6 +103,11 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             return PLAIN
         return WARMUP if self.current_epoch < self.config.warmup_epochs else BOOTSTRAP
 
+    @property
+    def has_own_network(self) -> bool:
+        """Whether a subclass builds another network than the one of the plans."""
+        return type(self).build_network_architecture is not nnUNetTrainer.build_network_architecture
+
     # --- set-up ---------------------------------------------------------------------------------------------------
 
     def initialize(self) -> None:
@@ -301,6 +306,8 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         super().on_epoch_end()
         warmup_epochs = 0 if self.stage == PLAIN else self.config.warmup_epochs
         self.epoch_log.plot(Path(self.output_folder) / "mlbseg_progress.png", warmup_epochs)
+        about = {"trainer": type(self).__name__, "warmup_epochs": warmup_epochs, "views": self.config.all_views}
+        self.epoch_log.write(Path(self.output_folder) / "mlbseg_log.json", about)
         if self.current_epoch == warmup_epochs:
             self.current_epoch -= 1  # as in nnU-Net's on_train_end: save_checkpoint stores the number plus one
             self.save_checkpoint(join(self.output_folder, "checkpoint_warmup.pth"))

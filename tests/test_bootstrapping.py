@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from maths_support import NoHostReads
 from torch import nn
 
 from nnunetv2_mlbseg.bootstrap_step import AnnotatedCrossEntropy, BootstrapStep
@@ -95,7 +96,7 @@ def test_consistency_terms_come_only_where_asked_for():
     assert consistency_terms(output[:2], None, _views([]), view_term=True) == {}
 
 
-def test_statistics_by_hand():
+def test_statistics_of_one_view_by_hand():
     weighted = weigh_labels(
         [torch.zeros(1, 2, 1, 4)],
         [torch.tensor([[[[1.0, 1.0, 1.0, 1.0]], [[0.0, 0.0, 0.0, 0.0]]]])],
@@ -105,10 +106,31 @@ def test_statistics_by_hand():
         "sum",
     )[0]
     # softmax is 1/2: raw weight of class 0 is 1/2 - 1 = -1/2, of class 1 is 1/2 - 0 = 1/2
-    found = {name: round(float(value), 6) for name, value in statistics(weighted).items()}
+    found = {name: round(value.item(), 6) for name, value in statistics(weighted).items()}
     assert found["weight_imperfect"] == round(1 / 3, 6) and found["weight_pseudo"] == 0.5
     assert found["share_imperfect"] == round(2 / 3, 6) and found["share_pseudo"] == 1.0
     assert found["agreement"] == round(2 / 3, 6)
+    assert found["weight_imperfect_by_view"] == found["weight_imperfect"] and found["sum_pseudo_by_view"] == 1
+
+
+def test_statistics_by_view_by_hand():
+    """Two views of one image with two pixels: raw weights +-1/2 or 0 as above, in view 1 four times as large."""
+    tangents = torch.tensor([[[[1.0, 1.0]], [[0.0, 0.0]]], [[[4.0, 4.0]], [[0.0, 0.0]]]])
+    imperfect = torch.tensor([[[1, 0]], [[1, 1]]])
+    pseudo = torch.tensor([[[0, 0]], [[1, -1]]])
+    weighted = weigh_labels([torch.zeros(2, 2, 1, 2)], [tangents], imperfect, pseudo, "meta", "sum")[0]
+    found = {name: value.tolist() for name, value in statistics(weighted, 2).items()}
+    assert found["weight_imperfect_by_view"] == [0.25, 2.0] and found["weight_pseudo_by_view"] == [0.0, 2.0]
+    assert found["sum_imperfect_by_view"] == pytest.approx([1 / 9, 8 / 9])
+    assert found["sum_pseudo_by_view"] == pytest.approx([0, 1])
+
+
+def test_a_step_reads_nothing_from_the_device_for_its_statistics():
+    weighted = weigh_labels(
+        [torch.randn(4, 2, 3, 3)], [torch.randn(4, 2, 3, 3)], *torch.randint(0, 2, (2, 4, 3, 3)), "meta", "sum"
+    )[0]
+    with NoHostReads():
+        statistics(weighted, 2)
 
 
 class _Net(nn.Module):
@@ -159,7 +181,7 @@ def test_a_step_moves_the_student_only_and_all_values_are_finite(weighting, labe
     before = [p.detach().clone() for p in step.student.parameters()]
     teacher = [p.detach().clone() for p in step.teacher.parameters()]
     found = step(batch)
-    assert all(torch.isfinite(value) for value in found.values())
+    assert all(torch.isfinite(value).all() for value in found.values())
     assert {"loss", "bootstrap", "views", "teacher", "supervised", "agreement"} <= found.keys()
     assert all(not torch.equal(a, b) for a, b in zip(before, step.student.parameters(), strict=True))
     assert all(torch.equal(a, b) for a, b in zip(teacher, step.teacher.parameters(), strict=True))

@@ -82,6 +82,17 @@ def test_a_failure_leaves_nothing_behind(model, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == [model.name]
 
 
+def test_a_network_that_a_stock_nnunet_cannot_build_is_refused(model, tmp_path, capsys):
+    path = model / "fold_1" / "checkpoint_final.pth"
+    found = torch.load(path, weights_only=True)
+    found["trainer_name"], found["mlbseg"]["own_network"] = "nnUNetTrainerMLBSegUNetPlusPlus", True
+    torch.save(found, path)
+    assert main(["export", str(model), str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "nnUNetTrainerMLBSegUNetPlusPlus builds a network of its own" in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_folder_or_checkpoint_is_refused(model, tmp_path, capsys):
     assert main(["export", str(tmp_path), str(tmp_path / "out")]) == 2
     assert "no plans.json; expected a folder such as" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from nnunetv2_mlbseg.meta_reweighting import (
     logit_tangents,
     normalize_weights,
 )
+from nnunetv2_mlbseg.unetplusplus import UNetPlusPlus
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
@@ -73,6 +74,13 @@ def test_weights_equal_the_second_order_virtual_step(
 ) -> None:
     network = small_network(kind, classes=classes, deep_supervision=deep_supervision, norm=norm, dtype=dtype)
     assert_exact(Problem(network, classes, (16, 24)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [(32, 48), (33, 44)], ids=["even", "repeats the last row on the way up"])
+def test_weights_equal_the_virtual_step_on_unetplusplus(size: tuple[int, int], dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    assert_exact(Problem(UNetPlusPlus(1, 3, (4, 6, 8)).to(dtype), 3, size))
 
 
 @pytest.mark.parametrize("kind", ["plain", "residual"])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 import torch
 
-from nnunetv2_mlbseg.progress import QUANTITIES, EpochLog, epoch_means
+from nnunetv2_mlbseg.progress import LOGGED, QUANTITIES, EpochLog, epoch_means
 
 
 def _filled(epochs: int = 6) -> EpochLog:
@@ -59,6 +60,32 @@ def test_an_unknown_quantity_is_refused():
 def test_means_over_tensors_and_numbers():
     outputs = [{"a": torch.tensor(1.0), "b": 2.0}, {"a": torch.tensor(4.0), "b": 4.0}]
     assert epoch_means(outputs) == {"a": 2.5, "b": 3.0}
+
+
+def test_values_by_view_keep_their_views_and_say_how_much_they_vary():
+    outputs = [{"a": torch.tensor([1.0, 10.0])}, {"a": torch.tensor([3.0, 10.0])}]
+    assert epoch_means(outputs) == {"a": [2.0, 10.0], "a_sd": [1.0, 0.0]}
+
+
+def test_the_file_holds_every_quantity_and_no_nan(tmp_path):
+    log = _filled(4)
+    log.record(4, {"bootstrap": math.nan, "weight_imperfect_by_view": [0.5, math.inf]})
+    log.write(tmp_path / "log.json", {"views": ["image", "flip"]})
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    found = json.loads((tmp_path / "log.json").read_text(), parse_constant=refuse)
+    assert found["views"] == ["image", "flip"] and set(found["values"]) == set(LOGGED)
+    assert found["values"]["bootstrap"] == [None] * 3 + [0.5, None]
+    assert found["values"]["weight_imperfect_by_view"] == [None] * 4 + [[0.5, None]]
+
+
+def test_a_log_from_before_a_quantity_existed_goes_on():
+    state = {name: values for name, values in _filled().state().items() if name in QUANTITIES}
+    log = EpochLog(state)
+    log.record(6, {"weight_pseudo_by_view": [1.0]})
+    assert log.values["weight_pseudo_by_view"] == [None] * 6 + [[1.0]]
 
 
 @pytest.mark.parametrize("epochs", [1, 6, 400])

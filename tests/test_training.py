@@ -16,7 +16,7 @@ import torch
 from training_support import IGNORE_LABEL, SUPERVISION, TRAINER, Workspace, add_configuration, write_raw_dataset
 
 from dataset_conversion.supervision_files import Supervision, write_splits, write_supervision
-from nnunetv2_mlbseg.progress import QUANTITIES
+from nnunetv2_mlbseg.progress import LOGGED
 
 pytestmark = pytest.mark.integration
 
@@ -84,6 +84,10 @@ def test_all_stages_run_in_one_command(trained):
     folder = workspace.fold_folder()
     names = {path.name for path in folder.iterdir()}
     assert {"checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_warmup.pth", "progress.png"} <= names
+    log_file = json.loads((folder / "mlbseg_log.json").read_text())
+    assert log_file["views"] == ["image", "zoom_in", "zoom_out", "zoom_out", "flip"] and log_file["warmup_epochs"] == 2
+    by_view = log_file["values"]["weight_imperfect_by_view"]
+    assert by_view[:2] == [None, None] and [len(values) for values in by_view[2:]] == [5, 5]
     assert "mlbseg_progress.png" in names and "checkpoint_latest.pth" not in names
 
 
@@ -96,7 +100,7 @@ def test_checkpoint_has_nnunets_fields_and_ours(trained):
     assert any(not torch.equal(final["student_weights"][k], v) for k, v in final["teacher_weights"].items())
     state = final["mlbseg"]
     assert state["ema_step"] == 12 and state["config"]["seed"] == 1
-    assert set(state["epoch_log"]) == set(QUANTITIES)
+    assert set(state["epoch_log"]) == set(LOGGED)
     assert all(len(series) == 4 for series in state["epoch_log"].values())
     bootstrap = state["epoch_log"]["bootstrap"]
     assert bootstrap[:2] == [None, None] and np.isfinite(bootstrap[2:]).all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from opened_files import OpenedFiles
 from test_variants import SUFFIXES, trainer_class
 from training_support import SUPERVISION, VALIDATION, Workspace, add_configuration, write_raw_dataset
@@ -23,6 +26,7 @@ from noise_synthesis.errors import InputError
 pytestmark = pytest.mark.integration
 
 IMPERFECT = (*SUPERVISION.noisy, *SUPERVISION.unlabeled)
+ONE_AND_ONE = {"warmup_epochs": 1, "epochs": 1, "iterations_per_epoch": 2, "val_iterations_per_epoch": 1}
 CLEAN_ONLY = Supervision(clean=SUPERVISION.clean)
 
 
@@ -102,10 +106,10 @@ def test_every_variant_trains_as_long_as_the_method_and_leaves_true_labels_alone
     plain = suffix in ("CleanOnly", "AllLabels", "NoNoise")
     assert all(np.isfinite(value) for value in (log["plain"] if plain else log["bootstrap"][1:]))
     assert ("imperfect_data" in drawn[-1]) != plain
-    views = {"": 5, "Uniform": 5, "MLBPLE": 5}.get(suffix, 1)
+    views = {"": 5, "Uniform": 5, "MLBPLE": 5, "UNetPlusPlus": 5}.get(suffix, 1)
     assert plain or drawn[-1]["imperfect_data"].shape[0] == 1
     assert plain or (log["views"][-1] is not None) == (views > 1)
-    assert plain or (log["teacher"][-1] is not None) == (suffix in ("", "Uniform", "MLBMeanTeacher"))
+    assert plain or (log["teacher"][-1] is not None) == (suffix in ("", "Uniform", "MLBMeanTeacher", "UNetPlusPlus"))
     if suffix == "NLReweighting":
         assert log["share_pseudo"][-1] == 0 and log["share_imperfect"][-1] > 0
 
@@ -197,6 +201,30 @@ def test_plain_training_needs_no_imperfect_case_and_the_method_does(workspace, s
     assert len(train(trainer_of(workspace, suffix))) == 3 + 3
     with pytest.raises(InputError, match="neither a noisy nor an unlabeled case"):
         trainer_of(workspace, "MLB")
+
+
+def test_unetplusplus_predicts_through_nnunet(workspace):
+    """A patch that is not a multiple of 16; nnU-Net's predictor finds the trainer and builds its network."""
+    add_configuration(workspace.preprocessed, patch_size=[36, 44], mlbseg=ONE_AND_ONE)
+    trainer = trainer_of(workspace, "UNetPlusPlus")
+    train(trainer)
+    predictor = nnUNetPredictor(device=torch.device("cpu"), use_mirroring=False, allow_tqdm=False)
+    model = workspace.fold_folder(trainer="nnUNetTrainerMLBSegUNetPlusPlus").parent
+    predictor.initialize_from_trained_model_folder(str(model), (0,), "checkpoint_final.pth")
+    image, properties = SimpleITKIO().read_images([str(workspace.raw / "imagesTr" / "v0_0000.nii.gz")])
+    label = predictor.predict_single_npy_array(image, properties)
+    assert label.shape == image.shape[1:] and set(np.unique(label)) <= {0, 1}
+    teacher = trainer.teacher.state_dict()
+    assert all(torch.equal(value, teacher[name]) for name, value in predictor.list_of_parameters[0].items())
+    add_configuration(workspace.preprocessed, patch_size=[36, 31])
+    with pytest.raises(InputError, match=r"patch_size is \[36, 31\], expected at least 32 along each axis"):
+        trainer_of(workspace, "UNetPlusPlus").initialize()
+
+
+def test_unetplusplus_without_monai_is_one_line(workspace, monkeypatch):
+    monkeypatch.setitem(sys.modules, "monai.networks.nets", None)
+    with pytest.raises(InputError, match="comes from MONAI, which is not installed: pip install monai"):
+        trainer_of(workspace, "UNetPlusPlus").initialize()
 
 
 def test_the_upper_bound_continues_without_the_raw_labels_and_only_with_its_own(workspace):

@@ -28,6 +28,7 @@ SUFFIXES = (
     "CleanOnly",
     "AllLabels",
     "NoNoise",
+    "UNetPlusPlus",
 )
 ROLES = FoldRoles(clean=("c0", "c1"), noisy=("a0",), unlabeled=("u0", "b1"), validation=("v0",))
 
@@ -60,18 +61,23 @@ def test_every_variant_of_the_module_is_exported_and_listed():
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_variant_changes_the_configuration_and_nothing_else(suffix):
     own = {name for name in vars(trainer_class(suffix)) if not name.startswith("__")}
-    assert own <= {"variant", "variant_defaults"} and own
+    network = {"build_network_architecture", "set_deep_supervision_enabled"} if suffix == "UNetPlusPlus" else set()
+    assert own - {"variant", "variant_defaults"} == network and own
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_length_batches_and_optimiser_are_those_of_the_method(suffix, preset):
     method, variant = resolve_config({"preset": preset}), config_of(suffix, {"preset": preset})
-    parts = {"training_labels", "ple", "mean_teacher", "weighted_labels", "weighting"}
+    parts = (
+        {"deep_supervision"}
+        if suffix == "UNetPlusPlus"
+        else {"training_labels", "ple", "mean_teacher", "weighted_labels", "weighting"}
+    )
     follow = {"consistency_weight", "teacher_weight", "pseudo_label_network", "inference_network"}
     changed = {key for key, value in method.as_dict().items() if value != variant.as_dict()[key]}
     assert changed <= parts | follow
-    assert changed or suffix == "Uniform"
+    assert changed or suffix == "Uniform" or (suffix, preset) == ("UNetPlusPlus", "paper")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """``mlbseg export``: a model folder that a stock nnU-Net predicts with.
 
-The architecture is nnU-Net's own, so it is enough to name nnU-Net's trainer in the checkpoint and to leave out what
-only our trainer reads.
+The architecture is the plan's (a trainer that builds another one is refused), so it is enough to name nnU-Net's
+trainer in the checkpoint and to leave out what only our trainer reads.
 """
 
 from __future__ import annotations
@@ -81,6 +81,11 @@ def export_checkpoint(checkpoint_file: Path, target: Path, network: str | None) 
     from nnunetv2_mlbseg import checkpoint
 
     found = checkpoint.read(checkpoint_file, torch.device("cpu"))
+    if found["mlbseg"].get("own_network"):
+        raise InputError(
+            f"{checkpoint_file}: {found['trainer_name']} builds a network of its own, expected the one of the plans; a "
+            f"stock nnU-Net cannot build it, so predict with nnUNetv2_predict where this package is installed"
+        )
     fields: dict[str, Any] = {name: found[name] for name in KEPT_FIELDS}
     fields["init_args"] = {**found["init_args"], "plans": without_our_key(found["init_args"]["plans"])}
     fields["network_weights"] = found[f"{network}_weights" if network else "network_weights"]

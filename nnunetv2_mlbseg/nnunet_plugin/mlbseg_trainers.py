@@ -10,6 +10,7 @@ from nnunetv2_mlbseg.variants import (
     nnUNetTrainerMLBSegMLBPLE,
     nnUNetTrainerMLBSegNLReweighting,
     nnUNetTrainerMLBSegNoNoise,
+    nnUNetTrainerMLBSegUNetPlusPlus,
     nnUNetTrainerMLBSegUniform,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
     "nnUNetTrainerMLBSegMLBPLE",
     "nnUNetTrainerMLBSegNLReweighting",
     "nnUNetTrainerMLBSegNoNoise",
+    "nnUNetTrainerMLBSegUNetPlusPlus",
     "nnUNetTrainerMLBSegUniform",
 ]
