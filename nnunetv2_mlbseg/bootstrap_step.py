@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from nnunetv2_mlbseg import random_state
 from nnunetv2_mlbseg.bootstrapping import (
+    WeightedLabels,
     as_labels,
     bootstrap_loss,
     consistency_terms,
@@ -37,6 +39,29 @@ if TYPE_CHECKING:
     from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
 
 Gradient = list[Tensor | None]
+
+
+@dataclass(frozen=True)
+class WeighedBatch:
+    """What a step knows of its batches before it learns from them.
+
+    Attributes:
+        shown: Imperfect images in all views, ``(V*B, channels, *S)``.
+        logits: The student's at full resolution, ``(V*B, C, *S)``, without a graph.
+        outputs: The student's at all scales with their graph, where the weights needed no pass of their own.
+        teacher: The teacher's probabilities ``(V*B, C, *S)``, where anything needs them.
+        labels: Both labels of every pixel and their weights, one entry per scale.
+        clean_loss, clean_gradient: Of the clean batch; the gradient times the gradient scaler's factor if there is one.
+    """
+
+    views: Views
+    shown: Tensor
+    logits: Tensor
+    outputs: list[Tensor] | None
+    teacher: Tensor | None
+    labels: list[WeightedLabels]
+    clean_loss: Tensor
+    clean_gradient: Gradient
 
 
 class BootstrapStep:
@@ -98,6 +123,19 @@ class BootstrapStep:
             Loss terms and :func:`~nnunetv2_mlbseg.bootstrapping.statistics` on the device; ``loss`` is the sum of
             the terms.
         """
+        config, weighed = self.config, self.weigh(batch)
+        with self._autocast():
+            outputs = weighed.outputs or self._outputs(weighed.shown)
+            loss = bootstrap_loss(outputs, weighed.labels, self.scale_factors)
+            terms = {"bootstrap": config.bootstrap_weight * loss}
+            terms |= self._consistency(outputs[0], weighed.teacher, weighed.views)
+        self._optimizer_step(_total(terms), weighed.clean_gradient)
+        terms["supervised"] = config.supervised_weight * weighed.clean_loss
+        terms = {name: term.detach() for name, term in terms.items()}
+        return {"loss": _total(terms), **terms, **statistics(weighed.labels[0], len(weighed.views))}
+
+    def weigh(self, batch: Mapping[str, Any]) -> WeighedBatch:
+        """Views, pseudo labels and weights of a batch (Eq. 3-8, 10). Leaves both networks as they are."""
         config = self.config
         views, shown, imperfect = self._imperfect_in_views(batch)
         clean_loss, clean_gradient = self._clean_gradient(batch)
@@ -112,16 +150,8 @@ class BootstrapStep:
             logits, tangents = map(self._scales, logit_tangents(self.student, shown, direction))
         pseudo = pseudo_labels_in_views(self._labelling(logits[0], teacher), views)
         imperfect, pseudo = labels_that_count(imperfect, pseudo, config.weighted_labels)
-        weighted = weigh_labels(logits, tangents, imperfect, pseudo, config.weighting, config.weight_normalization)
-
-        with self._autocast():
-            outputs = outputs or self._outputs(shown)
-            terms = {"bootstrap": config.bootstrap_weight * bootstrap_loss(outputs, weighted, self.scale_factors)}
-            terms |= self._consistency(outputs[0], teacher, views)
-        self._optimizer_step(_total(terms), clean_gradient)
-        terms["supervised"] = config.supervised_weight * clean_loss
-        terms = {name: term.detach() for name, term in terms.items()}
-        return {"loss": _total(terms), **terms, **statistics(weighted[0], len(views))}
+        labels = weigh_labels(logits, tangents, imperfect, pseudo, config.weighting, config.weight_normalization)
+        return WeighedBatch(views, shown, logits[0], outputs, teacher, labels, clean_loss, clean_gradient)
 
     def generator_states(self) -> dict[str, Tensor]:
         """State of the step's own random generators, for a checkpoint."""
