@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,13 @@ def write_study(folder: Path, changes: dict[str, Any] | None = None) -> Path:
     file = folder / "tiny.yaml"
     file.write_text(yaml.safe_dump(content, sort_keys=False))
     return file
+
+
+def write_scores(out: Path, run: Any, dice: dict[str, float | None], hd: float | None = 2.0) -> None:
+    """Write what ``mlbseg evaluate`` leaves in the folder of a run: a Dice per case, and one HD in voxels."""
+    rows = [
+        {"case": case, "class": "a", "dice": value, "jaccard": 0.5, "hd_voxels": hd} for case, value in dice.items()
+    ]
+    folder = out / run.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "scores.json").write_text(json.dumps({"mean": [], "cases": rows}))

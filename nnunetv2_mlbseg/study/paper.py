@@ -28,8 +28,8 @@ def method_names(table: str) -> list[str]:
 
 def reported(table: str, row: str, dataset: str | None, measure: str) -> float | None:
     """A number of the paper, in its unit (% or voxels); None where it gives none."""
-    found = next(entry for entry in paper_numbers()["tables"][table]["rows"] if entry["row"] == row)
-    value = found.get(measure)
+    entries = [entry for entry in paper_numbers()["tables"][table]["rows"] if entry["row"] == row]
+    value = entries[0].get(measure) if entries else None
     if isinstance(value, dict):
         value = value.get(dataset)
     return None if value is None else float(value)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Iterable
 
 from nnunetv2_mlbseg.study.tables import Table, Value
 
 LATEX = {"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "$": r"\$", "±": r"$\pm$", "~": r"\textasciitilde{}"}
 
 
-def cell_text(value: Value, plus_minus: str = "±") -> str:
+def cell_text(value: Value) -> str:
     """``83.12 ± 0.40``, ``+1.20 [+0.30, +2.10]``, or the text; a dash where there is no number."""
     if value.text is not None:
         return value.text
@@ -21,7 +22,7 @@ def cell_text(value: Value, plus_minus: str = "±") -> str:
         low, high = value.interval
         shown = "no interval" if math.isnan(low) else f"{low:+.2f}, {high:+.2f}"
         return f"{value.mean:+.2f} [{shown}]"
-    return f"{value.mean:.2f}" + ("" if math.isnan(value.deviation) else f" {plus_minus} {value.deviation:.2f}")
+    return f"{value.mean:.2f}" + ("" if math.isnan(value.deviation) else f" ± {value.deviation:.2f}")
 
 
 def markdown(table: Table) -> str:
@@ -32,9 +33,9 @@ def markdown(table: Table) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def row_of(cells) -> str:  # type: ignore[no-untyped-def]
+def row_of(cells: Iterable[str]) -> str:
     """One line of a Markdown table."""
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def comma_separated(table: Table) -> str:

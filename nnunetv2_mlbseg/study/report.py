@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunetv2_mlbseg.study.description import FINAL, Study
+from nnunetv2_mlbseg.study.figures import write_figures
 from nnunetv2_mlbseg.study.plan_runs import Run
 from nnunetv2_mlbseg.study.render import comma_separated, latex, markdown
 from nnunetv2_mlbseg.study.results import read_cells
@@ -14,7 +15,7 @@ from noise_synthesis.files import atomic_path
 
 
 def write_report(study: Study, runs: Sequence[Run], out: Path) -> None:
-    """Write ``report.md`` and, in ``tables``, each table as Markdown, CSV and LaTeX; print the tables."""
+    """Write ``report.md``, each table as Markdown, CSV and LaTeX, and the figures; print the tables."""
     tables = study_tables(study, runs, out)
     folder = out / "tables"
     folder.mkdir(parents=True, exist_ok=True)
@@ -22,8 +23,11 @@ def write_report(study: Study, runs: Sequence[Run], out: Path) -> None:
         for ending, text in ((".md", markdown(table)), (".csv", comma_separated(table)), (".tex", latex(table))):
             write_text(folder / f"{table.name}{ending}", text)
     report = "\n".join(markdown(table) for table in tables)
-    write_text(out / "report.md", f"# {study.name}\n\n{report}")
-    print(f"\n{report}")
+    pictures = "\n".join(f"![]({path.relative_to(out)})\n" for path in write_figures(study, runs, out))
+    write_text(out / "report.md", f"# {study.name}\n\n{report}\n{pictures}".rstrip() + "\n")
+    print(
+        f"\n{report}\nAlso in {out / 'report.md'}, with figures if there are any; tables as CSV and LaTeX beside it.\n"
+    )
 
 
 def study_tables(study: Study, runs: Sequence[Run], out: Path) -> list[Table]:

@@ -33,10 +33,6 @@ class Cell:
         """Mean over the cases of every seed, ``(seeds,)``; cases without a distance are left out."""
         return np.array([mean_of_defined(row) for row in self.scores[measure]])
 
-    def per_case(self, measure: str) -> Values:
-        """Mean over the seeds of every case, ``(cases,)``."""
-        return np.array([mean_of_defined(column) for column in self.scores[measure].T])
-
     def undefined(self, measure: str) -> int:
         """How many values the means leave out."""
         return int(np.isnan(self.scores[measure]).sum())

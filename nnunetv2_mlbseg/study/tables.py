@@ -12,8 +12,9 @@ import numpy as np
 from nnunetv2_mlbseg.study.description import Study
 from nnunetv2_mlbseg.study.paper import paper_numbers, reported
 from nnunetv2_mlbseg.study.report_entries import DEFAULT_MEASURES
-from nnunetv2_mlbseg.study.results import PERCENT, Cell, Values
+from nnunetv2_mlbseg.study.results import Cell, Values
 from nnunetv2_mlbseg.study.statistics import CONFIDENCE, Difference, mean_and_deviation, paired_difference
+from noise_synthesis.errors import InputError
 
 Cells = Mapping[tuple[str, str], Cell]
 NOT_RUN = "not in this study"
@@ -65,60 +66,77 @@ def tables_of(study: Study) -> list[dict[str, Any]]:
     ]
 
 
-def score_table(study: Study, described: Mapping[str, Any], cells: Cells, number: int) -> Table:
-    """Mean and deviation over seeds; rows are variants, or settings."""
-    by_variant = described["layout"] == "variants"
+@dataclass(frozen=True)
+class Column:
+    """A column of scores: of a place (rows are variants) or of a data set and a variant (rows are settings)."""
+
+    head: str
+    measure: str
+    dataset: str
+    place: str | None = None
+    variant: str | None = None
+
+    def key(self, row: str) -> tuple[str, str]:
+        """The cell in a row."""
+        return (self.place, row) if self.place is not None else (f"{self.dataset}/{row}", str(self.variant))
+
+
+def columns_of(study: Study, described: Mapping[str, Any]) -> list[Column]:
+    """The columns of a table, without those of the paper."""
     places, variants, measures = described["places"], described["variants"], described["measures"]
-    if by_variant:
-        columns = [(place, measure) for place in places for measure in measures]
-        keys = [[(place, variant) for place, _ in columns] for variant in variants]
-        rows, labels = list(variants), [study.variants[variant].title for variant in variants]
-        heads = [place if len(places) > 1 else "" for place, _ in columns]
-        kinds = [measure for _, measure in columns]
-        of_datasets = [place.partition("/")[0] for place, _ in columns]
-    else:
-        rows = list(dict.fromkeys(place.partition("/")[2] for place in places))
-        labels = rows
-        of = list(dict.fromkeys(place.partition("/")[0] for place in places))
-        wide = [(dataset, variant, measure) for dataset in of for variant in variants for measure in measures]
-        keys = [[(f"{dataset}/{setting}", variant) for dataset, variant, _ in wide] for setting in rows]
-        heads = [
-            ", ".join([*([d] if len(of) > 1 else []), *([study.variants[v].title] if len(variants) > 1 else [])])
-            for d, v, _ in wide
+    if described["layout"] == "variants":
+        heads = [f"{place}: " if len(places) > 1 else "" for place in places]
+        return [
+            Column(head + measure_name(measure), measure, place.partition("/")[0], place=place)
+            for head, place in zip(heads, places, strict=True)
+            for measure in measures
         ]
-        kinds = [measure for *_, measure in wide]
-        of_datasets = [dataset for dataset, *_ in wide]
-    paper = described["paper"]
-    beside = [
-        bool(paper) and any(paper_value(paper, row, d, kind) is not None for row in rows)
-        for d, kind in zip(of_datasets, kinds, strict=True)
-    ]
-    heading = ["setting" if not by_variant else "row"]
-    for head, kind, has_paper in zip(heads, kinds, beside, strict=True):
-        title = " ".join(filter(None, (f"{head}:" if head else "", measure_name(kind))))
-        heading += [title, *([f"{title} (paper)"] if has_paper else [])]
+    datasets = list(dict.fromkeys(place.partition("/")[0] for place in places))
+    columns = []
+    for dataset in datasets:
+        for variant in variants:
+            parts = [dataset] * (len(datasets) > 1) + [study.variants[variant].title] * (len(variants) > 1)
+            head = f"{', '.join(parts)}: " if parts else ""
+            columns += [Column(head + measure_name(m), m, dataset, variant=variant) for m in measures]
+    return columns
+
+
+def rows_of(study: Study, described: Mapping[str, Any]) -> dict[str, str]:
+    """The rows of a table and what they are called in it."""
+    if described["layout"] == "variants":
+        return {variant: study.variants[variant].title for variant in described["variants"]}
+    return {setting: setting for setting in (place.partition("/")[2] for place in described["places"])}
+
+
+def score_table(study: Study, described: Mapping[str, Any], cells: Cells, number: int) -> Table:
+    """Mean and deviation over seeds; rows are variants, or settings. The paper's numbers stand beside ours."""
+    columns, rows, paper = columns_of(study, described), rows_of(study, described), described["paper"]
+    beside = [any(paper_value(paper, row, column) is not None for row in rows) for column in columns]
+    heading = ["row" if described["layout"] == "variants" else "setting"]
+    for column, has_paper in zip(columns, beside, strict=True):
+        heading += [column.head, *([f"{column.head} (paper)"] if has_paper else [])]
     body = []
-    for row, label, own in zip(rows, labels, keys, strict=True):
-        if not any(key in cells for key in own):
+    for row, label in rows.items():
+        if not any(column.key(row) in cells for column in columns):
             continue  # the study file keeps this row out of these settings
         values: list[Value] = []
-        for key, kind, dataset, has_paper in zip(own, kinds, of_datasets, beside, strict=True):
-            values.append(score_value(cells.get(key), kind))
+        for column, has_paper in zip(columns, beside, strict=True):
+            values.append(score_value(cells.get(column.key(row)), column.measure))
             if has_paper:
-                found = paper_value(paper, row, dataset, kind)
+                found = paper_value(paper, row, column)
                 values.append(Value(text="") if found is None else Value(mean=found))
         body.append((label, tuple(values)))
-    used = [cells[key] for own in keys for key in own if key in cells]
-    notes = [*describe_samples(used), *describe_missing(used), *describe_undefined(keys, kinds, cells)]
+    used = {column.key(row): cells[column.key(row)] for row in rows for column in columns if column.key(row) in cells}
+    notes = [*describe_samples(used), *describe_missing(used), *describe_undefined(used, described["measures"])]
     if paper:
         notes.append(f"(paper): as the paper reports, {paper_numbers()['tables'][paper['table']]['title']}")
-    return Table(f"table_{number:02d}", described["title"], tuple(heading), tuple(body), tuple(dict.fromkeys(notes)))
+    return Table(f"table_{number:02d}", described["title"], tuple(heading), tuple(body), tuple(notes))
 
 
-def paper_value(paper: Mapping[str, Any], row: str, dataset: str, measure: str) -> float | None:
+def paper_value(paper: Mapping[str, Any], row: str, column: Column) -> float | None:
     """What the paper has for a row of ours."""
-    method = paper["rows"].get(row)
-    return None if method is None else reported(paper["table"], method, dataset, measure)
+    method = paper["rows"].get(row) if paper else None
+    return None if method is None else reported(paper["table"], method, column.dataset, column.measure)
 
 
 def score_value(cell: Cell | None, measure: str) -> Value:
@@ -130,15 +148,15 @@ def score_value(cell: Cell | None, measure: str) -> Value:
     return Value(*mean_and_deviation(cell.per_seed(measure)))
 
 
-def describe_samples(cells: Sequence[Cell]) -> list[str]:
+def describe_samples(cells: Cells) -> list[str]:
     """How many cases and seeds stand behind the numbers."""
-    done = [cell for cell in cells if cell.seeds]
+    done = [cell for cell in cells.values() if cell.seeds]
     if not done:
         return []
     cases = sorted({len(cell.cases) for cell in done})
     seeds = sorted({len(cell.seeds) for cell in done})
     return [
-        f"mean ± standard deviation over {span(seeds)} seeds of means over {span(cases)} held-out cases"
+        f"mean ± standard deviation over seeds ({span(seeds)} per row) of means over {span(cases)} held-out cases"
         + ("; no deviation where one seed ran" if 1 in seeds else "")
     ]
 
@@ -148,23 +166,20 @@ def span(numbers: Sequence[int]) -> str:
     return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
 
 
-def describe_missing(cells: Sequence[Cell]) -> list[str]:
+def describe_missing(cells: Cells) -> list[str]:
     """The runs that are not finished, by name."""
-    missing = list(dict.fromkeys(name for cell in cells for name in cell.missing))
-    return [f"{len(missing)} runs are missing: {', '.join(missing)}"] if missing else []
+    missing = list(dict.fromkeys(name for cell in cells.values() for name in cell.missing))
+    return [f"missing runs ({len(missing)}): {', '.join(missing)}"] if missing else []
 
 
-def describe_undefined(keys: Sequence[Sequence[tuple[str, str]]], kinds: Sequence[str], cells: Cells) -> list[str]:
+def describe_undefined(cells: Cells, measures: Sequence[str]) -> list[str]:
     """Where distances are left out of means."""
-    found = {}
-    for own in keys:
-        for key, kind in zip(own, kinds, strict=True):
-            if kind not in PERCENT and key in cells and cells[key].undefined(kind):
-                found[key] = cells[key].undefined(kind)
+    counts = {key: max(cell.undefined(measure) for measure in measures) for key, cell in cells.items() if cell.seeds}
     return [
         f"{variant} in {place}: no distance for {count} predictions, one of the two masks being empty; the means leave "
         "these out"
-        for (place, variant), count in found.items()
+        for (place, variant), count in counts.items()
+        if count
     ]
 
 
@@ -214,7 +229,7 @@ def difference_of(ours: Cell, theirs: Cell, measure: str) -> Difference | None:
     if not seeds:
         return None
     if ours.cases != theirs.cases:
-        raise ValueError("cells of one setting hold different cases")
+        raise InputError("two rows of one setting were scored on different cases; they cannot be paired")
     return paired_difference(of_seeds(ours, measure, seeds), of_seeds(theirs, measure, seeds))
 
 
