@@ -32,6 +32,7 @@ INSTALL_REQUIRES = [
     "dynamic-network-architectures>=0.4.4",
     "SimpleITK>=2.2.1",
     "numpy>=1.24",
+    "scikit-learn>=1.1",
     "scipy>=1.15",
     "nibabel>=5",
     "blosc2>=3.3.2",

@@ -92,8 +92,7 @@ class BootstrapStep:
         self.clean_loss, self.scale_factors, self.ignore_label = clean_loss, scale_factors, ignore_label
         self.config, self.device = config, device
         self.parameters = list(plain_network(student).parameters())
-        self.view_generator = random_state.generator("cpu", config.seed, stream=1)
-        self.noise_generator = random_state.generator(device, config.seed, stream=2)
+        self.seed_generators(config.seed)
 
     @classmethod
     def of_trainer(cls, trainer: nnUNetTrainerMLBSeg) -> BootstrapStep:
@@ -152,6 +151,11 @@ class BootstrapStep:
         imperfect, pseudo = labels_that_count(imperfect, pseudo, config.weighted_labels)
         labels = weigh_labels(logits, tangents, imperfect, pseudo, config.weighting, config.weight_normalization)
         return WeighedBatch(views, shown, logits[0], outputs, teacher, labels, clean_loss, clean_gradient)
+
+    def seed_generators(self, seed: int | None) -> None:
+        """Begin the views and the teacher's noise anew; None takes the seed from the operating system."""
+        self.view_generator = random_state.generator("cpu", seed, stream=1)
+        self.noise_generator = random_state.generator(self.device, seed, stream=2)
 
     def generator_states(self) -> dict[str, Tensor]:
         """State of the step's own random generators, for a checkpoint."""

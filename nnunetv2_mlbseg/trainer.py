@@ -89,7 +89,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         self.enable_deep_supervision = config.deep_supervision
         self.save_every = config.save_every
         plan_batch = self.configuration_manager.batch_size
-        self._batch_sizes = {
+        self.batch_sizes: dict[str, int] = {  # in images, by stage
             WARMUP: config.warmup_batch_size or plan_batch,
             PLAIN: config.warmup_batch_size or plan_batch,
             BOOTSTRAP: config.clean_batch_size or plan_batch,
@@ -185,9 +185,9 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         with random_state.preserved():  # building loaders draws; a resumed run builds them at another moment
             goes_on = self.current_epoch < self.num_epochs  # once it is finished, no imperfect case is needed
             dataset = self._plain_dataset() if self.stage == PLAIN and goes_on else self._dataset(self.roles.clean)
-            loader = factory.training(dataset, self._batch_sizes[self.stage])
+            loader = factory.training(dataset, self.batch_sizes[self.stage])
             if self.stage == BOOTSTRAP and goes_on:
-                imperfect = factory.training(self._imperfect_dataset(), self._batch_sizes["imperfect"])
+                imperfect = factory.training(self._imperfect_dataset(), self.batch_sizes["imperfect"])
                 loader = batches.PairedLoader(loader, imperfect)
             validation = factory.validation(self._dataset(self.roles.validation), self.configuration_manager.batch_size)
             self._loaders_stage = self.stage
@@ -264,7 +264,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         stage, cases = (WARMUP, self.roles.clean) if warms_up else ("imperfect", self.roles.imperfect)
         if stage not in self._slices:
             self._slices[stage] = batches.count_slices(self._dataset(cases))
-        return math.ceil(self._slices[stage] / self._batch_sizes[stage])
+        return math.ceil(self._slices[stage] / self.batch_sizes[stage])
 
     def on_train_epoch_start(self) -> None:
         """nnU-Net's own, with the stage in the log."""

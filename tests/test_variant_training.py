@@ -20,7 +20,9 @@ from test_variants import SUFFIXES, trainer_class
 from training_support import SUPERVISION, VALIDATION, Workspace, add_configuration, write_raw_dataset
 
 from dataset_conversion.supervision_files import Supervision, write_splits, write_supervision
+from nnunetv2_mlbseg.cli.main import main
 from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
+from nnunetv2_mlbseg.weight_measurement import measure
 from noise_synthesis.errors import InputError
 
 pytestmark = pytest.mark.integration
@@ -225,6 +227,56 @@ def test_unetplusplus_without_monai_is_one_line(workspace, monkeypatch):
     monkeypatch.setitem(sys.modules, "monai.networks.nets", None)
     with pytest.raises(InputError, match="comes from MONAI, which is not installed: pip install monai"):
         trainer_of(workspace, "UNetPlusPlus").initialize()
+
+
+def test_weights_are_judged_by_true_labels_that_go_through_the_same_augmentation(workspace, tmp_path, capsys):
+    """Where given and true labels are the same no pixel is wrong; where rows are missing those alone are."""
+    add_configuration(workspace.preprocessed, mlbseg={**ONE_AND_ONE, "imperfect_batch_size": 2, "seed": 1})
+    train(trainer_of(workspace, "Uniform"))
+    train(trainer_of(workspace, ""))
+    model, out = workspace.fold_folder().parent, tmp_path / "quality.json"
+    assert main(["weights", str(model), "--iterations", "3", "--json", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "warmup" in shown and "final" in shown and "imperfect, disputed" in shown
+    found = json.loads(out.read_text())
+    assert found["trainer"] == "nnUNetTrainerMLBSeg" and len(found["views"]) == 5
+    assert found["checkpoints"]["checkpoint_warmup.pth"]["epoch"] == 1
+    for entry in found["checkpoints"].values():
+        for label in ("imperfect", "pseudo"):
+            everywhere, disputed = entry[label]["all"], entry[label]["disputed"]
+            assert 0 < everywhere["auroc_raw_weight"] < 1 and len(everywhere["auroc_raw_weight_by_batch"]) <= 3
+            assert disputed["pixels"] < everywhere["pixels"] <= 3 * 2 * 5 * 32 * 32
+        assert 0 < entry["imperfect"]["all"]["share_wrong"] < 0.1
+    again = tmp_path / "again.json"
+    main(["weights", str(model), "--iterations", "3", "--json", str(again), "--checkpoint", "checkpoint_final.pth"])
+    last = "checkpoint_final.pth"
+    assert json.loads(again.read_text())["checkpoints"] == {last: found["checkpoints"][last]}
+    generated = tmp_path / "generated.json"
+    main(["weights", str(model), "--role", "unlabeled", "--iterations", "2", "--json", str(generated)])
+    assert json.loads(generated.read_text())["checkpoints"][last]["imperfect"]["all"]["share_wrong"] > 0
+
+    for case in SUPERVISION.noisy:
+        shutil.copy(workspace.raw / "labelsTr" / f"{case}.nii.gz", workspace.raw / "labelsTr_true")
+    uniform = measure(workspace.fold_folder(trainer="nnUNetTrainerMLBSegUniform"), iterations=2)
+    numbers = uniform["checkpoints"][last]["imperfect"]["all"]
+    assert numbers["share_wrong"] == 0 and numbers["auroc_raw_weight"] is None
+    assert numbers["relative_weight_right"] == pytest.approx(1) and numbers["relative_weight_wrong"] is None
+
+
+def test_weights_of_plain_training_or_of_nothing_are_one_line(workspace, capsys):
+    add_configuration(workspace.preprocessed, mlbseg=ONE_AND_ONE)
+    train(trainer_of(workspace, "CleanOnly"))
+    model = workspace.fold_folder(trainer="nnUNetTrainerMLBSegCleanOnly").parent
+    for arguments, words in (
+        ([str(model)], "nnUNetTrainerMLBSegCleanOnly is plain training without weights"),
+        ([str(model), "-f", "3"], "fold_3: no checkpoint, expected one of checkpoint_warmup.pth"),
+        ([str(model), "--checkpoint", "checkpoint_other.pth"], "checkpoint_other.pth: no such file"),
+        ([str(model), "--iterations", "0"], "--iterations is 0, expected 1 or more"),
+    ):
+        capsys.readouterr()
+        assert main(["weights", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert words in error and "Traceback" not in error
 
 
 def test_the_upper_bound_continues_without_the_raw_labels_and_only_with_its_own(workspace):

@@ -1,0 +1,176 @@
+"""The weights of training batches judged by true labels, from the checkpoints of a training. For studies only.
+
+The weights are those of :meth:`BootstrapStep.weigh`, with the views, strategy and normalisation of the training. The
+true labels go through nnU-Net's augmentation and through the views beside the imperfect ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+from nnunetv2_mlbseg import batches, checkpoint, random_state
+from nnunetv2_mlbseg.bootstrapping import as_labels
+from nnunetv2_mlbseg.config import ENVIRONMENT_VARIABLE
+from nnunetv2_mlbseg.generated_labels import GeneratedLabels
+from nnunetv2_mlbseg.loaders import LoaderFactory
+from nnunetv2_mlbseg.training_labels import METHOD
+from nnunetv2_mlbseg.true_labels import TrueLabels
+from nnunetv2_mlbseg.weight_quality import LabelQuality, judge, summarize
+from noise_synthesis.errors import InputError
+
+if TYPE_CHECKING:
+    from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
+
+CHECKPOINTS = ("checkpoint_warmup.pth", "checkpoint_best.pth", "checkpoint_latest.pth", "checkpoint_final.pth")
+
+
+class WithTruth(nnUNetBaseDataset):
+    """Imperfect cases with their true label where nnU-Net's cascade has the label of its previous stage.
+
+    So the loader crops and augments both alike, and the target has a second channel.
+    """
+
+    def __init__(self, base: nnUNetBaseDataset, truth: GeneratedLabels):
+        super().__init__(base.source_folder, list(base.identifiers), None)
+        self.base, self.truth = base, truth
+
+    def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict]:
+        """Image ``(C, Z, Y, X)``, imperfect label ``(1, Z, Y, X)``, true label ``(Z, Y, X)``, properties."""
+        data, seg, _, properties = self.base.load_case(identifier)
+        return data, seg, np.asarray(self.truth.load(identifier)[0][:])[0], properties
+
+    @staticmethod
+    def save_case(data: np.ndarray, seg: np.ndarray, properties: dict, output_filename_truncated: str) -> None:
+        """Not offered: this dataset is a read-only view."""
+        raise NotImplementedError("WithTruth is read-only; save through nnU-Net's own dataset class")
+
+    @staticmethod
+    def get_identifiers(folder: str) -> list[str]:
+        """Not offered: identifiers come from the dataset it is given."""
+        raise NotImplementedError("WithTruth takes its identifiers from the dataset it is given")
+
+
+def measure(
+    fold_folder: Path,
+    *,
+    role: str = "noisy",
+    iterations: int = 20,
+    seed: int = 0,
+    device: torch.device | None = None,
+    checkpoints: Sequence[str] | None = None,
+    report: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Judge the weights at every checkpoint of a fold, each on the same batches.
+
+    Args:
+        fold_folder: ``.../nnUNetTrainerMLBSeg__nnUNetPlans__2d/fold_0``. Preprocessed true labels are kept in its
+            ``true_labels``.
+        role: Which imperfect cases: "noisy", or "unlabeled" with their generated labels.
+        iterations: Number of batches, of the size the training had.
+        checkpoints: File names; None: all of :data:`CHECKPOINTS` that there are.
+
+    Returns:
+        Plain JSON types: what was measured, and under ``checkpoints`` for each file its epoch and, for the imperfect
+        and the pseudo label, what :func:`~nnunetv2_mlbseg.weight_quality.summarize` gives.
+
+    Raises:
+        InputError: a checkpoint is missing, the training had no weights, or there are no cases or no true labels.
+    """
+    names = list(checkpoints or [name for name in CHECKPOINTS if (fold_folder / name).is_file()])
+    if not names:
+        raise InputError(f"{fold_folder}: no checkpoint, expected one of {', '.join(CHECKPOINTS)}")
+    result: dict[str, Any] = {"fold_folder": str(fold_folder), "role": role, "iterations": iterations, "seed": seed}
+    result["checkpoints"] = {}
+    for name in names:
+        found = checkpoint.read(fold_folder / name, device or torch.device("cpu"))
+        report(f"{name}: {iterations} batches of {role} cases")
+        with restored_trainer(found, fold_folder, device or torch.device("cpu")) as trainer:
+            quality = _measure(trainer, role, iterations, seed, report)
+            config = trainer.config
+        result |= {"trainer": found["trainer_name"], "weighting": config.weighting, "views": list(config.all_views)}
+        summaries = {label: summarize(judged) for label, judged in quality.items()}
+        result["checkpoints"][name] = {"epoch": found["current_epoch"], **summaries}
+    return result
+
+
+@contextmanager
+def restored_trainer(found: dict[str, Any], fold_folder: Path, device: torch.device) -> Iterator[nnUNetTrainerMLBSeg]:
+    """The trainer of a checkpoint, as configured then. Its logs go to a temporary folder."""
+    init, config = found["init_args"], json.dumps(found["mlbseg"]["config"])
+    plans = {**init["plans"], "continue_training": False}  # as nnUNetv2_train hands them over
+    with (
+        tempfile.TemporaryDirectory() as results,
+        _environment({"nnUNet_results": results, ENVIRONMENT_VARIABLE: config}),
+    ):
+        trainer_class = recursive_find_trainer_class_by_name(found["trainer_name"])
+        trainer = trainer_class(plans, init["configuration"], init["fold"], init["dataset_json"], device)
+        if trainer.config.training_labels != METHOD:
+            raise InputError(
+                f"{fold_folder}: {found['trainer_name']} is plain training without weights "
+                f"(training_labels = {trainer.config.training_labels}), expected one that bootstraps"
+            )
+        trainer.load_checkpoint(found)
+        trainer.generated = GeneratedLabels(fold_folder / "generated_labels")
+        trainer.true_labels = GeneratedLabels(fold_folder / "true_labels", kind="true")
+        yield trainer
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _measure(
+    trainer: nnUNetTrainerMLBSeg, role: str, iterations: int, seed: int, report: Callable[[str], None]
+) -> dict[str, list[LabelQuality]]:
+    random_state.seed_everything(seed)
+    loader = _loader(trainer, role, report)
+    step = trainer.bootstrap_step
+    step.seed_generators(seed)
+    trainer.network.train()
+    judged: dict[str, list[LabelQuality]] = {"imperfect": [], "pseudo": []}
+    for _ in range(iterations):
+        batch = next(loader)
+        target = batch["imperfect_target"]
+        target = target[0] if isinstance(target, list) else target
+        truth = as_labels(target[:, 1:].to(trainer.device), trainer.label_manager.ignore_label)
+        for label, quality in judge(step.weigh(batch), truth).items():
+            judged[label].append(quality)
+    return judged
+
+
+def _loader(trainer: nnUNetTrainerMLBSeg, role: str, report: Callable[[str], None]) -> batches.PairedLoader:
+    """Clean batches and imperfect ones with their truth, of the sizes the training had, in this process."""
+    cases = getattr(trainer.roles, role)
+    if not cases:
+        raise InputError(f"{trainer.plans_manager.dataset_name}: fold {trainer.fold} has no {role} training case")
+    truth = TrueLabels.of_dataset(
+        trainer.roles.imperfect, trainer.plans_manager, trainer.configuration_manager, trainer.dataset_json
+    )
+    truth.prepare(trainer._dataset(trainer.roles.imperfect), trainer.true_labels, report)
+    base = batches.RelabelledDataset(trainer._dataset(cases), trainer.roles.unlabeled, trainer.generated)
+    factory = LoaderFactory.of_trainer(trainer, deterministic=True)
+    return batches.PairedLoader(
+        factory.training(trainer._dataset(trainer.roles.clean), trainer.batch_sizes["bootstrapping"]),
+        factory.training(WithTruth(base, trainer.true_labels), trainer.batch_sizes["imperfect"]),
+    )
