@@ -32,6 +32,7 @@ _RECORDED = (
     "size",
     "nominal_spacing",
     "evaluation",
+    "exclude",
     "paper",
     "table1",
     "allow_missing",
@@ -63,6 +64,7 @@ def add_simulation_arguments(parser: argparse.ArgumentParser, default_name: str 
         help="upper bound: share of the non-clean training cases that act as noisy with their true label (default: 0)",
     )
     roles.add_argument("--evaluation", metavar="FILE", help="held-out cases (default: a drawn fifth)")
+    roles.add_argument("--exclude", metavar="FILE", help="cases that take no part at all, as if they were not there")
     roles.add_argument("--seed", type=int, default=DEFAULT_SEED, help=f"of all draws (default: {DEFAULT_SEED})")
     noise = parser.add_argument_group("noise")
     noise.add_argument(
@@ -158,6 +160,8 @@ def draw_roles(
     together: Sequence[Sequence[str]] = (),
 ) -> Assignment:
     """Assign roles by the command line; ``evaluation`` and ``clean`` (a published split) yield to its options."""
+    if args.exclude is not None:
+        names = without(names, read_case_list(args.exclude))
     if args.evaluation is not None:
         evaluation = read_case_list(args.evaluation)
     if args.clean is not None:
@@ -173,6 +177,14 @@ def draw_roles(
         seed=args.seed,
         together=together,
     )
+
+
+def without(names: Sequence[str], excluded: Sequence[str]) -> list[str]:
+    """The names but for those that ``--exclude`` lists, each of which must be there."""
+    unknown = set(excluded) - set(names)
+    if unknown:
+        raise InputError(f"--exclude: no such case in the source: {name_some(unknown)}")
+    return [name for name in names if name not in set(excluded)]
 
 
 def present(published: Sequence[str], names: Sequence[str], allow_missing: bool, what: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from conftest import REPOSITORY
 from study_support import write_study
 
 from nnunetv2_mlbseg.study.converter_options import arguments_of
@@ -60,6 +61,8 @@ BAD = {
         "tiny.yaml: compare_to is ['x'], expected a list from clean_only, uniform, mlbseg",
     ),
     "plan": ({"plan": {"patch_size": [48, "x"]}}, "tiny.yaml: plan: patch_size is [48, 'x'], expected a list of whole"),
+    "two stages": ({"plan": {"features": [4, 8]}}, "tiny.yaml: plan: features is [4, 8], expected 3 stages or more"),
+    "resources": ({"resources": {"gpu": 1.5}}, "tiny.yaml: resources: gpu is 1.5, expected a whole number or a text"),
     "environment": ({"environment": {"A": True}}, "tiny.yaml: environment: A is True, expected a text (in quotes)"),
     "table": (
         {"tables": [{"title": "A", "where": ["la/*"], "variants": ["x"]}]},
@@ -101,8 +104,8 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, text, line):
 
 
 def test_a_study_file_says_what_it_says(tmp_path):
-    study = read_study(write_study(tmp_path, {"plan": {"batch_size": 4, "features": [8, 16]}}))
-    assert study.plan.configuration == "2d_tiny" and study.plan.features == (8, 16)
+    study = read_study(write_study(tmp_path, {"plan": {"batch_size": 4, "features": [8, 16, 16]}}))
+    assert study.plan.configuration == "2d_tiny" and study.plan.features == (8, 16, 16)
     assert list(study.datasets["la"].settings) == ["semi", "noisy"]
     assert study.datasets["la"].evaluation == tmp_path / "held_out.txt"
     assert study.variants["clean_only"].shared and study.variants["clean_only"].seeds == (0, 1)
@@ -130,3 +133,11 @@ def test_an_unknown_study_is_answered_with_those_there_are():
         InputError, match=r"^nothing: no such file, and no shipped study of this name \(there are .*small"
     ):
         find_study("nothing")
+
+
+def test_the_example_in_the_documentation_is_a_valid_study(tmp_path):
+    text = (REPOSITORY / "docs" / "study.md").read_text(encoding="utf-8")
+    (tmp_path / "held_out.txt").write_text("a\n")
+    (tmp_path / "mine.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
+    study = read_study(tmp_path / "mine.yaml")
+    assert study.plan.configuration == "2d_mine" and list(study.variants) == ["clean_only", "mlbseg", "two_views"]

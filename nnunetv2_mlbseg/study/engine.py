@@ -14,6 +14,9 @@ from nnunetv2_mlbseg.study.commands import locked
 from noise_synthesis.errors import InputError
 from noise_synthesis.files import write_json
 
+# Options of Snakemake that say where jobs run and how many at once.
+ELSEWHERE = {"--executor", "-e", "--profile", "--workflow-profile", "--cores", "-c", "--jobs", "-j"}
+
 
 def check_installed() -> None:
     """Raise ``InputError`` with the remedy if Snakemake is not there."""
@@ -49,12 +52,17 @@ def run_engine(out: Path, described: Mapping[str, Any], cores: int, dry_run: boo
         command += ["--config", f"study={out / 'study.json'}", "--rerun-triggers", "mtime", "--rerun-incomplete"]
         command += ["--nolock"]  # the lock held here ends with this process; Snakemake's outlives a killed one
         command += ["--keep-going", "--retries", str(described["retries"])]
-        if not {"--executor", "-e", "--jobs", "-j"} & {option.partition("=")[0] for option in options}:
+        if is_local(options):
             command += ["--cores", str(cores)]
-        if described["device"] != "cpu" and not any(option.startswith("--resources") for option in options):
-            command += ["--resources", "gpu=1"]
+            if described["device"] != "cpu" and "--resources" not in options:
+                command += ["--resources", "gpu=1"]
         command += ["--dry-run", "--quiet", "rules", "host", "reason"] if dry_run else ["--quiet", "all"]
         return wait_for(subprocess.Popen([*command, *options], env={**os.environ, "PYTHONUNBUFFERED": "1"}))
+
+
+def is_local(options: Sequence[str]) -> bool:
+    """Do the jobs run on this machine, as far as Snakemake's options say?"""
+    return not ELSEWHERE & {option.partition("=")[0] for option in options}
 
 
 def snakefile() -> Path:

@@ -68,7 +68,7 @@ def draw_dice_over_views(study: Study, runs: Sequence[Run], out: Path, described
     figure = new_figure(1 + 4.6 * len(places), 4.4)
     for axes, place in zip(figure.subplots(1, len(places), squeeze=False)[0], places, strict=True):
         for name, style in SERIES.items():
-            draw_series(axes, cells, place, described[name], style)
+            draw_series(axes, cells, place, study, described[name], style)
         axes.set_title(place, loc="left", fontsize=11)
         axes.set_xlabel("number of views Q")
         axes.set_ylabel("Dice %")
@@ -92,6 +92,7 @@ def draw_series(
     axes: Axes,
     cells: Mapping[tuple[str, str], Cell],
     place: str,
+    study: Study,
     variants: Mapping[int, str],
     style: Mapping[str, str],
 ) -> None:
@@ -112,9 +113,9 @@ def draw_series(
             capsize=3,
             label=style["label"],
         )
-    dataset = place.partition("/")[0]
+    source = study.datasets[place.partition("/")[0]].converter
     paper = [
-        (views, reported("figure3b", f"Q={views}, {style['paper']}", dataset, "dice")) for views in sorted(variants)
+        (views, reported("figure3b", f"Q={views}, {style['paper']}", source, "dice")) for views in sorted(variants)
     ]
     paper = [(views, dice) for views, dice in paper if dice is not None]
     if paper:

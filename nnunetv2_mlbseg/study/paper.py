@@ -26,10 +26,14 @@ def method_names(table: str) -> list[str]:
     return [row["row"] for row in paper_numbers()["tables"][table]["rows"]]
 
 
-def reported(table: str, row: str, dataset: str | None, measure: str) -> float | None:
-    """A number of the paper, in its unit (% or voxels); None where it gives none."""
+def reported(table: str, row: str, source: str, measure: str) -> float | None:
+    """A number of the paper, in its unit (% or voxels); None where it gives none.
+
+    Args:
+        source: ``la`` or ``promise12``, for rows that have a number for each.
+    """
     entries = [entry for entry in paper_numbers()["tables"][table]["rows"] if entry["row"] == row]
     value = entries[0].get(measure) if entries else None
     if isinstance(value, dict):
-        value = value.get(dataset)
+        value = value.get(source)
     return None if value is None else float(value)

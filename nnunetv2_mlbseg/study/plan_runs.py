@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2_mlbseg.study.description import EXISTING, Dataset, Plan, Study, Variant
-from nnunetv2_mlbseg.study.study_file import SHARED
+from nnunetv2_mlbseg.study.study_file import FILE_OPTIONS, SHARED
 
 DATASET_ID = 1  # every setting has folders of its own, so numbers need not differ
 
@@ -98,7 +98,7 @@ def make_run(study: Study, data: Data, variant: Variant, seed: int, setting: str
 
 def content_of(key: str, value: Any) -> Any:
     """What decides about the result: of a file its cases, not its path."""
-    if key == "clean" and isinstance(value, str):
+    if key in FILE_OPTIONS and isinstance(value, str):
         return Path(value).read_text(encoding="utf-8").split()
     return value
 

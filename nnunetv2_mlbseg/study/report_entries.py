@@ -44,7 +44,7 @@ def found_rows(variants: Mapping[str, Variant], datasets: Mapping[str, Dataset])
 
 
 def read_paper(content: Mapping[str, Any], where: str, rows: list[str]) -> dict[str, Any]:
-    """Which rows of a table of the paper stand beside which of ours."""
+    """Which rows of a table of the paper stand beside which of ours; for settings, by variant if need be."""
     if not content:
         return {}
     paper = Entries(content, where)
@@ -52,10 +52,12 @@ def read_paper(content: Mapping[str, Any], where: str, rows: list[str]) -> dict[
     matched = dict(paper.take("rows", entries.MAPPING))
     paper.finish()
     for row, method in matched.items():
-        if row not in rows:
-            raise InputError(f"{where}: rows: '{row}' is neither a variant nor a setting of this study")
-        if method not in method_names(name):
-            raise InputError(f"{where}: rows: {name} has no row {method!r}; it has {method_names(name)}")
+        of_variants = method if isinstance(method, Mapping) else {row: method}
+        for key, one in ((row, None), *of_variants.items()):
+            if key not in rows:
+                raise InputError(f"{where}: rows: '{key}' is neither a variant nor a setting of this study")
+            if one is not None and one not in method_names(name):
+                raise InputError(f"{where}: rows: {name} has no row {one!r}; it has {method_names(name)}")
     return {"table": name, "rows": matched}
 
 

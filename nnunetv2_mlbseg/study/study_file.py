@@ -19,6 +19,8 @@ from noise_synthesis.errors import InputError
 SHARED = "shared"  # stands in place of a setting's name in the folders of runs that all settings share
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 TRAINER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+LEAST_STAGES = 3  # with 2, nnU-Net's deep supervision has one output, whose weight it sets to 0
+FILE_OPTIONS = ("clean", "exclude")  # where they are texts
 DEVICES = ("cpu", "cuda", "mps")
 
 
@@ -72,7 +74,7 @@ def read_study(file: Path) -> Study:
         plan=read_plan(top.take("plan", entries.MAPPING, {}), name, f"{file}: plan"),
         config=config,
         environment=read_environment(top, file),
-        resources=dict(top.take("resources", entries.MAPPING, {})),
+        resources=read_resources(top),
         networks=tuple(top.take("networks", entries.some_of(*NETWORKS), [])),
         datasets=datasets,
         variants=variants,
@@ -99,6 +101,8 @@ def read_plan(content: Any, study: str, where: str) -> Plan:
     features = plan.take("features", entries.whole_list(1), None)
     overrides = plan.take("overrides", entries.MAPPING, {})
     plan.finish()
+    if features is not None and len(features) < LEAST_STAGES:
+        raise InputError(f"{where}: features is {features}, expected {LEAST_STAGES} stages or more")
     changed = any((patch, batch, features, overrides))
     return Plan(
         base=base,
@@ -180,6 +184,17 @@ def read_config(holder: Entries, where: str) -> Mapping[str, Any]:
     return config
 
 
+def read_resources(top: Entries) -> dict[str, int | str]:
+    """What a training needs, in Snakemake's words: ``{gpu: 1, mem_mb: 32000, runtime: 720}``."""
+    found: dict[str, int | str] = dict(top.take("resources", entries.MAPPING, {}))
+    for key, value in found.items():
+        if not str(key).isidentifier() or isinstance(value, bool) or not isinstance(value, (int, str)):
+            raise InputError(
+                f"{top.where}: resources: {key} is {entries.shown(value)}, expected a whole number or a text"
+            )
+    return found
+
+
 def read_environment(top: Entries, file: Path) -> dict[str, str]:
     """Further variables of the commands, as texts."""
     found = top.take("environment", entries.MAPPING, {})
@@ -216,12 +231,13 @@ def check_distinct(seeds: tuple[int, ...], where: str) -> None:
 
 
 def with_files(options: Any, file: Path, where: str) -> dict[str, Any]:
-    """Converter options; the file that ``clean`` may name is looked for beside the study file."""
+    """Converter options; files that they name are looked for beside the study file."""
     if not isinstance(options, Mapping):
         raise InputError(f"{where}: options are {entries.shown(options)}, expected a mapping")
     found = {str(key): value for key, value in options.items()}
-    if isinstance(found.get("clean"), str):
-        found["clean"] = str(beside(file, found["clean"], where))
+    for key in FILE_OPTIONS:
+        if isinstance(found.get(key), str):
+            found[key] = str(beside(file, found[key], where))
     return found
 
 

@@ -73,6 +73,7 @@ class Column:
     head: str
     measure: str
     dataset: str
+    source: str  # the data set's converter: LA or PROMISE12 for the paper's numbers
     place: str | None = None
     variant: str | None = None
 
@@ -84,11 +85,13 @@ class Column:
 def columns_of(study: Study, described: Mapping[str, Any]) -> list[Column]:
     """The columns of a table, without those of the paper."""
     places, variants, measures = described["places"], described["variants"], described["measures"]
+    of = {name: dataset.converter for name, dataset in study.datasets.items()}
     if described["layout"] == "variants":
         heads = [f"{place}: " if len(places) > 1 else "" for place in places]
         return [
-            Column(head + measure_name(measure), measure, place.partition("/")[0], place=place)
+            Column(head + measure_name(measure), measure, dataset, of[dataset], place=place)
             for head, place in zip(heads, places, strict=True)
+            for dataset in [place.partition("/")[0]]
             for measure in measures
         ]
     datasets = list(dict.fromkeys(place.partition("/")[0] for place in places))
@@ -97,7 +100,7 @@ def columns_of(study: Study, described: Mapping[str, Any]) -> list[Column]:
         for variant in variants:
             parts = [dataset] * (len(datasets) > 1) + [study.variants[variant].title] * (len(variants) > 1)
             head = f"{', '.join(parts)}: " if parts else ""
-            columns += [Column(head + measure_name(m), m, dataset, variant=variant) for m in measures]
+            columns += [Column(head + measure_name(m), m, dataset, of[dataset], variant=variant) for m in measures]
     return columns
 
 
@@ -136,7 +139,9 @@ def score_table(study: Study, described: Mapping[str, Any], cells: Cells, number
 def paper_value(paper: Mapping[str, Any], row: str, column: Column) -> float | None:
     """What the paper has for a row of ours."""
     method = paper["rows"].get(row) if paper else None
-    return None if method is None else reported(paper["table"], method, column.dataset, column.measure)
+    if isinstance(method, Mapping):
+        method = method.get(column.variant)
+    return None if method is None else reported(paper["table"], method, column.source, column.measure)
 
 
 def score_value(cell: Cell | None, measure: str) -> Value:
