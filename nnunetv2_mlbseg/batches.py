@@ -15,7 +15,29 @@ from nnunetv2_mlbseg.generated_labels import GeneratedLabels
 from noise_synthesis.errors import InputError
 
 
-class RelabelledDataset(nnUNetBaseDataset):
+class DatasetView(nnUNetBaseDataset):
+    """Another dataset's cases shown otherwise: what it shows is up to ``load_case`` of the subclass. Read-only.
+
+    Args:
+        base: nnU-Net's dataset over the cases.
+    """
+
+    def __init__(self, base: nnUNetBaseDataset):
+        super().__init__(base.source_folder, list(base.identifiers), None)
+        self.base = base
+
+    @staticmethod
+    def save_case(data: np.ndarray, seg: np.ndarray, properties: dict, output_filename_truncated: str) -> None:
+        """Not offered."""
+        raise NotImplementedError("a view of a dataset is read-only; save through nnU-Net's own dataset class")
+
+    @staticmethod
+    def get_identifiers(folder: str) -> list[str]:
+        """Not offered: a folder listing has nothing to say about the cases of a fold."""
+        raise NotImplementedError("a view takes its identifiers from the dataset it is given")
+
+
+class RelabelledDataset(DatasetView):
     """Cases as nnU-Net preprocessed them, some of them with another label: generated (Eq. 1) or true.
 
     Args:
@@ -26,8 +48,7 @@ class RelabelledDataset(nnUNetBaseDataset):
     """
 
     def __init__(self, base: nnUNetBaseDataset, relabelled: Collection[str], labels: GeneratedLabels):
-        super().__init__(base.source_folder, list(base.identifiers), None)
-        self.base = base
+        super().__init__(base)
         self.relabelled = frozenset(relabelled)
         self.labels = labels
 
@@ -43,16 +64,6 @@ class RelabelledDataset(nnUNetBaseDataset):
                 )
             properties = {**properties, "class_locations": class_locations}
         return data, seg, previous, properties
-
-    @staticmethod
-    def save_case(data: np.ndarray, seg: np.ndarray, properties: dict, output_filename_truncated: str) -> None:
-        """Not offered: this dataset is a read-only view."""
-        raise NotImplementedError("RelabelledDataset is read-only; save through nnU-Net's own dataset class")
-
-    @staticmethod
-    def get_identifiers(folder: str) -> list[str]:
-        """Not offered: identifiers come from the roles of the fold, not from a folder listing."""
-        raise NotImplementedError("RelabelledDataset takes its identifiers from the dataset it is given")
 
 
 class PairedLoader(SlimDataLoaderBase):

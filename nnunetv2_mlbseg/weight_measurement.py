@@ -35,30 +35,20 @@ if TYPE_CHECKING:
 CHECKPOINTS = ("checkpoint_warmup.pth", "checkpoint_best.pth", "checkpoint_latest.pth", "checkpoint_final.pth")
 
 
-class WithTruth(nnUNetBaseDataset):
+class WithTruth(batches.DatasetView):
     """Imperfect cases with their true label where nnU-Net's cascade has the label of its previous stage.
 
     So the loader crops and augments both alike, and the target has a second channel.
     """
 
     def __init__(self, base: nnUNetBaseDataset, truth: GeneratedLabels):
-        super().__init__(base.source_folder, list(base.identifiers), None)
-        self.base, self.truth = base, truth
+        super().__init__(base)
+        self.truth = truth
 
     def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict]:
         """Image ``(C, Z, Y, X)``, imperfect label ``(1, Z, Y, X)``, true label ``(Z, Y, X)``, properties."""
         data, seg, _, properties = self.base.load_case(identifier)
         return data, seg, np.asarray(self.truth.load(identifier)[0][:])[0], properties
-
-    @staticmethod
-    def save_case(data: np.ndarray, seg: np.ndarray, properties: dict, output_filename_truncated: str) -> None:
-        """Not offered: this dataset is a read-only view."""
-        raise NotImplementedError("WithTruth is read-only; save through nnU-Net's own dataset class")
-
-    @staticmethod
-    def get_identifiers(folder: str) -> list[str]:
-        """Not offered: identifiers come from the dataset it is given."""
-        raise NotImplementedError("WithTruth takes its identifiers from the dataset it is given")
 
 
 def measure(
