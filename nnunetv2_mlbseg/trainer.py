@@ -307,6 +307,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         warmup_epochs = 0 if self.stage == PLAIN else self.config.warmup_epochs
         self.epoch_log.plot(Path(self.output_folder) / "mlbseg_progress.png", warmup_epochs)
         about = {"trainer": type(self).__name__, "warmup_epochs": warmup_epochs, "views": self.config.all_views}
+        about["config"] = self.config.as_dict()
         self.epoch_log.write(Path(self.output_folder) / "mlbseg_log.json", about)
         if self.current_epoch == warmup_epochs:
             self.current_epoch -= 1  # as in nnU-Net's on_train_end: save_checkpoint stores the number plus one

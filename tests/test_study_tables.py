@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 
 import numpy as np
@@ -122,6 +123,16 @@ def test_scores_of_other_cases_are_not_averaged(tmp_path):
     write_scores(tmp_path, other, {"a": 0.5, "c": 0.5})
     with pytest.raises(InputError, match="holds other cases than the other seeds of this row"):
         study_tables(study, runs, tmp_path)
+
+
+def test_seeds_that_were_trained_differently_are_pointed_out(tmp_path):
+    study, runs = study_with_scores(tmp_path)
+    for run in runs:
+        if run.variant.name == "clean_only":
+            trained = {"version": "1", "device": "cpu", "config": {"seed": run.seed, "epochs": 3 + run.seed}}
+            (tmp_path / run.folder / "trained.json").write_text(json.dumps(trained))
+    text = markdown(study_tables(study, runs, tmp_path)[0])
+    assert "* clean_only in la/semi: its seeds were trained with different epochs\n" in text + "\n"
 
 
 def test_a_file_that_is_no_score_file_is_named(tmp_path):

@@ -76,9 +76,9 @@ def run(args: argparse.Namespace) -> int:
         unfinished = [run for run in runs if not is_finished(out, run)]
         names = {run.data.dataset.name for run in unfinished}
         sources = {name: source_of(study, name, args.source) for name in names}
-        run_engine(out, described(study, runs, sources, sys.executable), args.cores, args.dry_run, args.rest)
-    if args.dry_run:
-        return 0
+        code = run_engine(out, described(study, runs, sources, sys.executable), args.cores, args.dry_run, args.rest)
+        if args.dry_run:
+            return code
     from nnunetv2_mlbseg.study.report import write_report
 
     write_report(study, runs_of(study), out)

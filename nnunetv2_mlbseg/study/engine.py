@@ -56,7 +56,9 @@ def run_engine(out: Path, described: Mapping[str, Any], cores: int, dry_run: boo
             command += ["--cores", str(cores)]
             if described["device"] != "cpu" and "--resources" not in options:
                 command += ["--resources", "gpu=1"]
-        command += ["--dry-run", "--quiet", "rules", "host", "reason"] if dry_run else ["--quiet", "all"]
+        # Here the steps report by themselves; elsewhere only Snakemake can say what becomes of them.
+        quiet = ["rules", "host", "reason"] if dry_run else ["all"] if is_local(options) else ["host", "reason"]
+        command += [*(["--dry-run"] if dry_run else []), "--quiet", *quiet]
         return wait_for(subprocess.Popen([*command, *options], env={**os.environ, "PYTHONUNBUFFERED": "1"}))
 
 

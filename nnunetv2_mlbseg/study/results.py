@@ -28,6 +28,7 @@ class Cell:
     seeds: tuple[int, ...]  # those that are finished
     missing: tuple[str, ...]  # names of the runs that are not
     scores: Mapping[str, Values]  # measure: (seeds, cases), mean over classes; NaN where a distance is undefined
+    differing: tuple[str, ...] = ()  # what was not the same in the trainings of its seeds
 
     def per_seed(self, measure: str) -> Values:
         """Mean over the cases of every seed, ``(seeds,)``; cases without a distance are left out."""
@@ -76,7 +77,18 @@ def read_cell(runs: Sequence[Run], out: Path, file: str, measures: Sequence[str]
     empty = np.empty((0, len(cases)))
     stacked = {measure: np.stack(values) if values else empty for measure, values in rows.items()}
     missing = tuple(run.name for run in runs if run not in finished)
-    return Cell(cases, tuple(run.seed for run in finished), missing, stacked)
+    return Cell(cases, tuple(run.seed for run in finished), missing, stacked, differing(finished, out))
+
+
+def differing(runs: Sequence[Run], out: Path) -> tuple[str, ...]:
+    """Resolved configuration keys, version and device in which trainings differ, the seed aside."""
+    paths = [out / run.folder / "trained.json" for run in runs]
+    found = [read_json(path) for path in paths if path.is_file()]
+    flat = [
+        {**(one["config"] or {}), "version": one["version"], "device": one["device"], "seed": None} for one in found
+    ]
+    keys = sorted({key for one in flat for key in one} - {"seed"})
+    return tuple(key for key in keys if any(one.get(key) != flat[0].get(key) for one in flat))
 
 
 def read_scores(path: Path, measures: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Values]]:

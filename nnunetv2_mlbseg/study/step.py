@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_mlbseg import __version__
 from nnunetv2_mlbseg.study.commands import Commands, end_on_signals, locked, nnunet_environment
 from nnunetv2_mlbseg.study.converter_options import arguments_of
 from noise_synthesis.errors import InputError
@@ -121,6 +122,8 @@ def train(study: Study, root: Path, folder: str) -> None:
             training.train(run, *(["--c"] if resumed else []))
         seconds = round(time.monotonic() - began, 1)
         done = {"run": training.run["name"], "seconds": seconds, "resumed": resumed, "device": training.device}
+        log = fold / "mlbseg_log.json"  # of this package's trainers
+        done |= {"version": __version__, "config": read_json(log)["config"] if log.is_file() else None}
         write_json(training.target / "trained.json", done)
 
 

@@ -130,7 +130,12 @@ def score_table(study: Study, described: Mapping[str, Any], cells: Cells, number
                 values.append(Value(text="") if found is None else Value(mean=found))
         body.append((label, tuple(values)))
     used = {column.key(row): cells[column.key(row)] for row in rows for column in columns if column.key(row) in cells}
-    notes = [*describe_samples(used), *describe_missing(used), *describe_undefined(used, described["measures"])]
+    notes = [
+        *describe_samples(used),
+        *describe_missing(used),
+        *describe_differing(used),
+        *describe_undefined(used, described["measures"]),
+    ]
     if paper:
         notes.append(f"(paper): as the paper reports, {paper_numbers()['tables'][paper['table']]['title']}")
     return Table(f"table_{number:02d}", described["title"], tuple(heading), tuple(body), tuple(notes))
@@ -175,6 +180,15 @@ def describe_missing(cells: Cells) -> list[str]:
     """The runs that are not finished, by name."""
     missing = list(dict.fromkeys(name for cell in cells.values() for name in cell.missing))
     return [f"missing runs ({len(missing)}): {', '.join(missing)}"] if missing else []
+
+
+def describe_differing(cells: Cells) -> list[str]:
+    """Rows whose seeds are not repetitions of one training."""
+    return [
+        f"{variant} in {place}: its seeds were trained with different {', '.join(cell.differing)}"
+        for (place, variant), cell in cells.items()
+        if cell.differing
+    ]
 
 
 def describe_undefined(cells: Cells, measures: Sequence[str]) -> list[str]:
