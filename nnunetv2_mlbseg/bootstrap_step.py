@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
-from nnunetv2.training.loss.robust_ce_loss import RobustCrossEntropyLoss
 from torch import Tensor, nn
 
 from nnunetv2_mlbseg import random_state
@@ -27,17 +26,21 @@ from nnunetv2_mlbseg.bootstrapping import (
     unit_direction,
     weigh_labels,
 )
+from nnunetv2_mlbseg.clean_loss import cross_entropy_like
 from nnunetv2_mlbseg.config import MLBSegConfig
 from nnunetv2_mlbseg.mean_teacher import disturb
 from nnunetv2_mlbseg.meta_reweighting import displaced, logit_tangents
 from nnunetv2_mlbseg.networks import plain_network
-from nnunetv2_mlbseg.tensors import at_least_float32
+from nnunetv2_mlbseg.processes import Processes
+from nnunetv2_mlbseg.tensors import Total, at_least_float32, unchanged
 from nnunetv2_mlbseg.views import Views, draw_views
 from nnunetv2_mlbseg.weighting import NEEDS_TANGENTS
 
 if TYPE_CHECKING:
     from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
 
+ALONE = Processes()
+WARM_UP_CLIP = 12.0  # the largest gradient norm in nnU-Net's own training step
 Gradient = list[Tensor | None]
 
 
@@ -73,6 +76,8 @@ class BootstrapStep:
         clean_loss: Loss of Eq. 5 and of the supervised term, on the network's output and nnU-Net's target.
         scale_factors: Deep supervision's factors above 0, finest first; ``[1.0]`` without it.
         ignore_label: nnU-Net's ignore label, or None.
+        imperfect_batch_size: Images of the whole imperfect batch; None: those at hand are all.
+        processes: Which share of every batch this process holds.
     """
 
     def __init__(
@@ -86,29 +91,37 @@ class BootstrapStep:
         ignore_label: int | None,
         config: MLBSegConfig,
         device: torch.device,
+        imperfect_batch_size: int | None = None,
+        processes: Processes = ALONE,
     ):
         self.student, self.teacher = student, teacher
         self.optimizer, self.grad_scaler = optimizer, grad_scaler
         self.clean_loss, self.scale_factors, self.ignore_label = clean_loss, scale_factors, ignore_label
         self.config, self.device = config, device
+        self.imperfect_batch_size, self.processes = imperfect_batch_size, processes
+        self.total: Total = processes.total if processes.count > 1 else unchanged
         self.parameters = list(plain_network(student).parameters())
         self.seed_generators(config.seed)
 
     @classmethod
     def of_trainer(cls, trainer: nnUNetTrainerMLBSeg) -> BootstrapStep:
         """The step for an initialised trainer; takes deep supervision's factors and the loss from nnU-Net's own."""
-        loss, ignore_label = trainer.loss, trainer.label_manager.ignore_label
+        loss, ignore_label, processes = trainer.loss, trainer.label_manager.ignore_label, trainer.processes
         factors = loss.weight_factors if isinstance(loss, DeepSupervisionWrapper) else (1.0,)
         return cls(
             student=trainer.network,
             teacher=trainer.teacher,
             optimizer=trainer.optimizer,
             grad_scaler=trainer.grad_scaler,
-            clean_loss=loss if trainer.config.clean_loss == "dice_ce" else _cross_entropy(loss, ignore_label),
+            clean_loss=(
+                loss if trainer.config.clean_loss == "dice_ce" else cross_entropy_like(loss, ignore_label, processes)
+            ),
             scale_factors=[float(factor) for factor in factors if factor > 0],
             ignore_label=ignore_label,
             config=trainer.config,
             device=trainer.device,
+            imperfect_batch_size=trainer.batch_sizes["imperfect"] if processes.count > 1 else None,
+            processes=processes,
         )
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -119,8 +132,8 @@ class BootstrapStep:
                 ``(B, channels, *S)``, targets ``(B, 1, *S)`` or a list of them with deep supervision.
 
         Returns:
-            Loss terms and :func:`~nnunetv2_mlbseg.bootstrapping.statistics` on the device; ``loss`` is the sum of
-            the terms.
+            Loss terms and :func:`~nnunetv2_mlbseg.bootstrapping.statistics` on the device, ``loss`` the sum of the
+            terms; where processes share the batch, this one's shares, which add up to the values of the whole.
         """
         config, weighed = self.config, self.weigh(batch)
         with self._autocast():
@@ -128,10 +141,10 @@ class BootstrapStep:
             loss = bootstrap_loss(outputs, weighed.labels, self.scale_factors)
             terms = {"bootstrap": config.bootstrap_weight * loss}
             terms |= self._consistency(outputs[0], weighed.teacher, weighed.views)
-        self._optimizer_step(_total(terms), weighed.clean_gradient)
-        terms["supervised"] = config.supervised_weight * weighed.clean_loss
+        self._optimizer_step(self.processes.count * _total(terms), weighed.clean_gradient)
+        terms["supervised"] = config.supervised_weight * weighed.clean_loss / self.processes.count
         terms = {name: term.detach() for name, term in terms.items()}
-        return {"loss": _total(terms), **terms, **statistics(weighed.labels[0], len(weighed.views))}
+        return {"loss": _total(terms), **terms, **statistics(weighed.labels[0], len(weighed.views), self.total)}
 
     def weigh(self, batch: Mapping[str, Any]) -> WeighedBatch:
         """Views, pseudo labels and weights of a batch (Eq. 3-8, 10). Leaves both networks as they are."""
@@ -149,13 +162,27 @@ class BootstrapStep:
             logits, tangents = map(self._scales, logit_tangents(self.student, shown, direction))
         pseudo = pseudo_labels_in_views(self._labelling(logits[0], teacher), views)
         imperfect, pseudo = labels_that_count(imperfect, pseudo, config.weighted_labels)
-        labels = weigh_labels(logits, tangents, imperfect, pseudo, config.weighting, config.weight_normalization)
+        labels = weigh_labels(
+            logits, tangents, imperfect, pseudo, config.weighting, config.weight_normalization, self.total
+        )
         return WeighedBatch(views, shown, logits[0], outputs, teacher, labels, clean_loss, clean_gradient)
 
     def seed_generators(self, seed: int | None) -> None:
         """Begin the views and the teacher's noise anew; None takes the seed from the operating system."""
         self.view_generator = random_state.generator("cpu", seed, stream=1)
         self.noise_generator = random_state.generator(self.device, seed, stream=2)
+
+    def warm_up(self, batch: Mapping[str, Any], loss: Callable[[Any, Any], Tensor]) -> Tensor:
+        """nnU-Net's ``train_step`` on a clean batch that several processes share; returns this one's share of ``loss``.
+
+        nnU-Net's own way for that, torch's data-parallel wrapper, fails on parameters without a gradient, which there
+        are without deep supervision, and takes the mean over processes that may hold unequal numbers of pixels.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._autocast():
+            value = loss(self.student(self._to_device(batch["data"])), self._to_device(batch["target"]))
+        self._descend(value, WARM_UP_CLIP)
+        return value.detach() / self.processes.count
 
     def generator_states(self) -> dict[str, Tensor]:
         """State of the step's own random generators, for a checkpoint."""
@@ -173,13 +200,15 @@ class BootstrapStep:
         images, target = self._to_device(batch["imperfect_data"]), self._to_device(batch["imperfect_target"])
         views = draw_views(
             self.config.shown_views,
-            images.shape[0],
+            self.imperfect_batch_size or images.shape[0],
             images.ndim - 2,
             self.view_generator,
             zoom_in=self.config.zoom_in,
             zoom_out=self.config.zoom_out,
             device=self.device,
         )
+        if self.imperfect_batch_size is not None:
+            views = views.rows(self.processes.share(self.imperfect_batch_size))
         labels = as_labels(target[0] if isinstance(target, list) else target, self.ignore_label)
         return views, views.apply(images), views.apply_labels(labels)
 
@@ -191,7 +220,7 @@ class BootstrapStep:
 
     def _gradient(self, loss: Tensor) -> Gradient:
         scaled = loss if self.grad_scaler is None else self.grad_scaler.scale(loss)
-        return list(torch.autograd.grad(scaled, self.parameters, allow_unused=True))
+        return self.processes.average(torch.autograd.grad(scaled, self.parameters, allow_unused=True))
 
     def _unscaled(self, gradient: Gradient) -> Gradient:
         """Divide by the gradient scaler's factor; what overflowed becomes 0. The factor stays on the device."""
@@ -217,7 +246,7 @@ class BootstrapStep:
             terms = self._consistency(self._outputs(shown)[0], teacher, views)
         if not terms:
             return unit_direction(clean_gradient)
-        step = self._unscaled(self._gradient(_total(terms)))
+        step = self._unscaled(self._gradient(self.processes.count * _total(terms)))
         with displaced(self.student, step, self.optimizer.param_groups[0]["lr"]):
             return unit_direction(self._clean_gradient(batch)[1])
 
@@ -238,28 +267,51 @@ class BootstrapStep:
         if self.config.teacher_weight == 0 and self.config.pseudo_label_network == "student":
             return None
         with self._autocast():
-            output = self.teacher(disturb(shown, self.config.teacher_noise, self.noise_generator))
+            output = self.teacher(self._disturbed(shown))
         return at_least_float32(self._scales(output)[0]).softmax(dim=1)
+
+    def _disturbed(self, shown: Tensor) -> Tensor:
+        whole = self.imperfect_batch_size
+        if whole is None:
+            return disturb(shown, self.config.teacher_noise, self.noise_generator)
+        rows = self.processes.share(whole)
+        return disturb(
+            shown,
+            self.config.teacher_noise,
+            self.noise_generator,
+            views=shown.shape[0] // (rows.stop - rows.start),
+            batch_size=whole,
+            rows=rows,
+        )
 
     def _consistency(self, output: Tensor, teacher: Tensor | None, views: Views) -> dict[str, Tensor]:
         weights = {"views": self.config.consistency_weight, "teacher": self.config.teacher_weight}
         teacher = teacher if weights["teacher"] > 0 else None
-        terms = consistency_terms(output, teacher, views, view_term=weights["views"] > 0)
+        terms = consistency_terms(output, teacher, views, weights["views"] > 0, self.total)
         return {name: weights[name] * term for name, term in terms.items()}
 
     def _optimizer_step(self, loss: Tensor, clean_gradient: Gradient) -> None:
-        """Backward on top of the supervised term's gradient (the clean gradient, already at hand), clip, step."""
+        """Backward on top of the supervised term's gradient (the clean gradient, already at hand), clip, step.
+
+        The clean gradient is the same in every process, so that averaging leaves it as it is.
+        """
         weight = self.config.supervised_weight
         for parameter, gradient in zip(self.parameters, clean_gradient, strict=True):
             parameter.grad = None if gradient is None else gradient * weight
+        self._descend(loss, self.config.gradient_clip)
+
+    def _descend(self, loss: Tensor, clip: float) -> None:
+        """Add the gradient of ``loss`` to what the parameters hold, average over the processes, clip, step."""
         if self.grad_scaler is None:
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
+            self.processes.average_gradients_(self.parameters)
+            torch.nn.utils.clip_grad_norm_(self.parameters, clip)
             self.optimizer.step()
             return
         self.grad_scaler.scale(loss).backward()
+        self.processes.average_gradients_(self.parameters)
         self.grad_scaler.unscale_(self.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
+        torch.nn.utils.clip_grad_norm_(self.parameters, clip)
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
 
@@ -279,25 +331,3 @@ class BootstrapStep:
 
 def _total(terms: Mapping[str, Tensor]) -> Tensor:
     return torch.stack([term.float() for term in terms.values()]).sum()
-
-
-class AnnotatedCrossEntropy(RobustCrossEntropyLoss):
-    """Mean cross-entropy over the annotated pixels of nnU-Net's target; 0 where a batch has none.
-
-    torch's own mean is NaN there, and one such batch would end a training on sparse labels.
-    """
-
-    def __init__(self, ignore_label: int | None):
-        super().__init__(ignore_index=-100 if ignore_label is None else ignore_label, reduction="sum")
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Logits ``(B, C, *S)`` and target ``(B, 1, *S)`` to a scalar."""
-        return super().forward(input.float(), target) / (target != self.ignore_index).sum().clamp_min(1)
-
-
-def _cross_entropy(like: nn.Module, ignore_label: int | None) -> nn.Module:
-    """Cross-entropy on nnU-Net's targets, over the scales that ``like`` counts."""
-    loss = AnnotatedCrossEntropy(ignore_label)
-    if isinstance(like, DeepSupervisionWrapper):
-        return DeepSupervisionWrapper(loss, like.weight_factors)
-    return loss

@@ -16,7 +16,7 @@ from nnunetv2_mlbseg.consistency import teacher_consistency, view_consistency
 from nnunetv2_mlbseg.losses import IGNORE, resize_labels, weighted_cross_entropy
 from nnunetv2_mlbseg.meta_reweighting import normalize_weights
 from nnunetv2_mlbseg.pseudo_labels import ensemble_probabilities, pseudo_labels
-from nnunetv2_mlbseg.tensors import at_least_float32
+from nnunetv2_mlbseg.tensors import Total, at_least_float32, unchanged
 from nnunetv2_mlbseg.views import Views
 from nnunetv2_mlbseg.weighting import WEIGHTINGS
 
@@ -92,15 +92,20 @@ def weigh_labels(
     pseudo: Tensor,
     weighting: str,
     normalization: str,
+    total: Total = unchanged,
 ) -> list[WeightedLabels]:
-    """Eq. 4-8 at every scale: labels resized as nnU-Net does, weights by a named strategy, each scale on its own."""
+    """Eq. 4-8 at every scale: labels resized as nnU-Net does, weights by a named strategy, each scale on its own.
+
+    ``total`` sums over the processes that share a batch: the weights are normalised over the whole of it.
+    """
     weigh = WEIGHTINGS[weighting]
     weighted = []
     for z, dz in zip(logits, tangents, strict=True):
         size = z.shape[2:]
         label_n, label_p = resize_labels(imperfect, size), resize_labels(pseudo, size)
         raw_n, raw_p = weigh(z, dz, label_n, label_p)
-        weighted.append(WeightedLabels(label_n, label_p, raw_n, raw_p, *normalize_weights(raw_n, raw_p, normalization)))
+        weights = normalize_weights(raw_n, raw_p, normalization, total=total)
+        weighted.append(WeightedLabels(label_n, label_p, raw_n, raw_p, *weights))
     return weighted
 
 
@@ -118,29 +123,33 @@ def bootstrap_loss(outputs: Sequence[Tensor], weighted: Sequence[WeightedLabels]
     ).sum()
 
 
-def consistency_terms(output: Tensor, teacher: Tensor | None, views: Views, view_term: bool) -> dict[str, Tensor]:
+def consistency_terms(
+    output: Tensor, teacher: Tensor | None, views: Views, view_term: bool, total: Total = unchanged
+) -> dict[str, Tensor]:
     """Eq. 11 ("views") and Eq. 13 ("teacher") at full resolution, each only where it is asked for.
 
     Args:
         output: Student logits ``(V*B, C, *S)``.
         teacher: Teacher probabilities of the same shape, or None for no Eq. 13.
         view_term: Whether to compute Eq. 11; it also needs more than one view.
+        total: Sums over the processes that share a batch; the terms are then this process's shares.
     """
     probabilities = at_least_float32(output).softmax(dim=1)
     terms = {}
     if view_term and len(views) > 1:
-        terms["views"] = view_consistency(views.invert(probabilities), views.covered(output.shape[2:]))
+        terms["views"] = view_consistency(views.invert(probabilities), views.covered(output.shape[2:]), total)
     if teacher is not None:
-        terms["teacher"] = teacher_consistency(probabilities, teacher)
+        terms["teacher"] = teacher_consistency(probabilities, teacher, total)
     return terms
 
 
 @torch.no_grad()
-def statistics(weighted: WeightedLabels, views: int = 1) -> dict[str, Tensor]:
+def statistics(weighted: WeightedLabels, views: int = 1, total: Total = unchanged) -> dict[str, Tensor]:
     """What the log keeps of the weights at one scale, on the device: scalars, and vectors with one entry per view.
 
     Args:
         views: V; the batch is view-major.
+        total: Sums over the processes that share a batch; the values are then this process's shares.
 
     ``weight_*``: mean of the positive part of the raw weights over labelled pixels; ``share_*``: share of labelled
     pixels with a weight; ``agreement``: share of pixels with both labels where the two are the same.
@@ -150,13 +159,13 @@ def statistics(weighted: WeightedLabels, views: int = 1) -> dict[str, Tensor]:
     found = {}
     for name in ("imperfect", "pseudo"):
         labels, raw, weight = (getattr(weighted, field) for field in (name, f"raw_{name}", f"weight_{name}"))
-        labelled = (labels >= 0).sum().clamp_min(1)
+        labelled = total((labels >= 0).sum()).clamp_min(1)
         raw = torch.nan_to_num(raw).clamp_min(0)
         found[f"weight_{name}"] = raw.sum() / labelled
-        labelled_by_view = (labels >= 0).reshape(views, -1).sum(dim=1).clamp_min(1)
+        labelled_by_view = total((labels >= 0).reshape(views, -1).sum(dim=1)).clamp_min(1)
         found[f"weight_{name}_by_view"] = raw.reshape(views, -1).sum(dim=1) / labelled_by_view
         found[f"sum_{name}_by_view"] = weight.reshape(views, -1).sum(dim=1)
         found[f"share_{name}"] = (weight > 0).sum() / labelled
     both = (weighted.imperfect >= 0) & (weighted.pseudo >= 0)
-    found["agreement"] = (both & (weighted.imperfect == weighted.pseudo)).sum() / both.sum().clamp_min(1)
+    found["agreement"] = (both & (weighted.imperfect == weighted.pseudo)).sum() / total(both.sum()).clamp_min(1)
     return found

@@ -2,7 +2,8 @@
 
 Per case: ``<case>.b2nd`` (label in the preprocessed geometry, for the loaders), ``<case>_locations.npz`` (class
 locations, for nnU-Net's foreground oversampling) and ``<case>`` with the dataset's file ending (label in the case's
-own geometry, for people). ``manifest.json`` names the cases that are complete and the network they came from.
+own geometry, for people). ``manifest.json`` names the cases that are complete and the network they came from. While
+several processes write, each has a manifest of its own, and all are united in the end.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ class GeneratedLabels:
     Args:
         folder: Created when the first label is written.
         kind: What the labels are, for messages.
+        writer: Number of the process that writes, 0 for the first or only one.
     """
 
-    def __init__(self, folder: Path, kind: str = "generated"):
+    def __init__(self, folder: Path, kind: str = "generated", writer: int = 0):
         self.folder = Path(folder)
         self.kind = kind
+        self.writer = writer
 
     @property
     def _manifest(self) -> Path:
@@ -55,13 +58,20 @@ class GeneratedLabels:
 
     def complete(self) -> set[str]:
         """Cases whose files are all in place."""
-        return set(self._read()["cases"]) if self._manifest.is_file() else set()
+        found: set[str] = set(self._read()["cases"]) if self._manifest.is_file() else set()
+        return found.union(*(self._read(path)["cases"] for path in self._others()))
 
     def mark_complete(self, case: str) -> None:
         """Record a case in the manifest; call it after its files are written."""
-        manifest = self._read()
-        manifest["cases"] = sorted({*manifest["cases"], case})
-        write_json(self._manifest, manifest)
+        own = self._manifest if self.writer == 0 else self.folder / f"manifest_{self.writer}.json"
+        manifest = self._read(own) if own.is_file() else {**self._read(), "cases": []}
+        write_json(own, {**manifest, "cases": sorted({*manifest["cases"], case})})
+
+    def unite(self) -> None:
+        """Enter the cases of all writers in ``manifest.json`` once they are done, and remove their manifests."""
+        write_json(self._manifest, {**self._read(), "cases": sorted(self.complete())})
+        for path in self._others():
+            path.unlink()
 
     def save(
         self, case: str, seg: np.ndarray, class_locations: Mapping[ClassKey, Any], patch_size: tuple[int, ...]
@@ -92,10 +102,14 @@ class GeneratedLabels:
         mapped = {} if os.name == "nt" else {"mmap_mode": "r"}  # blosc2 cannot map files on Windows
         return blosc2.open(str(label), mode="r", dparams={"nthreads": 1}, **mapped), class_locations
 
-    def _read(self) -> dict[str, Any]:
-        manifest = read_json(self._manifest)
+    def _others(self) -> list[Path]:
+        return sorted(self.folder.glob("manifest_*.json"))
+
+    def _read(self, path: Path | None = None) -> dict[str, Any]:
+        path = path or self._manifest
+        manifest = read_json(path)
         if not isinstance(manifest, dict) or not {"source", "cases"} <= manifest.keys():
-            raise InputError(f"{self._manifest}: expected an object with the keys source and cases")
+            raise InputError(f"{path}: expected an object with the keys source and cases")
         return manifest
 
 

@@ -15,6 +15,8 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
+from nnunetv2_mlbseg.processes import Processes
+
 Augmenter: TypeAlias = SingleThreadedAugmenter | NonDetMultiThreadedAugmenter
 
 SMALLEST_COUNTED_BATCH = 3
@@ -33,6 +35,7 @@ class LoaderFactory:
     training_transforms: Any
     validation_transforms: Any
     pin_memory: bool
+    processes: Processes
 
     @classmethod
     def of_trainer(cls, trainer: nnUNetTrainer, deterministic: bool) -> LoaderFactory:
@@ -65,6 +68,7 @@ class LoaderFactory:
             training_transforms=untimed(augmentation) if deterministic else augmentation,
             validation_transforms=trainer.get_validation_transforms(scales, ignore_label=labels.ignore_label),
             pin_memory=trainer.device.type == "cuda",
+            processes=Processes.present(),
         )
 
     def training(self, dataset: nnUNetBaseDataset, batch_size: int) -> nnUNetDataLoader:
@@ -95,18 +99,20 @@ class LoaderFactory:
         return train, val
 
     def _loader(self, dataset, batch_size, drawn_patch_size, transforms) -> nnUNetDataLoader:
+        # By count, a third of the batch is sure to show foreground; of a batch of one that third is none.
+        by_chance = self.probabilistic_oversampling or batch_size < SMALLEST_COUNTED_BATCH
+        percent, part = self.oversample_foreground_percent, self.processes.share(batch_size)
         return nnUNetDataLoader(
             dataset,
-            batch_size,
+            part.stop - part.start,
             drawn_patch_size,
             self.patch_size,
             self.label_manager,
-            oversample_foreground_percent=self.oversample_foreground_percent,
+            oversample_foreground_percent=percent if by_chance else oversampled_share(percent, batch_size, part),
             sampling_probabilities=None,
             pad_sides=None,
             transforms=transforms,
-            # By count, a third of the batch is sure to show foreground; of a batch of one that third is none.
-            probabilistic_oversampling=self.probabilistic_oversampling or batch_size < SMALLEST_COUNTED_BATCH,
+            probabilistic_oversampling=by_chance,
         )
 
     def _augmenter(self, loader: SlimDataLoaderBase, processes: int, cached: int, seeds: list[int] | None) -> Augmenter:
@@ -122,6 +128,12 @@ class LoaderFactory:
             pin_memory=self.pin_memory,
             wait_time=0.002,
         )
+
+
+def oversampled_share(percent: float, batch_size: int, part: slice) -> float:
+    """Share of a process's ``part`` of a batch that is among the last images, which nnU-Net draws around foreground."""
+    first = round(batch_size * (1 - percent))
+    return sum(number >= first for number in range(batch_size)[part]) / (part.stop - part.start)
 
 
 def worker_seeds(seed: tuple[int, ...] | None, count: int) -> list[int] | None:

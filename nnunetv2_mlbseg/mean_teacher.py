@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from nnunetv2_mlbseg.networks import plain_network
 
+EVERYTHING = slice(None)
+
 
 def make_teacher(network: nn.Module) -> nn.Module:
     """A copy of ``network`` that takes no gradient, in eval mode. Wrappers (compile, data parallel) are left behind."""
@@ -47,14 +49,25 @@ def _paired(ours: list[Tensor], theirs: list[Tensor], what: str) -> tuple[list[T
     return ours, theirs
 
 
-def disturb(images: Tensor, noise_scale: float, generator: torch.Generator | None = None) -> Tensor:
+def disturb(
+    images: Tensor,
+    noise_scale: float,
+    generator: torch.Generator | None = None,
+    *,
+    views: int = 1,
+    batch_size: int | None = None,
+    rows: slice = EVERYTHING,
+) -> Tensor:
     """The teacher's input (Eq. 12): images + noise_scale * N(0, 1), new noise at every pixel and channel.
 
     Args:
-        images: (B, C, *S).
+        images: (V*B, C, *S), view-major.
         noise_scale: gamma, in units of the (normalised) image intensities; the paper's mu is 0 and sigma is 1.
         generator: draws on its own device. One on the images' device spares a copy in every step.
+        views, batch_size, rows: where ``images`` is the part ``rows`` of a batch of ``batch_size`` in ``views`` views,
+            the noise is drawn for all of it, so that processes with equal generators disturb it as one would.
     """
     device = images.device if generator is None else generator.device
-    noise = torch.randn(images.shape, generator=generator, device=device, dtype=images.dtype)
+    drawn = (views, images.shape[0] // views if batch_size is None else batch_size, *images.shape[1:])
+    noise = torch.randn(drawn, generator=generator, device=device, dtype=images.dtype)[:, rows].flatten(0, 1)
     return images + noise_scale * noise.to(images.device)

@@ -18,7 +18,7 @@ import torch.autograd.forward_ad as forward_ad
 from torch import Tensor, nn
 
 from nnunetv2_mlbseg.networks import parameters_replaced, plain_network, tangent_mode
-from nnunetv2_mlbseg.tensors import at_least_float32
+from nnunetv2_mlbseg.tensors import Total, at_least_float32, unchanged
 
 NORMALIZATIONS = ("sum", "joint", "accepted")
 """The ways `normalize_weights` knows."""
@@ -117,7 +117,9 @@ def label_weights(logits: Tensor, tangents: Tensor, labels: Tensor) -> Tensor:
     return torch.where(labels >= 0, expected - own, 0.0)
 
 
-def normalize_weights(w_imperfect: Tensor, w_pseudo: Tensor, how: str, eps: float = 1e-8) -> tuple[Tensor, Tensor]:
+def normalize_weights(
+    w_imperfect: Tensor, w_pseudo: Tensor, how: str, eps: float = 1e-8, total: Total = unchanged
+) -> tuple[Tensor, Tensor]:
     """Drop negative weights (Eq. 7), then scale the rest over the whole batch.
 
     Weights that are not finite (an overflow in the tangent pass) count as 0. A map without a positive weight stays
@@ -128,6 +130,7 @@ def normalize_weights(w_imperfect: Tensor, w_pseudo: Tensor, how: str, eps: floa
         how: "sum": each map is divided by its own sum + eps (Eq. 8). "joint": both by their common sum + eps, as the
             authors' script does. "accepted": the n positive weights of a map become 1/n each (only their sign is used).
         eps: the small constant of Eq. 8, in the unit of the raw weights.
+        total: sums over the processes that share a batch, so that the whole batch is what is normalised.
 
     Returns:
         The two maps, (B, *S) each, no unit.
@@ -138,11 +141,11 @@ def normalize_weights(w_imperfect: Tensor, w_pseudo: Tensor, how: str, eps: floa
     maps = [_non_negative(w_imperfect), _non_negative(w_pseudo)]
     if how == "accepted":
         maps = [(weights > 0).to(weights.dtype) for weights in maps]
-        totals = [weights.sum().clamp_min(1) for weights in maps]
+        totals = [total(weights.sum()).clamp_min(1) for weights in maps]
     elif how == "joint":
-        totals = [maps[0].sum() + maps[1].sum() + eps] * 2
+        totals = [total(maps[0].sum() + maps[1].sum()) + eps] * 2
     elif how == "sum":
-        totals = [weights.sum() + eps for weights in maps]
+        totals = [total(weights.sum()) + eps for weights in maps]
     else:
         raise ValueError(f"unknown normalization {how!r}, expected one of {', '.join(NORMALIZATIONS)}")
     return maps[0] / totals[0], maps[1] / totals[1]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch.distributed
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from nnunetv2_mlbseg.config import MLBSegConfig
 from nnunetv2_mlbseg.error_line import UnsupportedError
+from nnunetv2_mlbseg.processes import Processes
 from nnunetv2_mlbseg.training_labels import METHOD, ROLES_OF
 from noise_synthesis.errors import InputError
 
@@ -41,7 +43,7 @@ def check_supported(plans: dict[str, Any], configuration: str, dataset_json: dic
     """Return nnU-Net's view of the configuration if MLB-Seg can train it.
 
     Raises:
-        UnsupportedError: a 3D or cascade configuration, region-based labels, or several GPUs.
+        UnsupportedError: a 3D or cascade configuration, or region-based labels.
     """
     manager = PlansManager(plans)
     chosen = manager.get_configuration(configuration)
@@ -54,6 +56,17 @@ def check_supported(plans: dict[str, Any], configuration: str, dataset_json: dic
             "dataset.json defines regions (labels that are lists); MLB-Seg trains with softmax over exclusive classes: "
             "give every class one number in dataset.json, or use nnUNetTrainer"
         )
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        raise UnsupportedError("training on several GPUs is not supported yet: use -num_gpus 1")
     return chosen
+
+
+def check_sharing_supported(network: nn.Module, processes: Processes) -> None:
+    """Refuse layers that mix the images of a batch where several processes hold parts of it.
+
+    Raises:
+        UnsupportedError: batch normalisation, whose statistics would be those of a part.
+    """
+    if processes.count > 1 and any(isinstance(module, _BatchNorm) for module in network.modules()):
+        raise UnsupportedError(
+            "the network has batch normalisation, which several processes would compute over their own images only: "
+            "use -num_gpus 1, or a plan with instance normalisation, which nnU-Net plans by default"
+        )

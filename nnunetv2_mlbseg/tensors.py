@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+Total = Callable[[Tensor], Tensor]
+"""From a sum over this process's images to the sum over the whole batch; no gradient flows."""
+
+
+def unchanged(value: Tensor) -> Tensor:
+    """The `Total` where one process holds the whole batch."""
+    return value
+
+
+def share_of_mean(values: Tensor, total: Total) -> Tensor:
+    """What ``values`` contribute to the mean over the whole batch; their mean where one process holds all of it."""
+    if total is unchanged:
+        return values.mean()
+    return values.sum() / total(values.new_full((), values.numel()))
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -18,16 +18,18 @@ from torch import nn
 
 from nnunetv2_mlbseg import batches, checkpoint, error_line, random_state
 from nnunetv2_mlbseg.bootstrap_step import BootstrapStep
+from nnunetv2_mlbseg.clean_loss import over_whole_batch
 from nnunetv2_mlbseg.config import PLANS_KEY, MLBSegConfig, environment_value, resolve_config
 from nnunetv2_mlbseg.fingerprints import fingerprint, weight_sums
 from nnunetv2_mlbseg.generated_labels import GeneratedLabels
 from nnunetv2_mlbseg.label_generation import LabelGenerator
-from nnunetv2_mlbseg.loaders import LoaderFactory, close
+from nnunetv2_mlbseg.loaders import LoaderFactory, close, worker_seeds
 from nnunetv2_mlbseg.mean_teacher import ema_decay_at, ema_update_, make_teacher
 from nnunetv2_mlbseg.networks import plain_network
+from nnunetv2_mlbseg.processes import Processes
 from nnunetv2_mlbseg.progress import EpochLog, epoch_means
 from nnunetv2_mlbseg.supervision import FoldRoles, roles_of_fold
-from nnunetv2_mlbseg.support import check_supported, check_unlabeled_supported
+from nnunetv2_mlbseg.support import check_sharing_supported, check_supported, check_unlabeled_supported
 from nnunetv2_mlbseg.threads import use_requested_threads
 from nnunetv2_mlbseg.training_labels import METHOD, TRUE, describe, training_cases
 from nnunetv2_mlbseg.true_labels import TrueLabels
@@ -62,18 +64,23 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         overrides = configuration_manager.configuration.get(PLANS_KEY)
         self.config: MLBSegConfig = resolve_config(overrides, environment_value(), self.variant, self.variant_defaults)
         labels = self.config.training_labels
-        self.roles: FoldRoles = roles_of_fold(
-            plans["dataset_name"], configuration_manager.data_identifier, fold, needs_imperfect=labels == METHOD
-        )
+        self.processes = Processes.present()
+        with self.processes.first_alone():  # it may copy files
+            self.roles: FoldRoles = roles_of_fold(
+                plans["dataset_name"], configuration_manager.data_identifier, fold, needs_imperfect=labels == METHOD
+            )
         self.training_cases = training_cases(self.roles, labels)
         check_unlabeled_supported(bool(self.roles.unlabeled), configuration, configuration_manager, self.config)
         super().__init__(plans, configuration, fold, dataset_json, device)
+        if self.is_ddp and not torch.cuda.is_available():  # nnU-Net takes a GPU per process for granted
+            self.device, self.grad_scaler = torch.device("cpu"), None
         self._take_settings()
         self.teacher: nn.Module  # made in initialize, as the network is
         self.ema_step = 0
         self.epoch_log = EpochLog()
-        self.generated = GeneratedLabels(Path(self.output_folder) / "generated_labels")
-        self.true_labels = GeneratedLabels(Path(self.output_folder) / "true_labels", kind="true")
+        folder = Path(self.output_folder)
+        self.generated = GeneratedLabels(folder / "generated_labels", writer=self.processes.rank)
+        self.true_labels = GeneratedLabels(folder / "true_labels", kind="true")
         self.generated_by: str | None = None
         self.pending_random_state: dict[str, Any] | None = None
         self._loaders_stage: str | None = None
@@ -95,6 +102,10 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             BOOTSTRAP: config.clean_batch_size or plan_batch,
             "imperfect": config.imperfect_batch_size or max(1, plan_batch // (len(config.views) + 1)),
         }
+        self.processes.check_batch(plan_batch, "batch_size in the plans file")
+        keys = {WARMUP: "warmup_batch_size", BOOTSTRAP: "clean_batch_size", "imperfect": "imperfect_batch_size"}
+        for batch, key in keys.items():
+            self.processes.check_batch(self.batch_sizes[batch], key)
 
     @property
     def stage(self) -> str:
@@ -114,8 +125,13 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         """nnU-Net's set-up, then the teacher, the generators and the loss of the clean batch."""
         if self.config.seed is not None:
             random_state.seed_everything(self.config.seed)
+        # Several processes average gradients in BootstrapStep: the clean one is needed before any loss.backward().
+        shared, self.is_ddp = self.is_ddp, False
         super().initialize()
+        self.is_ddp = shared
         plain = plain_network(self.network)
+        check_sharing_supported(plain, self.processes)
+        self.processes.copy_from_first_(plain)
         self.teacher = make_teacher(plain)
         self._initial_sums = weight_sums(plain)
         self.bootstrap_step = BootstrapStep.of_trainer(self)
@@ -131,6 +147,15 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             nesterov=config.nesterov,
         )
         return optimizer, PolyLRScheduler(optimizer, config.initial_lr, self.num_epochs, config.lr_decay_exponent)
+
+    def _build_loss(self):
+        """nnU-Net's loss, over all processes and without a wait for the device."""
+        return over_whole_batch(super()._build_loss(), self.label_manager.ignore_label, self.processes)
+
+    def set_deep_supervision_enabled(self, enabled: bool) -> None:
+        """nnU-Net's own expects its data-parallel wrapper, which is not used here."""
+        decoder: Any = plain_network(self.network).decoder
+        decoder.deep_supervision = enabled
 
     def do_split(self):
         """Training and validation cases of the fold, from the dataset's own roles and splits; never a random split."""
@@ -161,13 +186,13 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
     def _verify_data(self) -> None:
         if not self.config.verify_data:
             return
-        dataset = self._dataset(self.training_cases)
+        dataset = self._dataset(self.processes.part(self.training_cases))
         labels = self.label_manager
         allowed = [*labels.all_labels, *([labels.ignore_label] if labels.has_ignore_label else [])]
-        found = batches.verify_cases(dataset, allowed, Path(dataset.source_folder))
+        found = self.processes.gather_lines(batches.verify_cases(dataset, allowed, Path(dataset.source_folder)))
         if found:
             raise InputError(f"{len(found)} problem(s) in the preprocessed data: " + "; ".join(found))
-        self.print_to_log_file(f"Read {len(dataset.identifiers)} preprocessed training cases: all usable")
+        self.print_to_log_file(f"Read {len(self.training_cases)} preprocessed training cases: all usable")
 
     # --- loaders --------------------------------------------------------------------------------------------------
 
@@ -191,8 +216,14 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
                 loader = batches.PairedLoader(loader, imperfect)
             validation = factory.validation(self._dataset(self.roles.validation), self.configuration_manager.batch_size)
             self._loaders_stage = self.stage
-            seed = None if self.config.seed is None else (self.config.seed, self.current_epoch)
-            return factory.run(loader, validation, get_allowed_n_proc_DA(), seed)
+            return factory.run(loader, validation, get_allowed_n_proc_DA(), self._seed_of_epoch())
+
+    def _seed_of_epoch(self) -> tuple[int, ...] | None:
+        """Numbers that differ between epochs and between processes, which must not draw the same cases."""
+        if self.config.seed is None:
+            return None
+        own = () if self.processes.is_first else (self.processes.rank,)
+        return (self.config.seed, self.current_epoch, *own)
 
     def _imperfect_dataset(self) -> batches.RelabelledDataset:
         self._ensure_generated_labels()
@@ -209,7 +240,8 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             true = TrueLabels.of_dataset(
                 self.roles.imperfect, self.plans_manager, self.configuration_manager, self.dataset_json
             )
-            self.generated_by = true.prepare(dataset, self.true_labels, self.print_to_log_file)
+            with self.processes.first_alone():  # the others find the labels prepared
+                self.generated_by = true.prepare(dataset, self.true_labels, self.print_to_log_file)
         return batches.RelabelledDataset(dataset, self.roles.imperfect, self.true_labels)
 
     def _ensure_generated_labels(self) -> None:
@@ -221,15 +253,20 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             self._check_labels(self.generated, cases)
             return
         labeller = self.teacher if self.config.pseudo_label_network == "teacher" else plain_network(self.network)
-        self.generated_by = fingerprint(labeller)
-        self.generated.start(self.generated_by)
+        self.generated_by = self.processes.gather(fingerprint(labeller))[0]
+        with self.processes.first_alone():
+            self.generated.start(self.generated_by)
         self.print_to_log_file(f"Generating labels of {len(cases)} unlabeled cases (Eq. 1) in {self.generated.folder}")
         mirror = self.inference_allowed_mirroring_axes if self.config.mirror_generated else None
         with self._for_inference(labeller):
             generator = LabelGenerator(
                 labeller, self.plans_manager, self.configuration_manager, self.dataset_json, mirror, self.device
             )
-            generator.generate(self._dataset(cases), cases, self.generated, self.print_to_log_file)
+            own = self.processes.part(cases)
+            generator.generate(self._dataset(own), own, self.generated, self.print_to_log_file)
+        self.processes.wait()
+        with self.processes.first_alone():
+            self.generated.unite()
 
     def _check_labels(self, labels: GeneratedLabels, cases: Sequence[str]) -> None:
         missing = sorted(set(cases) - labels.complete())
@@ -250,10 +287,18 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             close(self.dataloader_val)
             self.dataloader_train, self.dataloader_val = self.get_dataloaders()
         self.num_iterations_per_epoch = self.config.iterations_per_epoch or self._one_pass()
-        if self.pending_random_state is not None:
-            random_state.restore(self.pending_random_state)
-            self.pending_random_state = None
+        self._settle_random_state()
         super().on_epoch_start()
+
+    def _settle_random_state(self) -> None:
+        """The first process goes on as its checkpoint says; the others begin every epoch from seeds of their own."""
+        seeds = worker_seeds(self._seed_of_epoch(), 1)
+        if self.processes.is_first:
+            if self.pending_random_state is not None:
+                random_state.restore(self.pending_random_state)
+        elif seeds is not None:
+            random_state.seed_everything(seeds[0])
+        self.pending_random_state = None
 
     def _one_pass(self) -> int:
         """Iterations until as many slices were drawn as the clean or, after the warm-up, the imperfect cases have.
@@ -274,7 +319,8 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
     def train_step(self, batch: dict) -> dict[str, Any]:
         """One iteration of the current stage, then the teacher's update. Values stay on the device."""
         if self.stage != BOOTSTRAP:
-            loss = super().train_step(batch)["loss"]
+            alone = self.processes.count == 1
+            loss = super().train_step(batch)["loss"] if alone else self.bootstrap_step.warm_up(batch, self.loss)
             found = {"loss": loss, "warmup" if self.stage == WARMUP else "plain": loss}
         else:
             found = self.bootstrap_step(batch)
@@ -284,7 +330,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """Fetch the epoch's values from the device at once; log nnU-Net's and ours."""
-        means = epoch_means(train_outputs)
+        means = epoch_means(self.processes.add_up(train_outputs))
         super().on_train_epoch_end([{"loss": means.pop("loss")}])
         self.epoch_log.record(self.current_epoch, means)
         for line in self.epoch_log.lines(self.current_epoch):
@@ -305,10 +351,11 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         """nnU-Net's own, our curves, and the network after the warm-up in a file of its own."""
         super().on_epoch_end()
         warmup_epochs = 0 if self.stage == PLAIN else self.config.warmup_epochs
-        self.epoch_log.plot(Path(self.output_folder) / "mlbseg_progress.png", warmup_epochs)
-        about = {"trainer": type(self).__name__, "warmup_epochs": warmup_epochs, "views": self.config.all_views}
-        about["config"] = self.config.as_dict()
-        self.epoch_log.write(Path(self.output_folder) / "mlbseg_log.json", about)
+        if self.processes.is_first:
+            self.epoch_log.plot(Path(self.output_folder) / "mlbseg_progress.png", warmup_epochs)
+            about = {"trainer": type(self).__name__, "warmup_epochs": warmup_epochs, "views": self.config.all_views}
+            about["config"] = self.config.as_dict()
+            self.epoch_log.write(Path(self.output_folder) / "mlbseg_log.json", about)
         if self.current_epoch == warmup_epochs:
             self.current_epoch -= 1  # as in nnU-Net's on_train_end: save_checkpoint stores the number plus one
             self.save_checkpoint(join(self.output_folder, "checkpoint_warmup.pth"))
@@ -344,7 +391,12 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             self.network = in_training
 
     def save_checkpoint(self, filename: str) -> None:
-        """nnU-Net's fields and names, plus both networks and all the state that ``--c`` needs; written whole."""
+        """nnU-Net's fields and names, plus both networks and all the state that ``--c`` needs; written whole.
+
+        The first process writes; in all of them the networks are the same.
+        """
+        if not self.processes.is_first:
+            return
         if self.disable_checkpointing:
             self.print_to_log_file("No checkpoint written, checkpointing is disabled")
         else:

@@ -37,6 +37,10 @@ class Views:
     def __len__(self) -> int:
         return self.matrices.shape[0]
 
+    def rows(self, images: slice) -> Views:
+        """The views of a part of the batch."""
+        return Views(self.matrices[:, images], self.inverses[:, images])
+
     def apply(self, images: Tensor) -> Tensor:
         """Show ``images`` (B, C, *S) in every view: (V*B, C, *S), view-major, linear, zeros outside the image.
 

@@ -9,7 +9,7 @@ import torch
 from maths_support import NoHostReads
 from torch import nn
 
-from nnunetv2_mlbseg.bootstrap_step import AnnotatedCrossEntropy, BootstrapStep
+from nnunetv2_mlbseg.bootstrap_step import BootstrapStep
 from nnunetv2_mlbseg.bootstrapping import (
     as_labels,
     bootstrap_loss,
@@ -19,6 +19,7 @@ from nnunetv2_mlbseg.bootstrapping import (
     unit_direction,
     weigh_labels,
 )
+from nnunetv2_mlbseg.clean_loss import AnnotatedCrossEntropy
 from nnunetv2_mlbseg.config import resolve_config
 from nnunetv2_mlbseg.mean_teacher import make_teacher
 from nnunetv2_mlbseg.views import draw_views

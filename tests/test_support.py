@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 
 import pytest
+from maths_support import small_network
 from training_support import TINY
 
 from nnunetv2_mlbseg.config import resolve_config
 from nnunetv2_mlbseg.error_line import UnsupportedError
-from nnunetv2_mlbseg.support import check_supported, check_unlabeled_supported
+from nnunetv2_mlbseg.processes import Processes
+from nnunetv2_mlbseg.support import check_sharing_supported, check_supported, check_unlabeled_supported
 from noise_synthesis.errors import InputError
 
 PLANS = {
@@ -44,10 +46,11 @@ def test_other_combinations_name_the_alternative(configuration, labels, words):
     assert isinstance(caught.value, NotImplementedError)
 
 
-def test_several_gpus_are_refused(monkeypatch):
-    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+def test_batch_normalisation_is_refused_where_processes_share_a_batch():
+    check_sharing_supported(small_network(norm="batch"), Processes())
+    check_sharing_supported(small_network(norm="instance"), Processes(0, 2))
     with pytest.raises(UnsupportedError, match="use -num_gpus 1"):
-        check_supported(copy.deepcopy(PLANS), "2d", DATASET_JSON)
+        check_sharing_supported(small_network(norm="batch"), Processes(0, 2))
 
 
 def test_unlabeled_cases_need_a_warm_up_and_normalisation_without_a_mask():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -175,6 +176,43 @@ def test_a_killed_training_goes_on_to_the_same_weights(trained, workspace, words
     resumed = load(workspace.fold_folder() / "checkpoint_final.pth")
     assert resumed["mlbseg"]["ema_step"] == 12
     assert [len(series) for series in resumed["logging"].values()] == [4] * len(resumed["logging"])
+    for field in ("student_weights", "teacher_weights"):
+        assert_equal_weights(resumed[field], undisturbed[field])
+
+
+def _train_in_two_processes(workspace: Workspace, *options: str, until: str | None = None) -> str:
+    """nnU-Net's function for one process of several, over gloo; SIGKILL all when ``until`` is printed."""
+    program = str(Path(__file__).with_name("two_processes.py"))
+    command = [sys.executable, "-W", "ignore", program, "train", "2", "900", "2d_tiny", "0", TRAINER, *options]
+    env = {**workspace.env, "nnUNet_n_proc_DA": "0", "MLBSEG_CONFIG": '{"imperfect_batch_size": 3}'}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, env=env, **pipes) as process:
+        log = ""
+        for line in process.stdout:
+            log += line
+            if until and until in line:
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == (-signal.SIGKILL if until else 0), log[-3000:]
+    return log
+
+
+def test_two_processes_train_validate_and_continue(workspace, tmp_path_factory):
+    """Shares of 2 and 1 imperfect images; the labels of one unlabeled case come from each process."""
+    other = Workspace(tmp_path_factory.mktemp("killed"))
+    subprocess.run(["cp", "-r", f"{workspace.root}/.", str(other.root)], check=True)
+    log = _train_in_two_processes(workspace)
+    assert log.count("generated label 1 of 1: u0") == log.count("generated label 1 of 1: u1") == 1
+    assert "Mean Validation Dice" in log and "loss terms: bootstrap" in log
+    labels = workspace.fold_folder() / "generated_labels"
+    assert [path.name for path in labels.glob("manifest*")] == ["manifest.json"]
+    assert json.loads((labels / "manifest.json").read_text())["cases"] == ["u0", "u1"]
+    undisturbed = load(workspace.fold_folder() / "checkpoint_final.pth")
+    assert undisturbed["mlbseg"]["ema_step"] == 12
+    assert np.isfinite(undisturbed["mlbseg"]["epoch_log"]["warmup"][:2]).all()
+
+    _train_in_two_processes(other, until="Stage: bootstrapping")
+    assert "Continuing in epoch 2, stage bootstrapping" in _train_in_two_processes(other, "--c")
+    resumed = load(other.fold_folder() / "checkpoint_final.pth")
     for field in ("student_weights", "teacher_weights"):
         assert_equal_weights(resumed[field], undisturbed[field])
 
