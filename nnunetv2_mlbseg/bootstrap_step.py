@@ -20,10 +20,11 @@ from nnunetv2_mlbseg.bootstrapping import (
     as_labels,
     bootstrap_loss,
     consistency_terms,
+    ensemble_of_views,
     labels_that_count,
-    pseudo_labels_in_views,
     statistics,
     unit_direction,
+    weigh_disputes,
     weigh_labels,
 )
 from nnunetv2_mlbseg.clean_loss import cross_entropy_like
@@ -32,9 +33,11 @@ from nnunetv2_mlbseg.mean_teacher import disturb
 from nnunetv2_mlbseg.meta_reweighting import displaced, logit_tangents
 from nnunetv2_mlbseg.networks import plain_network
 from nnunetv2_mlbseg.processes import Processes
+from nnunetv2_mlbseg.pseudo_labels import pseudo_labels
 from nnunetv2_mlbseg.tensors import Total, at_least_float32, unchanged
+from nnunetv2_mlbseg.tied_weights import DisputeRecord
 from nnunetv2_mlbseg.views import Views, draw_views
-from nnunetv2_mlbseg.weighting import NEEDS_TANGENTS
+from nnunetv2_mlbseg.weighting import NEEDS_TANGENTS, TIED
 
 if TYPE_CHECKING:
     from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
@@ -54,6 +57,7 @@ class WeighedBatch:
         outputs: The student's at all scales with their graph, where the weights needed no pass of their own.
         teacher: The teacher's probabilities ``(V*B, C, *S)``, where anything needs them.
         labels: Both labels of every pixel and their weights, one entry per scale.
+        disputes: The record of disputes with this batch in it, where the weighting keeps one.
         clean_loss, clean_gradient: Of the clean batch; the gradient times the gradient scaler's factor if there is one.
     """
 
@@ -63,6 +67,7 @@ class WeighedBatch:
     outputs: list[Tensor] | None
     teacher: Tensor | None
     labels: list[WeightedLabels]
+    disputes: DisputeRecord | None
     clean_loss: Tensor
     clean_gradient: Gradient
 
@@ -101,6 +106,7 @@ class BootstrapStep:
         self.imperfect_batch_size, self.processes = imperfect_batch_size, processes
         self.total: Total = processes.total if processes.count > 1 else unchanged
         self.parameters = list(plain_network(student).parameters())
+        self.disputes: DisputeRecord | None = None
         self.seed_generators(config.seed)
 
     @classmethod
@@ -142,6 +148,7 @@ class BootstrapStep:
             terms = {"bootstrap": config.bootstrap_weight * loss}
             terms |= self._consistency(outputs[0], weighed.teacher, weighed.views)
         self._optimizer_step(self.processes.count * _total(terms), weighed.clean_gradient)
+        self.disputes = weighed.disputes
         terms["supervised"] = config.supervised_weight * weighed.clean_loss / self.processes.count
         terms = {name: term.detach() for name, term in terms.items()}
         return {"loss": _total(terms), **terms, **statistics(weighed.labels[0], len(weighed.views), self.total)}
@@ -160,12 +167,37 @@ class BootstrapStep:
             logits, tangents = [output.detach() for output in outputs], [None] * len(outputs)
         else:
             logits, tangents = map(self._scales, logit_tangents(self.student, shown, direction))
-        pseudo = pseudo_labels_in_views(self._labelling(logits[0], teacher), views)
-        imperfect, pseudo = labels_that_count(imperfect, pseudo, config.weighted_labels)
-        labels = weigh_labels(
-            logits, tangents, imperfect, pseudo, config.weighting, config.weight_normalization, self.total
+        ensemble = ensemble_of_views(self._labelling(logits[0], teacher), views)
+        pseudo = views.apply_labels(pseudo_labels(ensemble))
+        both = labels_that_count(imperfect, pseudo, config.weighted_labels)
+        labels, disputes = self._weights(logits, tangents, both, ensemble, views)
+        return WeighedBatch(views, shown, logits[0], outputs, teacher, labels, disputes, clean_loss, clean_gradient)
+
+    def _weights(
+        self,
+        logits: Sequence[Tensor],
+        tangents: Sequence[Tensor | None],
+        both: tuple[Tensor, Tensor],
+        ensemble: Tensor,
+        views: Views,
+    ) -> tuple[list[WeightedLabels], DisputeRecord | None]:
+        """Eq. 4-8 by the configured strategy, and the record of disputes with this batch in it, if it keeps one."""
+        config = self.config
+        if config.weighting != TIED:
+            how = config.weight_normalization
+            return weigh_labels(logits, tangents, *both, config.weighting, how, self.total), self.disputes
+        record = self.disputes or DisputeRecord.empty(ensemble.shape[1], self.device)
+        return weigh_disputes(
+            logits,
+            tangents,
+            *both,
+            views.apply(ensemble),
+            record,
+            config.tied_decay,
+            config.tied_strength,
+            config.weight_normalization,
+            self.total,
         )
-        return WeighedBatch(views, shown, logits[0], outputs, teacher, labels, clean_loss, clean_gradient)
 
     def seed_generators(self, seed: int | None) -> None:
         """Begin the views and the teacher's noise anew; None takes the seed from the operating system."""
@@ -195,6 +227,15 @@ class BootstrapStep:
         noise = states.get(f"noise on {self.device.type}")
         if noise is not None:
             self.noise_generator.set_state(noise.cpu())
+
+    def disputes_state(self) -> dict[str, Tensor] | None:
+        """The record of disputes, for a checkpoint; None before the first batch and without tied weights."""
+        return None if self.disputes is None else self.disputes.state()
+
+    def set_disputes_state(self, state: Mapping[str, Tensor] | None) -> None:
+        """Undo :meth:`disputes_state`."""
+        moved = None if state is None else {name: value.to(self.device) for name, value in state.items()}
+        self.disputes = None if moved is None else DisputeRecord(**moved)
 
     def _imperfect_in_views(self, batch: Mapping[str, Any]) -> tuple[Views, Tensor, Tensor]:
         images, target = self._to_device(batch["imperfect_data"]), self._to_device(batch["imperfect_target"])

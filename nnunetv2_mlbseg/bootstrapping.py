@@ -17,8 +17,9 @@ from nnunetv2_mlbseg.losses import IGNORE, resize_labels, weighted_cross_entropy
 from nnunetv2_mlbseg.meta_reweighting import normalize_weights
 from nnunetv2_mlbseg.pseudo_labels import ensemble_probabilities, pseudo_labels
 from nnunetv2_mlbseg.tensors import Total, at_least_float32, unchanged
+from nnunetv2_mlbseg.tied_weights import DisputeRecord, tied_weights, updated
 from nnunetv2_mlbseg.views import Views
-from nnunetv2_mlbseg.weighting import WEIGHTINGS
+from nnunetv2_mlbseg.weighting import WEIGHTINGS, meta_weights
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,12 @@ def unit_direction(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
     return [None if g is None else torch.nan_to_num(g * factor, posinf=0.0, neginf=0.0) for g in gradients]
 
 
+def ensemble_of_views(probabilities: Tensor, views: Views) -> Tensor:
+    """The mean inside Eq. 10, in the image's frame: ``(V*B, C, *S)``, one per view, to ``(B, C, *S)``. No gradient."""
+    probabilities = probabilities.detach()
+    return ensemble_probabilities(views.invert(probabilities), views.covered(probabilities.shape[2:]))
+
+
 def pseudo_labels_in_views(probabilities: Tensor, views: Views) -> Tensor:
     """Eq. 10: average over the views in the image's frame, take the most probable class, show it in every view.
 
@@ -60,10 +67,7 @@ def pseudo_labels_in_views(probabilities: Tensor, views: Views) -> Tensor:
     Returns:
         ``(V*B, *S)`` int64, negative where a view looks beyond the image. No gradient flows.
     """
-    probabilities = probabilities.detach()
-    shape = probabilities.shape[2:]
-    ensemble = ensemble_probabilities(views.invert(probabilities), views.covered(shape))
-    return views.apply_labels(pseudo_labels(ensemble))
+    return views.apply_labels(pseudo_labels(ensemble_of_views(probabilities, views)))
 
 
 def labels_that_count(imperfect: Tensor, pseudo: Tensor, which: str) -> tuple[Tensor, Tensor]:
@@ -107,6 +111,35 @@ def weigh_labels(
         weights = normalize_weights(raw_n, raw_p, normalization, total=total)
         weighted.append(WeightedLabels(label_n, label_p, raw_n, raw_p, *weights))
     return weighted
+
+
+def weigh_disputes(
+    logits: Sequence[Tensor],
+    tangents: Sequence[Tensor | None],
+    imperfect: Tensor,
+    pseudo: Tensor,
+    probabilities: Tensor,
+    record: DisputeRecord,
+    decay: float,
+    strength: float,
+    normalization: str,
+    total: Total = unchanged,
+) -> tuple[list[WeightedLabels], DisputeRecord]:
+    """Tied weights at every scale, from the finest one's derivatives; labels and weights are resized by one rule.
+
+    Args:
+        probabilities: ``(V*B, C, *S)``, what the pseudo labels were taken from, in every view.
+        record: The sums so far; the new ones are returned.
+    """
+    raw = meta_weights(logits[0], tangents[0], imperfect, pseudo)
+    record = updated(record, *raw, imperfect, pseudo, probabilities, decay, total)
+    maps = (imperfect, pseudo, *tied_weights(record, imperfect, pseudo, probabilities, strength))
+    weighted = []
+    for z in logits:
+        label_n, label_p, raw_n, raw_p = (resize_labels(each, z.shape[2:]) for each in maps)
+        weights = normalize_weights(raw_n, raw_p, normalization, total=total)
+        weighted.append(WeightedLabels(label_n, label_p, raw_n, raw_p, *weights))
+    return weighted, record
 
 
 def bootstrap_loss(outputs: Sequence[Tensor], weighted: Sequence[WeightedLabels], factors: Sequence[float]) -> Tensor:

@@ -51,6 +51,7 @@ def collect(trainer: nnUNetTrainerMLBSeg) -> dict[str, Any]:
             "generated_by": trainer.generated_by,
             "random_state": random_state.capture(),
             "generators": trainer.bootstrap_step.generator_states(),
+            "disputes": trainer.bootstrap_step.disputes_state(),
         },
     }
 
@@ -80,6 +81,7 @@ def restore(trainer: nnUNetTrainerMLBSeg, found: Mapping[str, Any]) -> None:
     trainer.generated_by = state["generated_by"]
     trainer.pending_random_state = state["random_state"]
     trainer.bootstrap_step.set_generator_states(state["generators"])
+    trainer.bootstrap_step.set_disputes_state(state.get("disputes"))
 
 
 def _check_roles(trainer: nnUNetTrainerMLBSeg, then: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from nnunetv2_mlbseg.meta_reweighting import NORMALIZATIONS
 from nnunetv2_mlbseg.training_labels import METHOD, ROLES_OF
 from nnunetv2_mlbseg.views import VIEW_NAMES
-from nnunetv2_mlbseg.weighting import WEIGHTINGS
+from nnunetv2_mlbseg.weighting import WEIGHTING_NAMES
 from noise_synthesis.errors import InputError
 from noise_synthesis.files import read_json
 
@@ -72,14 +72,18 @@ class MLBSegConfig:
     zoom_out: tuple[float, float] = (0.7, 0.9)  # reduction factors
 
     # Pixel weights (Eq. 4-8).
-    weighting: str = "meta"  # meta: learned from the clean batch; uniform: fixed and equal (Reed et al. 2014)
-    weight_normalization: str = "accepted"  # sum: Eq. 8; joint: one sum for both labels; accepted: mean over w > 0
+    # tied: learned from the clean batch, shared by pixels of one kind; meta: for every pixel by itself;
+    # uniform: fixed and equal (Reed et al. 2014)
+    weighting: str = "tied"
+    tied_strength: float = 8.0  # what full agreement of the clean batches adds to the log-odds of a label
+    tied_decay: float = 0.98  # share of the tied derivatives that remains after an iteration: about 50 iterations
+    weight_normalization: str = "joint"  # sum: Eq. 8; joint: one sum for both labels; accepted: mean over w > 0
     clean_loss: str = "dice_ce"  # of the meta-objective (Eq. 5) and the supervised term; dice_ce is nnU-Net's loss
     virtual_consistency: bool = False  # True: the consistency terms take part in the virtual step
     pseudo_label_network: str = "teacher"  # which network labels images (Eq. 1, 3, 10): student or teacher
 
     # Loss terms (Eq. 9, 11, 13 and the supervised step of the authors' script).
-    bootstrap_weight: float = 1.0
+    bootstrap_weight: float = 2.0  # with one sum for both labels: as much as a mean over the pixels for each of them
     consistency_weight: float = 1.0
     teacher_weight: float = 1.0
     supervised_weight: float = 1.0
@@ -123,7 +127,9 @@ PAPER: dict[str, Any] = {
     "gradient_clip": 0.2,  # the authors' script
     "deep_supervision": False,
     "warmup_batch_size": 16,  # section 4.1
+    "weighting": "meta",  # Eq. 4-6
     "weight_normalization": "sum",  # Eq. 8
+    "bootstrap_weight": 1.0,  # Eq. 9
     "clean_loss": "ce",  # Eq. 5
     "pseudo_label_network": "student",  # Eq. 3, 10
     "ema_decay": 0.99,  # section 4.1
@@ -216,7 +222,9 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "views": _VIEWS,
     "zoom_in": _interval(1, 4),
     "zoom_out": _interval(0.25, 1),
-    "weighting": _one_of(*WEIGHTINGS),
+    "weighting": _one_of(*WEIGHTING_NAMES),
+    "tied_strength": _number(0),
+    "tied_decay": _number(0, 0.9999),
     "weight_normalization": _one_of(*NORMALIZATIONS),
     "clean_loss": _one_of("dice_ce", "ce"),
     "virtual_consistency": _BOOL,

@@ -47,7 +47,7 @@ def resize_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
     """Labels at another scale, by the nearest-neighbour rule of nnU-Net's deep supervision ("nearest-exact").
 
     Args:
-        labels: (B, *S) int64 (float32 must hold its values exactly: below 2**24).
+        labels: (B, *S) int64 (float32 must hold its values exactly: below 2**24); also a map of weights.
         size: the wanted spatial shape.
 
     Returns:

@@ -58,7 +58,13 @@ class nnUNetTrainerMLBSegMLBPLE(nnUNetTrainerMLBSeg):
 class nnUNetTrainerMLBSegNLReweighting(nnUNetTrainerMLBSeg):
     """Meta-learned weights on the imperfect labels, no pseudo labels (Mirikharaji et al. 2019)."""
 
-    variant: ClassVar[Variant] = {"weighting": "meta", "weighted_labels": "imperfect", **NO_PLE, **NO_TEACHER}
+    variant: ClassVar[Variant] = {
+        "weighting": "meta",
+        "weight_normalization": "sum",
+        "weighted_labels": "imperfect",
+        **NO_PLE,
+        **NO_TEACHER,
+    }
 
 
 class nnUNetTrainerMLBSegCleanOnly(nnUNetTrainerMLBSeg):

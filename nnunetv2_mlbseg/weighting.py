@@ -40,7 +40,13 @@ def uniform_weights(
 
 
 WEIGHTINGS: dict[str, Weighting] = {"meta": meta_weights, "uniform": uniform_weights}
-"""The strategies by name."""
+"""The strategies that look at one batch alone, by name."""
 
-NEEDS_TANGENTS = frozenset({"meta"})
+TIED = "tied"
+"""The strategy that remembers (`tied_weights`); `bootstrapping.weigh_disputes` composes it."""
+
+WEIGHTING_NAMES = (TIED, *WEIGHTINGS)
+"""What the configuration accepts."""
+
+NEEDS_TANGENTS = frozenset({"meta", TIED})
 """Those that need the pass of `logit_tangents`."""

@@ -17,11 +17,13 @@ from nnunetv2_mlbseg.bootstrapping import (
     pseudo_labels_in_views,
     statistics,
     unit_direction,
+    weigh_disputes,
     weigh_labels,
 )
 from nnunetv2_mlbseg.clean_loss import AnnotatedCrossEntropy
 from nnunetv2_mlbseg.config import resolve_config
 from nnunetv2_mlbseg.mean_teacher import make_teacher
+from nnunetv2_mlbseg.tied_weights import DisputeRecord, tied_weights
 from nnunetv2_mlbseg.views import draw_views
 
 
@@ -174,7 +176,7 @@ def _step(**overrides):
     return step, batch
 
 
-@pytest.mark.parametrize("weighting", ["meta", "uniform"])
+@pytest.mark.parametrize("weighting", ["tied", "meta", "uniform"])
 @pytest.mark.parametrize("labeller", ["student", "teacher"])
 @pytest.mark.parametrize("virtual", [False, True])
 def test_a_step_moves_the_student_only_and_all_values_are_finite(weighting, labeller, virtual):
@@ -242,7 +244,7 @@ def test_the_noise_generator_of_another_device_is_left_behind():
     assert torch.isfinite(step(batch)["loss"])
 
 
-@pytest.mark.parametrize(("weighting", "forwards"), [("meta", 3), ("uniform", 2)])
+@pytest.mark.parametrize(("weighting", "forwards"), [("tied", 3), ("meta", 3), ("uniform", 2)])
 def test_the_student_runs_once_per_purpose(weighting, forwards):
     """Clean batch, tangents where the strategy needs them, training; the teacher once."""
     step, batch = _step(weighting=weighting)
@@ -258,3 +260,35 @@ def test_the_student_runs_once_per_purpose(weighting, forwards):
     step.teacher.register_forward_hook(count("teacher"))
     step(batch)
     assert calls == {"student": forwards, "teacher": 1}
+
+
+def test_tied_weights_at_every_scale_are_the_finest_ones_resized():
+    generator = torch.Generator().manual_seed(0)
+    logits = [torch.randn(2, 2, size, size, generator=generator) for size in (8, 4)]
+    tangents = [torch.randn(2, 2, size, size, generator=generator) for size in (8, 4)]
+    n, p = torch.randint(2, (2, 2, 8, 8), generator=generator)
+    probabilities = torch.rand(2, 2, 8, 8, generator=generator).softmax(1)
+    labels, record = weigh_disputes(
+        logits, tangents, n, p, probabilities, DisputeRecord.empty(2), 0.5, 8.0, normalization="joint"
+    )
+    part, _ = tied_weights(record, n, p, probabilities, 8.0)
+    assert torch.equal(labels[0].raw_imperfect, part)
+    assert torch.equal(labels[1].raw_imperfect, part[:, 1::2, 1::2])  # "nearest-exact" at half the size
+    assert torch.equal(labels[1].imperfect, n[:, 1::2, 1::2])
+    for at_scale in labels:
+        assert float((at_scale.weight_imperfect + at_scale.weight_pseudo).sum()) == pytest.approx(1)
+
+
+def test_the_record_of_disputes_grows_with_every_step_and_survives_a_checkpoint():
+    step, batch = _step(weighting="tied")
+    assert step.disputes_state() is None
+    step(batch)
+    first = step.disputes_state()
+    assert first["counts"].sum() > 0 and first["extent"].sum() > 0
+    step.weigh(batch)
+    assert all(torch.equal(first[name], value) for name, value in step.disputes_state().items())
+    other, _ = _step(weighting="tied")
+    other.set_disputes_state(first)
+    assert torch.equal(other.disputes.preference, step.disputes.preference)
+    step(batch)
+    assert not torch.equal(step.disputes_state()["counts"], first["counts"])

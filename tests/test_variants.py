@@ -72,7 +72,7 @@ def test_length_batches_and_optimiser_are_those_of_the_method(suffix, preset):
     parts = (
         {"deep_supervision"}
         if suffix == "UNetPlusPlus"
-        else {"training_labels", "ple", "mean_teacher", "weighted_labels", "weighting"}
+        else {"training_labels", "ple", "mean_teacher", "weighted_labels", "weighting", "weight_normalization"}
     )
     follow = {"consistency_weight", "teacher_weight", "pseudo_label_network", "inference_network"}
     changed = {key for key, value in method.as_dict().items() if value != variant.as_dict()[key]}

@@ -10,7 +10,7 @@ from maths_support import NoHostReads
 
 from nnunetv2_mlbseg.losses import IGNORE
 from nnunetv2_mlbseg.meta_reweighting import label_weights, normalize_weights
-from nnunetv2_mlbseg.weighting import NEEDS_TANGENTS, WEIGHTINGS, meta_weights
+from nnunetv2_mlbseg.weighting import NEEDS_TANGENTS, TIED, WEIGHTING_NAMES, WEIGHTINGS, meta_weights
 
 LOGITS, TANGENTS = torch.randn(2, 2, 3, 6, 5, generator=torch.Generator().manual_seed(0))
 IMPERFECT = torch.randint(-1, 3, (2, 6, 5), generator=torch.Generator().manual_seed(1))
@@ -64,7 +64,7 @@ def test_a_batch_without_imperfect_labels_still_has_pseudo_label_weights() -> No
 
 
 def test_the_registry_is_consistent() -> None:
-    assert set(WEIGHTINGS) >= NEEDS_TANGENTS
+    assert set(WEIGHTING_NAMES) >= NEEDS_TANGENTS and set(WEIGHTING_NAMES) == {TIED, *WEIGHTINGS}
     parameters = {tuple(inspect.signature(weigh).parameters) for weigh in WEIGHTINGS.values()}
     assert parameters == {("logits", "tangents", "imperfect_labels", "pseudo_labels")}
     for name, weigh in WEIGHTINGS.items():

@@ -1,0 +1,154 @@
+"""Meta-learned weights that all pixels of one kind of dispute share (weighting "tied").
+
+A pixel is disputed where its imperfect label n and its pseudo label p differ; (n, p) is the kind of dispute. Eq. 6 for
+one pixel is mostly noise: its sign follows whatever the clean batch of the moment asks for. A weight that many pixels
+share has the sum of their derivatives for its own (chain rule), and the sum over many pixels and iterations tells which
+of the two labels the clean cases side with. Meta-Weight-Net (Shu et al. 2019) shares weights by a small network, this
+module by a table of class pairs.
+
+The share of the imperfect label in the weight of a disputed pixel is, on the scale of log-odds, the sum of
+
+- what the pseudo labels' own probabilities say: log e_n / e_p;
+- how the imperfect labels err, by their confusion matrix M against those probabilities: log M[n, n] / M[p, n];
+- what the clean batch says: strength * G[n, p], with G in [-1, 1] the tied derivative over its largest possible value.
+
+The first two are Bayes' rule for the true class given image and imperfect label (Patrini et al. 2017 estimate M for
+whole images); the third is the meta-learning, and corrects what the first two take from a network that has itself
+learned from biased labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nnunetv2_mlbseg.tensors import Total, at_least_float32, unchanged
+
+PRIOR_DIAGONAL = 0.8
+"""The confusion matrix before the first pixel is seen: this much on the diagonal, the rest evenly."""
+
+LEAST_PROBABILITY = 1e-4
+LEAST_CONFUSION = 1e-3
+"""Added before taking logarithms, so that no single factor decides alone."""
+
+
+@dataclass(frozen=True)
+class DisputeRecord:
+    """Running sums over iterations, (C, C) float32 each. A new record is made of an old one, never changed.
+
+    Attributes:
+        gain: [n, p], the sum of the raw weight of n minus that of p (Eq. 6) over the disputed pixels.
+        extent: [n, p], the sum of its absolute value: the largest that ``gain`` can be.
+        counts: [t, n], pixels of class t (in probability) that have the imperfect label n.
+    """
+
+    gain: Tensor
+    extent: Tensor
+    counts: Tensor
+
+    @classmethod
+    def empty(cls, classes: int, device: torch.device | str = "cpu") -> DisputeRecord:
+        """Nothing seen yet."""
+        return cls(*torch.zeros(3, classes, classes, device=device))
+
+    @property
+    def preference(self) -> Tensor:
+        """G: (C, C) in [-1, 1], above 0 where the clean batch sides with the imperfect label n against p."""
+        return self.gain / self.extent.clamp_min(torch.finfo(self.extent.dtype).tiny)
+
+    @property
+    def confusion(self) -> Tensor:
+        """M: (C, C), row t holds the probabilities of every imperfect label on pixels of class t."""
+        classes = self.counts.shape[0]
+        prior = torch.full_like(self.counts, (1 - PRIOR_DIAGONAL) / classes)
+        counts = self.counts + prior + PRIOR_DIAGONAL * torch.eye(classes, device=prior.device)
+        return counts / counts.sum(dim=1, keepdim=True)
+
+    def state(self) -> dict[str, Tensor]:
+        """The three tables, for a checkpoint."""
+        return {"gain": self.gain, "extent": self.extent, "counts": self.counts}
+
+
+@torch.no_grad()
+def updated(
+    record: DisputeRecord,
+    raw_imperfect: Tensor,
+    raw_pseudo: Tensor,
+    imperfect: Tensor,
+    pseudo: Tensor,
+    probabilities: Tensor,
+    decay: float,
+    total: Total = unchanged,
+) -> DisputeRecord:
+    """The record after one more batch.
+
+    The batch's derivatives are first divided by their mean size, so that a batch counts by its pixels and not by the
+    length of its clean gradient. Derivatives that are not finite count as 0.
+
+    Args:
+        raw_imperfect, raw_pseudo: (B, *S), Eq. 6 for both labels.
+        imperfect, pseudo: (B, *S) int64, negative = no label.
+        probabilities: (B, C, *S), what the pseudo labels were taken from; 0 beyond the image.
+        decay: what remains of the old sums, from 0 to below 1.
+        total: sums over the processes that share a batch.
+    """
+    classes = probabilities.shape[1]
+    both = (imperfect >= 0) & (pseudo >= 0)
+    difference = torch.where(both & (imperfect != pseudo), at_least_float32(raw_imperfect - raw_pseudo), 0.0)
+    difference = torch.nan_to_num(difference, nan=0.0, posinf=0.0, neginf=0.0)
+    kind = (imperfect.clamp_min(0) * classes + pseudo.clamp_min(0)).flatten()
+    gain, extent = (_sums(kind, values, classes) for values in (difference, difference.abs()))
+    counts = torch.nan_to_num(_counts(probabilities, imperfect))
+    gain, extent, counts = total(torch.stack([gain, extent, counts]))
+    disputed = total((both & (imperfect != pseudo)).sum())
+    scale = torch.where(extent.sum() > 0, disputed / extent.sum(), 0.0)
+    batch = (gain * scale, extent * scale, counts)
+    old = (record.gain, record.extent, record.counts)
+    return DisputeRecord(*(decay * before + (1 - decay) * now for before, now in zip(old, batch, strict=True)))
+
+
+def _sums(kind: Tensor, values: Tensor, classes: int) -> Tensor:
+    sums = torch.zeros(classes * classes, device=values.device, dtype=values.dtype)
+    return sums.scatter_add(0, kind, values.flatten()).view(classes, classes)
+
+
+def _counts(probabilities: Tensor, imperfect: Tensor) -> Tensor:
+    """[t, n]: the probability of class t, summed over the pixels with the imperfect label n."""
+    classes = torch.arange(probabilities.shape[1], device=imperfect.device)
+    one_hot = imperfect.flatten().unsqueeze(1) == classes  # torch's own one_hot reads its input on the host
+    rows = at_least_float32(probabilities).movedim(1, -1).flatten(0, -2)
+    return rows.T @ one_hot.to(rows.dtype)
+
+
+@torch.no_grad()
+def tied_weights(
+    record: DisputeRecord, imperfect: Tensor, pseudo: Tensor, probabilities: Tensor, strength: float
+) -> tuple[Tensor, Tensor]:
+    """Both labels' parts of every pixel's weight; together 1 where the pixel has a label, else 0.
+
+    Where the labels agree each has one half; where there is one label it has all.
+
+    Args:
+        imperfect, pseudo: (B, *S) int64, negative = no label.
+        probabilities: (B, C, *S), what the pseudo labels were taken from.
+        strength: what a preference of 1 adds to the log-odds.
+
+    Returns:
+        Two maps (B, *S) from 0 to 1, no unit. No gradient flows.
+    """
+    n, p = imperfect.clamp_min(0), pseudo.clamp_min(0)
+    logs = (at_least_float32(probabilities) + LEAST_PROBABILITY).log()
+    odds = _at(logs, n) - _at(logs, p)
+    confusion = (record.confusion + LEAST_CONFUSION).log()
+    odds = odds + confusion[n, n] - confusion[p, n] + strength * record.preference[n, p]
+    part = torch.where(imperfect == pseudo, 0.5, odds.sigmoid())
+    has_n, has_p = imperfect >= 0, pseudo >= 0
+    part = torch.where(has_n & has_p, part, has_n.to(part.dtype))
+    return part, torch.where(has_n | has_p, 1 - part, 0.0)
+
+
+def _at(maps: Tensor, labels: Tensor) -> Tensor:
+    """The value of each pixel's own class: (B, C, *S) and (B, *S) to (B, *S)."""
+    return maps.gather(1, labels.unsqueeze(1)).squeeze(1)

@@ -1,0 +1,156 @@
+"""Weights that all pixels of one kind of dispute share."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from maths_support import NoHostReads, VirtualStep, clean_loss, literal_cross_entropy, small_network
+
+from nnunetv2_mlbseg.losses import IGNORE
+from nnunetv2_mlbseg.meta_reweighting import label_weights, logit_tangents
+from nnunetv2_mlbseg.tied_weights import DisputeRecord, tied_weights, updated
+
+# Four pixels: n against p is 0:0, 0:1, 1:0, and no imperfect label.
+IMPERFECT = torch.tensor([[[0, 0, 1, IGNORE]]])
+PSEUDO = torch.tensor([[[0, 1, 0, 1]]])
+PROBABILITIES = torch.tensor([[[[0.9, 0.2, 0.7, 0.4]], [[0.1, 0.8, 0.3, 0.6]]]])
+
+
+def record_of(gain: float = 0.0, counts: list[list[float]] | None = None) -> DisputeRecord:
+    """A record in which the clean batch prefers n = 0 to p = 1 by ``gain``; counts of 1e9 drown the prior."""
+    table = torch.tensor([[0.0, gain], [0.0, 0.0]])
+    given = torch.tensor(counts) if counts else torch.zeros(2, 2)
+    return DisputeRecord(table, torch.tensor([[0.0, 1.0], [0.0, 1.0]]), given * 1e9)
+
+
+def test_the_tied_derivative_is_the_second_order_one() -> None:
+    """A weight shared by the pixels of a kind: derivative of the clean loss through the literal virtual step.
+
+    The imperfect labels of kind (n, p) carry the shared weight w, their pseudo labels 1 - w, so the derivative by w at
+    w = 0 is the sum over the pixels of Eq. 6 for n minus Eq. 6 for p.
+    """
+    torch.manual_seed(0)
+    network = small_network(dtype=torch.float64)
+    images, clean = torch.randn(2, 1, 16, 16, dtype=torch.float64), torch.randn(2, 1, 16, 16, dtype=torch.float64)
+    n, p, y = (torch.randint(2, (2, 16, 16)) for _ in range(3))
+    step = VirtualStep(network)
+    shared = torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)
+    (logits,) = step.outputs(images, step.theta)
+    w = torch.where(n != p, shared[n, p], 0.0)
+    loss = (w * literal_cross_entropy(logits, n) - w * literal_cross_entropy(logits, p)).sum()
+    gradient = torch.autograd.grad(loss, step.theta, create_graph=True, allow_unused=True)
+    theta = [t if g is None else t - g for t, g in zip(step.theta, gradient, strict=True)]
+    (expected,) = torch.autograd.grad(clean_loss(step.outputs(clean, theta), [y]), shared)
+
+    objective = clean_loss(network(clean), [y])
+    direction = torch.autograd.grad(objective, list(network.parameters()), allow_unused=True)
+    z, dz = logit_tangents(network, images, direction)
+    raw = label_weights(z, dz, n), label_weights(z, dz, p)
+    found = updated(DisputeRecord.empty(2), *raw, n, p, z.softmax(1), decay=0.0)
+    torch.testing.assert_close(found.preference, -expected / extent_of(*raw, n, p))
+
+
+def extent_of(raw_n: torch.Tensor, raw_p: torch.Tensor, n: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+    extent = torch.ones(2, 2, dtype=raw_n.dtype)
+    for a, b in ((0, 1), (1, 0)):
+        extent[a, b] = (raw_n - raw_p)[(n == a) & (p == b)].abs().sum()
+    return extent
+
+
+def test_sums_over_disputed_pixels_by_hand() -> None:
+    """Differences 3 (kind 0:1) and -1 (kind 1:0), mean size 2: the sums are 1.5 and -0.5. Other pixels do not count."""
+    raw_n, raw_p = torch.tensor([[[9.0, 4.0, 1.0, 9.0]]]), torch.tensor([[[1.0, 1.0, 2.0, 1.0]]])
+    found = updated(DisputeRecord.empty(2), raw_n, raw_p, IMPERFECT, PSEUDO, PROBABILITIES, decay=0.0)
+    torch.testing.assert_close(found.gain, torch.tensor([[0.0, 1.5], [-0.5, 0.0]]))
+    torch.testing.assert_close(found.extent, torch.tensor([[0.0, 1.5], [0.5, 0.0]]))
+    torch.testing.assert_close(found.preference, torch.tensor([[0.0, 1.0], [-1.0, 0.0]]))
+    torch.testing.assert_close(found.counts, torch.tensor([[0.9 + 0.2, 0.7], [0.1 + 0.8, 0.3]]))
+    again = updated(found, raw_n, raw_p, IMPERFECT, PSEUDO, PROBABILITIES, decay=0.75)
+    torch.testing.assert_close(again.gain, found.gain)
+    opposite = updated(found, raw_p, raw_n, IMPERFECT, PSEUDO, PROBABILITIES, decay=0.75)
+    torch.testing.assert_close(opposite.preference, 0.5 * found.preference)
+
+
+def test_a_batch_counts_by_its_pixels_not_by_the_length_of_the_gradient() -> None:
+    raw_n, raw_p = torch.randn(2, 1, 1, 4, generator=torch.Generator().manual_seed(0))
+    one, thousand = (
+        updated(DisputeRecord.empty(2), k * raw_n, k * raw_p, IMPERFECT, PSEUDO, PROBABILITIES, 0.5) for k in (1, 1000)
+    )
+    torch.testing.assert_close(one.gain, thousand.gain)
+
+
+def test_the_confusion_matrix_starts_near_the_identity_and_ends_at_the_counts() -> None:
+    torch.testing.assert_close(DisputeRecord.empty(2).confusion, torch.tensor([[0.9, 0.1], [0.1, 0.9]]))
+    torch.testing.assert_close(
+        record_of(counts=[[4.0, 0.0], [1.0, 3.0]]).confusion, torch.tensor([[1.0, 0.0], [0.25, 0.75]])
+    )
+
+
+def test_parts_are_the_odds_of_bayes_rule_times_the_preference() -> None:
+    """Pixel 0:1 at e = (0.2, 0.8). M = [[0.9, 0.1], [0.3, 0.7]]: odds 0.2/0.8 * 0.9/0.3 = 0.75, times e^(2 * 0.5)."""
+    record = record_of(gain=0.5, counts=[[9.0, 1.0], [3.0, 7.0]])
+    plain, _ = tied_weights(record, IMPERFECT, PSEUDO, PROBABILITIES, strength=0.0)
+    assert plain[0, 0, 1].item() == pytest.approx(0.75 / 1.75, abs=2e-3)
+    part, other = tied_weights(record, IMPERFECT, PSEUDO, PROBABILITIES, strength=2.0)
+    odds = 0.75 * math.e
+    assert part[0, 0, 1].item() == pytest.approx(odds / (1 + odds), abs=2e-3)
+    torch.testing.assert_close(part + other, torch.ones(1, 1, 4))
+
+
+def test_agreement_is_halved_and_a_single_label_has_all_the_weight() -> None:
+    n, p = torch.tensor([[[1, IGNORE, 1, IGNORE]]]), torch.tensor([[[1, 1, IGNORE, IGNORE]]])
+    part, other = tied_weights(record_of(), n, p, PROBABILITIES, strength=8.0)
+    assert part.tolist() == [[[0.5, 0.0, 1.0, 0.0]]]
+    assert other.tolist() == [[[0.5, 1.0, 0.0, 0.0]]]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_finite_leaves_the_record_finite(value: float) -> None:
+    raw = torch.full((1, 1, 4), value)
+    found = updated(DisputeRecord.empty(2), raw, -raw, IMPERFECT, PSEUDO, PROBABILITIES * value, 0.9)
+    assert all(torch.isfinite(table).all() for table in found.state().values())
+    part, other = tied_weights(found, IMPERFECT, PSEUDO, PROBABILITIES, 8.0)
+    assert torch.isfinite(part).all() and torch.isfinite(other).all()
+
+
+def test_biased_labels_lose_their_weight_as_batches_add_up() -> None:
+    """Where most pixels of a kind, not all, speak against the label, a single pixel knows little and the kind all."""
+    generator = torch.Generator().manual_seed(0)
+    n, p = torch.zeros(1, 64, 64, dtype=torch.long), torch.ones(1, 64, 64, dtype=torch.long)
+    e = torch.full((1, 2, 64, 64), 0.5)
+    record = DisputeRecord.empty(2)
+    for _ in range(20):
+        raw = torch.randn(1, 64, 64, generator=generator) - 0.5
+        record = updated(record, raw, torch.zeros_like(raw), n, p, e, decay=0.9)
+    assert -0.6 < record.preference[0, 1] < -0.4  # E(x) / E|x| of a normal variable with mean -0.5
+    assert tied_weights(record, n, p, e, 8.0)[0].max() < 0.1
+
+
+def test_two_processes_make_one_record() -> None:
+    """Sums over both halves of a batch, given by hand to ``total``, are the sums over the whole."""
+    generator = torch.Generator().manual_seed(3)
+    raw_n, raw_p = torch.randn(2, 2, 4, 4, generator=generator)
+    n, p = torch.randint(-1, 3, (2, 4, 4), generator=generator), torch.randint(3, (2, 4, 4), generator=generator)
+    e = torch.rand(2, 3, 4, 4, generator=generator)
+    whole = updated(DisputeRecord.empty(3), raw_n, raw_p, n, p, e, 0.5)
+    sums: list[list[torch.Tensor]] = []
+    for half in (slice(0, 1), slice(1, 2)):
+        sums.append([])
+        args = (raw_n[half], raw_p[half], n[half], p[half], e[half])
+        updated(DisputeRecord.empty(3), *args, 0.5, total=lambda value: sums[-1].append(value) or value)
+    totals = iter([a + b for a, b in zip(*sums, strict=True)])
+    shared = updated(
+        DisputeRecord.empty(3), raw_n[:1], raw_p[:1], n[:1], p[:1], e[:1], 0.5, total=lambda _: next(totals)
+    )
+    for name, table in whole.state().items():
+        torch.testing.assert_close(shared.state()[name], table)
+
+
+def test_nothing_waits_for_the_device() -> None:
+    with NoHostReads():
+        found = updated(
+            DisputeRecord.empty(2), PROBABILITIES[:, 0], PROBABILITIES[:, 1], IMPERFECT, PSEUDO, PROBABILITIES, 0.9
+        )
+        tied_weights(found, IMPERFECT, PSEUDO, PROBABILITIES, 8.0)
