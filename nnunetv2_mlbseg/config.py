@@ -76,7 +76,7 @@ class MLBSegConfig:
     # uniform: fixed and equal (Reed et al. 2014)
     weighting: str = "tied"
     tied_strength: float = 8.0  # what full agreement of the clean batches adds to the log-odds of a label
-    tied_decay: float = 0.98  # share of the tied derivatives that remains after an iteration: about 50 iterations
+    tied_decay: float = 0.99  # share of the tied derivatives that remains after an iteration: about 100 iterations
     weight_normalization: str = "joint"  # sum: Eq. 8; joint: one sum for both labels; accepted: mean over w > 0
     clean_loss: str = "dice_ce"  # of the meta-objective (Eq. 5) and the supervised term; dice_ce is nnU-Net's loss
     virtual_consistency: bool = False  # True: the consistency terms take part in the virtual step
