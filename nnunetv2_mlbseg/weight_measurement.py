@@ -10,7 +10,8 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ from noise_synthesis.errors import InputError
 if TYPE_CHECKING:
     from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
 
-CHECKPOINTS = ("checkpoint_warmup.pth", "checkpoint_best.pth", "checkpoint_latest.pth", "checkpoint_final.pth")
+CHECKPOINTS = ("checkpoint_warmup.pth", "checkpoint_latest.pth", "checkpoint_final.pth")
 
 
 class WithTruth(batches.DatasetView):
@@ -96,21 +97,22 @@ def measure(
 
 @contextmanager
 def restored_trainer(found: dict[str, Any], fold_folder: Path, device: torch.device) -> Iterator[nnUNetTrainerMLBSeg]:
-    """The trainer of a checkpoint, as configured then. Its logs go to a temporary folder."""
+    """The trainer of a checkpoint, as configured then. Its logs go to a temporary folder, its messages nowhere."""
     init, config = found["init_args"], json.dumps(found["mlbseg"]["config"])
     plans = {**init["plans"], "continue_training": False}  # as nnUNetv2_train hands them over
     with (
         tempfile.TemporaryDirectory() as results,
         _environment({"nnUNet_results": results, ENVIRONMENT_VARIABLE: config}),
     ):
-        trainer_class = recursive_find_trainer_class_by_name(found["trainer_name"])
-        trainer = trainer_class(plans, init["configuration"], init["fold"], init["dataset_json"], device)
-        if trainer.config.training_labels != METHOD:
-            raise InputError(
-                f"{fold_folder}: {found['trainer_name']} is plain training without weights "
-                f"(training_labels = {trainer.config.training_labels}), expected one that bootstraps"
-            )
-        trainer.load_checkpoint(found)
+        with redirect_stdout(StringIO()):  # nnU-Net tells how it looks for the trainer, and what is in it
+            trainer_class = recursive_find_trainer_class_by_name(found["trainer_name"])
+            trainer = trainer_class(plans, init["configuration"], init["fold"], init["dataset_json"], device)
+            if trainer.config.training_labels != METHOD:
+                raise InputError(
+                    f"{fold_folder}: {found['trainer_name']} is plain training without weights "
+                    f"(training_labels = {trainer.config.training_labels}), expected one that bootstraps"
+                )
+            trainer.load_checkpoint(found)
         trainer.generated = GeneratedLabels(fold_folder / "generated_labels")
         trainer.true_labels = GeneratedLabels(fold_folder / "true_labels", kind="true")
         yield trainer

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         action="append",
         metavar="NAME",
-        help="checkpoint file; may be given several times (default: warmup, best, latest and final, those there are)",
+        help="checkpoint file; may be given several times (default: warmup, latest and final, those there are)",
     )
     parser.add_argument(
         "--role",
