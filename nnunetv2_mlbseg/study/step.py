@@ -129,6 +129,8 @@ def train(study: Study, root: Path, folder: str) -> None:
 
 def evaluate(study: Study, root: Path, folder: str) -> None:
     """Scores of the final checkpoint on the held-out cases, and of further networks where the study asks for them."""
+    from nnunetv2_mlbseg.evaluation import label_files
+
     training = Training(study, root, folder)
     target, fold = training.target, training.fold
     with locked(target) as lock:
@@ -137,7 +139,7 @@ def evaluate(study: Study, root: Path, folder: str) -> None:
         cases = target / "held_out.json"
         references = training.raw / ("labelsTs" if test else "labelsTr")
         images = training.raw / ("imagesTs" if test else "imagesTr")
-        names = [path.name.partition(".")[0] for path in references.iterdir()] if test else training.held_out()
+        names = list(label_files(references)) if test else training.held_out()
         write_json(cases, sorted(names))
         further = {network: target / "predictions" / network for network in study["networks"]}
         predictions = target / "predictions" / "final" if test else fold / "validation"

@@ -1,0 +1,183 @@
+"""The commands of each step, without running them: what is typed, with which files, after which kind of stop."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from study_support import write_study
+
+from nnunetv2_mlbseg.cli.main import build_parser
+from nnunetv2_mlbseg.study import step
+from nnunetv2_mlbseg.study.commands import locked, nnunet_environment
+from nnunetv2_mlbseg.study.plan_runs import described, runs_of
+from nnunetv2_mlbseg.study.study_file import read_study
+from noise_synthesis.errors import InputError
+
+
+class Recorder:
+    """Stands in for the runner of commands: keeps them, and the variables each was given."""
+
+    def __init__(self, folder, environment, lock):
+        self.environment = environment
+
+    def __call__(self, name, *arguments, **more):
+        calls.append(([name, *map(str, arguments)], more))
+        if name == "mlbseg" and "--json" in calls[-1][0]:
+            target = Path(calls[-1][0][calls[-1][0].index("--json") + 1])
+            target.write_text('{"cases": []}')
+
+
+calls: list = []
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """The commands that steps would run, as a list of ``(words, variables)``."""
+    calls.clear()
+    monkeypatch.setattr(step, "Commands", Recorder)
+    return calls
+
+
+def study_in(tmp_path, changes=None, only="la/semi/mlbseg/seed_0"):
+    """The description that steps read, its one run, and folders as conversion and preprocessing leave them."""
+    study = read_study(write_study(tmp_path, changes))
+    content = described(study, runs_of(study, [only]), {"la": str(tmp_path / "scans")}, "python")
+    (run,) = content["runs"]
+    data = content["runs"][run]["data"]
+    raw = tmp_path / data / "nnUNet_raw" / "Dataset001_la"
+    for name in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
+        (raw / name).mkdir(parents=True)
+        for case in ("a.1", "b_0") if name[-2:] == "Tr" else ("t_01",):
+            (raw / name / (f"{case}_0000.nii.gz" if "images" in name else f"{case}.nii.gz")).touch()
+    (raw / "splits_final.json").write_text(json.dumps([{"train": ["x"], "val": ["a.1", "b_0"]}]))
+    (tmp_path / data / "converted.json").write_text('{"dataset": "Dataset001_la"}')
+    return content, data, run
+
+
+def fold_of(tmp_path, run):
+    return next((tmp_path / run / "nnUNet_results" / "Dataset001_la").glob("*/fold_0"), None) or (
+        tmp_path / run / "nnUNet_results" / "Dataset001_la" / "nnUNetTrainerMLBSeg__nnUNetPlans__2d" / "fold_0"
+    )
+
+
+def words(content, index=0):
+    return " ".join(content[index][0])
+
+
+def test_conversion_is_the_command_with_the_settings_options(tmp_path, typed):
+    content, data, _ = study_in(tmp_path, only="la/noisy/mlbseg/seed_0")
+    raw = tmp_path / data / "nnUNet_raw" / "Dataset001_la"
+    (tmp_path / data / "converted.json").unlink()
+    step.convert(content, tmp_path, data)
+    ((command, _),) = typed
+    options = "--clean 2 --noisy-ratio 1 --noise-level L1"
+    place = f"{tmp_path}/scans -d 1 --name la -np 2 {options} --evaluation {tmp_path}/held_out.txt"
+    assert " ".join(command) == f"mlbseg convert la {place} --force"  # an earlier attempt left the dataset
+    assert build_parser().parse_args(command[1:]).source_kind == "la"
+    assert json.loads((tmp_path / data / "converted.json").read_text())["dataset"] == raw.name
+
+
+def test_an_existing_dataset_is_linked_and_not_converted(tmp_path, typed):
+    source = tmp_path / "Dataset077_Own"
+    source.mkdir()
+    (source / "dataset.json").write_text("{}")
+    changes = {"datasets.la.converter": "existing", "datasets.la.options": {}, "datasets.la.evaluation": None}
+    content, data, _ = study_in(tmp_path, {**changes, "datasets.la.settings": {"semi": {}}})
+    content["data"][data]["source"] = str(source)
+    step.convert(content, tmp_path, data)
+    step.convert(content, tmp_path, data)  # once more, as after a stop
+    assert typed == [] and (tmp_path / data / "nnUNet_raw" / "Dataset077_Own").resolve() == source
+    assert json.loads((tmp_path / data / "converted.json").read_text())["dataset"] == "Dataset077_Own"
+    content["data"][data]["source"] = str(tmp_path)
+    with pytest.raises(InputError, match="not an nnU-Net raw dataset"):
+        step.convert(content, tmp_path, data)
+
+
+def test_preprocessing_adds_the_studys_configuration_to_the_plans(tmp_path, typed):
+    content, data, _ = study_in(tmp_path, {"plan": {"batch_size": 3, "planner": "nnUNetPlannerResEncM"}})
+    plans = tmp_path / data / "nnUNet_preprocessed" / "Dataset001_la" / "studyPlans.json"
+    plans.parent.mkdir(parents=True)
+    plans.write_text('{"configurations": {"2d": {}}}')
+    step.preprocess(content, tmp_path, data)
+    planner = "-pl nnUNetPlannerResEncM -overwrite_plans_name studyPlans"
+    assert words(typed) == f"nnUNetv2_plan_and_preprocess -d 1 -c 2d -npfp 2 -np 2 {planner}"
+    added = json.loads(plans.read_text())["configurations"]["2d_tiny"]
+    assert added == {"inherits_from": "2d", "batch_size": 3}
+
+
+@pytest.mark.parametrize(
+    ("left", "options"),
+    [
+        ((), ""),
+        (("checkpoint_latest.pth",), " --c"),
+        (("checkpoint_final.pth",), " --val"),
+        (("checkpoint_final.pth", "validation/summary.json"), None),
+    ],
+)
+def test_training_goes_on_where_it_was_stopped(tmp_path, typed, left, options):
+    content, _, run = study_in(tmp_path)
+    for name in left:
+        file = fold_of(tmp_path, run) / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    step.train(content, tmp_path, run)
+    command = "nnUNetv2_train 1 2d 0 -tr nnUNetTrainerMLBSeg -p nnUNetPlans -device cpu"
+    assert [" ".join(words) for words, _ in typed] == ([] if options is None else [command + options])
+    if typed:
+        assert typed[0][1] == {"MLBSEG_CONFIG": str(tmp_path / run / "config.json"), "nnUNet_n_proc_DA": "0"}
+    assert json.loads((tmp_path / run / "config.json").read_text()) == {"epochs": 2, "seed": 0}
+    assert json.loads((tmp_path / run / "trained.json").read_text())["resumed"] is (options == " --c")
+
+
+def test_the_validations_predictions_are_scored_on_the_held_out_cases(tmp_path, typed):
+    content, data, run = study_in(tmp_path)
+    (tmp_path / run).mkdir(parents=True)
+    step.evaluate(content, tmp_path, run)
+    folder, raw = tmp_path / run, tmp_path / data / "nnUNet_raw" / "Dataset001_la"
+    files = f"--cases {folder}/held_out.json --json {folder}/scores.json --csv {folder}/scores.csv --force"
+    assert words(typed) == f"mlbseg evaluate {fold_of(tmp_path, run)}/validation {raw}/labelsTr {files}"
+    assert len(typed) == 1 and build_parser().parse_args(typed[0][0][1:]).force
+    assert json.loads((folder / "held_out.json").read_text()) == ["a.1", "b_0"]
+
+
+def test_further_networks_predict_the_same_cases_and_get_scores_of_their_own(tmp_path, typed):
+    content, _, run = study_in(tmp_path, {"networks": ["student", "warmup"]})
+    (tmp_path / run).mkdir(parents=True)
+    step.evaluate(content, tmp_path, run)
+    names = [" ".join(command[:2]) for command, _ in typed]
+    student = ["mlbseg export", "nnUNetv2_predict_from_modelfolder -m", "mlbseg evaluate"]
+    assert names == [*student, "nnUNetv2_predict -d", "mlbseg evaluate", "mlbseg evaluate"]
+    assert build_parser().parse_args(typed[0][0][1:]).network == "student"
+    assert "-chk checkpoint_warmup.pth" in words(typed, 3) and "-npp 0 -nps 0" in words(typed, 3)
+    images = {path.name for path in (tmp_path / run / "predictions" / "student_images").iterdir()}
+    assert images == {"a.1_0000.nii.gz", "b_0_0000.nii.gz"}
+    written = {path.name for path in (tmp_path / run).glob("scores*.json")}
+    assert written == {"scores.json", "scores_student.json", "scores_warmup.json"}
+
+
+def test_test_cases_are_predicted_where_the_study_says_so(tmp_path, typed):
+    content, data, run = study_in(tmp_path, {"datasets.la.test": True})
+    (tmp_path / run).mkdir(parents=True)
+    step.evaluate(content, tmp_path, run)
+    final = tmp_path / run / "predictions" / "final"
+    assert typed[0][0][0] == "nnUNetv2_predict" and "-chk checkpoint_final.pth" in words(typed)
+    assert words(typed, 1).startswith(f"mlbseg evaluate {final} {tmp_path / data}/nnUNet_raw/Dataset001_la/labelsTs ")
+    assert json.loads((tmp_path / run / "held_out.json").read_text()) == ["t_01"]
+
+
+def test_a_folder_in_which_somebody_works_is_left_alone(tmp_path):
+    with locked(tmp_path), pytest.raises(InputError, match="another process still works in it"), locked(tmp_path):
+        pass
+    with locked(tmp_path):
+        pass
+
+
+def test_one_thread_on_the_cpu_and_the_studys_variables_last(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLBSEG_CONFIG", "{}")
+    study = {"processes": 2, "threads": 1, "device": "cpu", "environment": {"OMP_NUM_THREADS": "7"}}
+    found = nnunet_environment(tmp_path, tmp_path / "results", {**study, "environment": {}})
+    assert found["OMP_NUM_THREADS"] == "1" and "MLBSEG_CONFIG" not in found
+    assert found["nnUNet_results"] == str(tmp_path / "results") and found["nnUNet_raw"] == str(tmp_path / "nnUNet_raw")
+    assert nnunet_environment(tmp_path, tmp_path, study)["OMP_NUM_THREADS"] == "7"
