@@ -1,0 +1,120 @@
+"""What is handed to Snakemake, what it makes of it in a dry run, and the command's own error lines."""
+
+from __future__ import annotations
+
+import sys
+from importlib import util
+
+import pytest
+from study_support import write_scores, write_study
+
+from nnunetv2_mlbseg.cli.main import build_parser, main
+from nnunetv2_mlbseg.study import engine
+from nnunetv2_mlbseg.study.plan_runs import runs_of
+from nnunetv2_mlbseg.study.study_file import read_study
+
+
+@pytest.fixture
+def study_file(tmp_path, monkeypatch):
+    (tmp_path / "scans").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return write_study(tmp_path)
+
+
+def test_a_dry_run_plans_conversion_preprocessing_training_and_evaluation_and_runs_nothing(study_file, capfd):
+    out = study_file.parent / "mlbseg_study_tiny"
+    assert main(["study", str(study_file), "--dry-run", "--cores", "1", "--only", "la/*/*/seed_0"]) == 0
+    printed = capfd.readouterr()
+    assert printed.out.startswith(f"tiny: 5 runs, 0 of them finished, in {out}\n")
+    jobs = [line.split()[0] for line in (printed.out + printed.err).partition("Job stats")[2].splitlines() if line]
+    jobs = sorted(
+        job.rpartition("_")[0] for job in jobs if job.startswith(("convert", "preprocess", "train", "evaluate"))
+    )
+    runs = ["la_noisy_mlbseg", "la_noisy_uniform", "la_semi_mlbseg", "la_semi_uniform", "la_shared_clean_only"]
+    per_run = [f"{step}_{run}_seed_0" for step in ("evaluate", "train") for run in runs]
+    per_data = [f"{step}_la_{setting}" for step in ("convert", "preprocess") for setting in ("noisy", "semi")]
+    assert set(jobs) >= {*per_run, *per_data} and len(set(jobs)) == 14
+    assert not (out / "data").exists() and not (out / "runs").exists()
+
+
+def test_finished_runs_are_not_planned_again(study_file, capfd):
+    out = study_file.parent / "mlbseg_study_tiny"
+    (run,) = runs_of(read_study(study_file), ["la/semi/mlbseg/seed_0"])
+    write_scores(out, run, {"a": 0.5})
+    for name in ("trained.json", "preprocessed.json", "converted.json"):
+        folder = out / (run.folder if name == "trained.json" else run.data.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    assert main(["study", str(study_file), "--dry-run", "--cores", "1", "--only", run.name]) == 0
+    printed = capfd.readouterr()
+    assert "1 runs, 1 of them finished" in printed.out and "Nothing to be done" in printed.out + printed.err
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--cores", "0"], "--cores 0: expected 1 or more"),
+        (["--only", "ct/*"], "--only ct/*: no run has such a name, for example la/shared/clean_only/seed_0"),
+        (["--source", "la=nowhere"], "dataset la: source {folder}/nowhere is not a folder"),
+        (["--source", "ct=x"], "--source ct=x: expected DATASET=PATH, with one of la"),
+        (["--evaluation", "la=no.txt"], "--evaluation la=no.txt: no such file"),
+    ],
+)
+def test_bad_options_are_one_line(study_file, capsys, options, line):
+    assert main(["study", str(study_file), *options]) == 2
+    assert capsys.readouterr().err == f"mlbseg: error: {line.format(folder=study_file.parent)}\n"
+
+
+def test_a_missing_source_says_how_to_give_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    file = write_study(tmp_path, {"datasets.la.source": None})
+    assert main(["study", str(file), "--dry-run"]) == 2
+    line = f"mlbseg: error: {file}: dataset la: no source; give --source la=PATH, set MLBSEG_SOURCE_LA, or put 'source'"
+    assert capsys.readouterr().err.startswith(line)
+    monkeypatch.setenv("MLBSEG_SOURCE_LA", str(tmp_path / "elsewhere"))
+    assert main(["study", str(file), "--dry-run"]) == 2
+    assert capsys.readouterr().err == f"mlbseg: error: dataset la: source {tmp_path}/elsewhere is not a folder\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "remedy"),
+    [((3, 12, 0), "run pip install '.[study]'"), ((3, 10, 4), "needs Python 3.11 or newer; this is")],
+)
+def test_without_snakemake_the_remedy_is_said(study_file, capsys, monkeypatch, version, remedy):
+    monkeypatch.setattr(util, "find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "version_info", version)
+    assert main(["study", str(study_file)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("mlbseg: error: studies run on Snakemake, which ") and remedy in error
+
+
+def test_tables_need_neither_snakemake_nor_scans(study_file, capsys, monkeypatch):
+    monkeypatch.setattr(engine, "check_installed", lambda: pytest.fail("not needed"))
+    (study_file.parent / "scans").rmdir()
+    assert main(["study", str(study_file), "--tables-only"]) == 1
+    printed = capsys.readouterr().out
+    assert "MISSING la/semi/mlbseg/seed_0: not started" in printed and "0 of 8 runs finished" in printed
+
+
+def test_options_after_the_dashes_are_snakemakes():
+    args = build_parser().parse_args(["study", "small", "--cores", "3", "--", "--executor", "slurm", "--jobs", "20"])
+    assert args.study == "small" and args.cores == 3 and args.rest == ["--executor", "slurm", "--jobs", "20"]
+    assert build_parser().parse_args(["study", "small"]).rest == []
+
+
+@pytest.mark.parametrize(
+    ("options", "local"),
+    [([], True), (["--resources", "gpu=2"], True), (["--executor=slurm"], False), (["--profile", "x"], False)],
+)
+def test_cores_are_this_machines_only_where_the_jobs_run_here(options, local):
+    assert engine.is_local(options) is local
+
+
+def test_two_studies_do_not_run_in_one_folder(study_file, capsys):
+    out = study_file.parent / "mlbseg_study_tiny"
+    with engine.locked(out):
+        assert main(["study", str(study_file), "--cores", "1"]) == 2
+    assert (
+        capsys.readouterr().err
+        == f"mlbseg: error: {out}: another process still works in it; wait for its end, or end it\n"
+    )
