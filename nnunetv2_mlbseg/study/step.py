@@ -121,7 +121,12 @@ def train(study: Study, root: Path, folder: str) -> None:
             resumed = (fold / "checkpoint_latest.pth").is_file()
             training.train(run, *(["--c"] if resumed else []))
         seconds = round(time.monotonic() - began, 1)
-        done = {"run": training.run["name"], "seconds": seconds, "resumed": resumed, "device": training.device}
+        done = {
+            "run": training.run["name"],
+            "seconds_of_last_attempt": seconds,
+            "resumed": resumed,
+            "device": training.device,
+        }
         log = fold / "mlbseg_log.json"  # of this package's trainers
         done |= {"version": __version__, "config": read_json(log)["config"] if log.is_file() else None}
         write_json(training.target / "trained.json", done)
