@@ -146,7 +146,9 @@ def _measure(
         target = batch["imperfect_target"]
         target = target[0] if isinstance(target, list) else target
         truth = as_labels(target[:, 1:].to(trainer.device), trainer.label_manager.ignore_label)
-        for label, quality in judge(step.weigh(batch), truth).items():
+        weighed = step.weigh(batch)
+        step.disputes = weighed.disputes  # tied weights go on remembering, as in the training
+        for label, quality in judge(weighed, truth).items():
             judged[label].append(quality)
     return judged
 

@@ -21,7 +21,7 @@ class LabelQuality:
     Attributes:
         wrong: Whether the label differs from the true one.
         disputed: Whether it differs from the student's prediction.
-        raw: Raw weight of the label (Eq. 4-6), either sign.
+        raw: The strategy's weight of the label before normalisation, of either sign for Eq. 4-6.
         weight: Its normalised weight (Eq. 7, 8).
         doubt: 1 - the probability that the student gives the label; a detector of wrong labels to compare with.
     """
