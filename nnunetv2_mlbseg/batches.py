@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from batchgenerators.dataloading.data_loader import SlimDataLoaderBase
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
@@ -69,14 +70,18 @@ class RelabelledDataset(DatasetView):
 class PairedLoader(SlimDataLoaderBase):
     """One clean and one imperfect batch per call, so that all worker processes serve both.
 
-    The clean batch has nnU-Net's keys ``data`` and ``target``; the imperfect one ``imperfect_data`` and
-    ``imperfect_target``.
+    The clean batch has nnU-Net's keys ``data`` and ``target``; the imperfect one ``imperfect_data``,
+    ``imperfect_target`` and ``imperfect_generated``, which says for each image whether a network made its label.
+
+    Args:
+        generated: The cases with generated labels.
     """
 
-    def __init__(self, clean: nnUNetDataLoader, imperfect: nnUNetDataLoader):
+    def __init__(self, clean: nnUNetDataLoader, imperfect: nnUNetDataLoader, generated: Collection[str] = ()):
         super().__init__(None, clean.batch_size, None)
         self.clean = clean
         self.imperfect = imperfect
+        self.generated = frozenset(generated)
 
     def generate_train_batch(self) -> dict[str, Any]:
         """Draw both batches."""
@@ -86,6 +91,7 @@ class PairedLoader(SlimDataLoaderBase):
             "target": clean["target"],
             "imperfect_data": imperfect["data"],
             "imperfect_target": imperfect["target"],
+            "imperfect_generated": torch.tensor([case in self.generated for case in imperfect["keys"]]),
         }
 
 

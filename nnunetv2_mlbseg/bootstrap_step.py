@@ -135,7 +135,8 @@ class BootstrapStep:
 
         Args:
             batch: ``data``, ``target`` of the clean batch, ``imperfect_data``, ``imperfect_target``; images
-                ``(B, channels, *S)``, targets ``(B, 1, *S)`` or a list of them with deep supervision.
+                ``(B, channels, *S)``, targets ``(B, 1, *S)`` or a list of them with deep supervision. Tied weights
+                want ``imperfect_generated`` as well, ``(B,)`` bool.
 
         Returns:
             Loss terms and :func:`~nnunetv2_mlbseg.bootstrapping.statistics` on the device, ``loss`` the sum of the
@@ -170,7 +171,7 @@ class BootstrapStep:
         ensemble = ensemble_of_views(self._labelling(logits[0], teacher), views)
         pseudo = views.apply_labels(pseudo_labels(ensemble))
         both = labels_that_count(imperfect, pseudo, config.weighted_labels)
-        labels, disputes = self._weights(logits, tangents, both, ensemble, views)
+        labels, disputes = self._weights(logits, tangents, both, ensemble, views, batch)
         return WeighedBatch(views, shown, logits[0], outputs, teacher, labels, disputes, clean_loss, clean_gradient)
 
     def _weights(
@@ -180,6 +181,7 @@ class BootstrapStep:
         both: tuple[Tensor, Tensor],
         ensemble: Tensor,
         views: Views,
+        batch: Mapping[str, Any],
     ) -> tuple[list[WeightedLabels], DisputeRecord | None]:
         """Eq. 4-8 by the configured strategy, and the record of disputes with this batch in it, if it keeps one."""
         config = self.config
@@ -192,6 +194,7 @@ class BootstrapStep:
             tangents,
             *both,
             views.apply(ensemble),
+            self._to_device(batch["imperfect_generated"]).repeat(len(views)),
             record,
             config.tied_decay,
             config.tied_strength,

@@ -119,6 +119,7 @@ def weigh_disputes(
     imperfect: Tensor,
     pseudo: Tensor,
     probabilities: Tensor,
+    generated: Tensor,
     record: DisputeRecord,
     decay: float,
     strength: float,
@@ -129,11 +130,12 @@ def weigh_disputes(
 
     Args:
         probabilities: ``(V*B, C, *S)``, what the pseudo labels were taken from, in every view.
+        generated: ``(V*B,)`` bool, whose imperfect label a network made.
         record: The sums so far; the new ones are returned.
     """
     raw = meta_weights(logits[0], tangents[0], imperfect, pseudo)
-    record = updated(record, *raw, imperfect, pseudo, probabilities, decay, total)
-    maps = (imperfect, pseudo, *tied_weights(record, imperfect, pseudo, probabilities, strength))
+    record = updated(record, *raw, imperfect, pseudo, probabilities, generated, decay, total)
+    maps = (imperfect, pseudo, *tied_weights(record, imperfect, pseudo, probabilities, generated, strength))
     weighted = []
     for z in logits:
         label_n, label_p, raw_n, raw_p = (resize_labels(each, z.shape[2:]) for each in maps)

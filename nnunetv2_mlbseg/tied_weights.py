@@ -14,7 +14,8 @@ The share of the imperfect label in the weight of a disputed pixel is, on the sc
 
 The first two are Bayes' rule for the true class given image and imperfect label (Patrini et al. 2017 estimate M for
 whole images); the third is the meta-learning, and corrects what the first two take from a network that has itself
-learned from biased labels.
+learned from biased labels. A generated label (Eq. 1) is no witness of its own, since that network made it: it has
+tables of its own, and no part in M.
 """
 
 from __future__ import annotations
@@ -36,12 +37,13 @@ LEAST_CONFUSION = 1e-3
 
 @dataclass(frozen=True)
 class DisputeRecord:
-    """Running sums over iterations, (C, C) float32 each. A new record is made of an old one, never changed.
+    """Running sums over iterations, float32. A new record is made of an old one, never changed.
 
     Attributes:
-        gain: [n, p], the sum of the raw weight of n minus that of p (Eq. 6) over the disputed pixels.
-        extent: [n, p], the sum of its absolute value: the largest that ``gain`` can be.
-        counts: [t, n], pixels of class t (in probability) that have the imperfect label n.
+        gain: (2, C, C), [g, n, p]: the sum of the raw weight of n minus that of p (Eq. 6) over the disputed pixels; g
+            is 1 for generated labels, 0 for given ones.
+        extent: (2, C, C), the sum of its absolute value: the largest that ``gain`` can be.
+        counts: (C, C), [t, n]: pixels of class t (in probability) that have the given label n.
     """
 
     gain: Tensor
@@ -51,11 +53,12 @@ class DisputeRecord:
     @classmethod
     def empty(cls, classes: int, device: torch.device | str = "cpu") -> DisputeRecord:
         """Nothing seen yet."""
-        return cls(*torch.zeros(3, classes, classes, device=device))
+        gain, extent = torch.zeros(2, 2, classes, classes, device=device)
+        return cls(gain, extent, torch.zeros(classes, classes, device=device))
 
     @property
     def preference(self) -> Tensor:
-        """G: (C, C) in [-1, 1], above 0 where the clean batch sides with the imperfect label n against p."""
+        """G: (2, C, C) in [-1, 1], above 0 where the clean batch sides with the imperfect label n against p."""
         return self.gain / self.extent.clamp_min(torch.finfo(self.extent.dtype).tiny)
 
     @property
@@ -79,6 +82,7 @@ def updated(
     imperfect: Tensor,
     pseudo: Tensor,
     probabilities: Tensor,
+    generated: Tensor,
     decay: float,
     total: Total = unchanged,
 ) -> DisputeRecord:
@@ -91,6 +95,7 @@ def updated(
         raw_imperfect, raw_pseudo: (B, *S), Eq. 6 for both labels.
         imperfect, pseudo: (B, *S) int64, negative = no label.
         probabilities: (B, C, *S), what the pseudo labels were taken from; 0 beyond the image.
+        generated: (B,) bool, whose imperfect label a network made.
         decay: what remains of the old sums, from 0 to below 1.
         total: sums over the processes that share a batch.
     """
@@ -98,10 +103,12 @@ def updated(
     both = (imperfect >= 0) & (pseudo >= 0)
     difference = torch.where(both & (imperfect != pseudo), at_least_float32(raw_imperfect - raw_pseudo), 0.0)
     difference = torch.nan_to_num(difference, nan=0.0, posinf=0.0, neginf=0.0)
-    kind = (imperfect.clamp_min(0) * classes + pseudo.clamp_min(0)).flatten()
+    source, n, p = (each.expand_as(imperfect) for each in _kind(imperfect, pseudo, generated))
+    kind = ((source * classes + n) * classes + p).flatten()
     gain, extent = (_sums(kind, values, classes) for values in (difference, difference.abs()))
-    counts = torch.nan_to_num(_counts(probabilities, imperfect))
-    gain, extent, counts = total(torch.stack([gain, extent, counts]))
+    counts = torch.nan_to_num(_counts(probabilities, torch.where(source == 1, -1, imperfect)))
+    tables = total(torch.cat([gain, extent, counts.unsqueeze(0)]))
+    gain, extent, counts = tables[:2], tables[2:4], tables[4]
     disputed = total((both & (imperfect != pseudo)).sum())
     scale = torch.where(extent.sum() > 0, disputed / extent.sum(), 0.0)
     batch = (gain * scale, extent * scale, counts)
@@ -110,8 +117,14 @@ def updated(
 
 
 def _sums(kind: Tensor, values: Tensor, classes: int) -> Tensor:
-    sums = torch.zeros(classes * classes, device=values.device, dtype=values.dtype)
-    return sums.scatter_add(0, kind, values.flatten()).view(classes, classes)
+    sums = torch.zeros(2 * classes * classes, device=values.device, dtype=values.dtype)
+    return sums.scatter_add(0, kind, values.flatten()).view(2, classes, classes)
+
+
+def _kind(imperfect: Tensor, pseudo: Tensor, generated: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What disputes are told apart by: source (B, 1, ...), imperfect and pseudo class (B, *S), as indices."""
+    source = generated.long().view(-1, *[1] * (imperfect.ndim - 1))
+    return source, imperfect.clamp_min(0), pseudo.clamp_min(0)
 
 
 def _counts(probabilities: Tensor, imperfect: Tensor) -> Tensor:
@@ -124,7 +137,12 @@ def _counts(probabilities: Tensor, imperfect: Tensor) -> Tensor:
 
 @torch.no_grad()
 def tied_weights(
-    record: DisputeRecord, imperfect: Tensor, pseudo: Tensor, probabilities: Tensor, strength: float
+    record: DisputeRecord,
+    imperfect: Tensor,
+    pseudo: Tensor,
+    probabilities: Tensor,
+    generated: Tensor,
+    strength: float,
 ) -> tuple[Tensor, Tensor]:
     """Both labels' parts of every pixel's weight; together 1 where the pixel has a label, else 0.
 
@@ -133,16 +151,18 @@ def tied_weights(
     Args:
         imperfect, pseudo: (B, *S) int64, negative = no label.
         probabilities: (B, C, *S), what the pseudo labels were taken from.
+        generated: (B,) bool, whose imperfect label a network made.
         strength: what a preference of 1 adds to the log-odds.
 
     Returns:
         Two maps (B, *S) from 0 to 1, no unit. No gradient flows.
     """
-    n, p = imperfect.clamp_min(0), pseudo.clamp_min(0)
+    source, n, p = _kind(imperfect, pseudo, generated)
     logs = (at_least_float32(probabilities) + LEAST_PROBABILITY).log()
     odds = _at(logs, n) - _at(logs, p)
     confusion = (record.confusion + LEAST_CONFUSION).log()
-    odds = odds + confusion[n, n] - confusion[p, n] + strength * record.preference[n, p]
+    odds = odds + torch.where(source == 1, 0.0, confusion[n, n] - confusion[p, n])
+    odds = odds + strength * record.preference[source, n, p]
     part = torch.where(imperfect == pseudo, 0.5, odds.sigmoid())
     has_n, has_p = imperfect >= 0, pseudo >= 0
     part = torch.where(has_n & has_p, part, has_n.to(part.dtype))

@@ -167,4 +167,5 @@ def _loader(trainer: nnUNetTrainerMLBSeg, role: str, report: Callable[[str], Non
     return batches.PairedLoader(
         factory.training(trainer._dataset(trainer.roles.clean), trainer.batch_sizes["bootstrapping"]),
         factory.training(WithTruth(base, trainer.true_labels), trainer.batch_sizes["imperfect"]),
+        trainer.roles.unlabeled,
     )

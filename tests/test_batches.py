@@ -59,14 +59,15 @@ class _Numbers:
     batch_size = 2
 
     def __init__(self, data):
-        self.batch = {"data": data, "target": -data, "keys": ["k"]}
+        self.batch = {"data": data, "target": -data, "keys": ["noisy", "hidden"]}
 
     def __next__(self):
         return self.batch
 
 
 def test_a_pair_holds_both_batches_under_their_names():
-    pair = next(PairedLoader(_Numbers(1), _Numbers(2)))
+    pair = next(PairedLoader(_Numbers(1), _Numbers(2), ["hidden"]))
+    assert pair.pop("imperfect_generated").tolist() == [False, True]
     assert pair == {"data": 1, "target": -1, "imperfect_data": 2, "imperfect_target": -2}
 
 

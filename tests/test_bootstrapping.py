@@ -173,6 +173,7 @@ def _step(**overrides):
     noisy[:, :, :3] = 1 - noisy[:, :, :3]
     noisy[:, :, -1] = 2
     batch = {"data": image, "target": target, "imperfect_data": image * 0.9, "imperfect_target": noisy}
+    batch["imperfect_generated"] = torch.tensor([False, True])
     return step, batch
 
 
@@ -268,10 +269,11 @@ def test_tied_weights_at_every_scale_are_the_finest_ones_resized():
     tangents = [torch.randn(2, 2, size, size, generator=generator) for size in (8, 4)]
     n, p = torch.randint(2, (2, 2, 8, 8), generator=generator)
     probabilities = torch.rand(2, 2, 8, 8, generator=generator).softmax(1)
+    made = torch.tensor([False, True])
     labels, record = weigh_disputes(
-        logits, tangents, n, p, probabilities, DisputeRecord.empty(2), 0.5, 8.0, normalization="joint"
+        logits, tangents, n, p, probabilities, made, DisputeRecord.empty(2), 0.5, 8.0, normalization="joint"
     )
-    part, _ = tied_weights(record, n, p, probabilities, 8.0)
+    part, _ = tied_weights(record, n, p, probabilities, made, 8.0)
     assert torch.equal(labels[0].raw_imperfect, part)
     assert torch.equal(labels[1].raw_imperfect, part[:, 1::2, 1::2])  # "nearest-exact" at half the size
     assert torch.equal(labels[1].imperfect, n[:, 1::2, 1::2])

@@ -16,13 +16,14 @@ from nnunetv2_mlbseg.tied_weights import DisputeRecord, tied_weights, updated
 IMPERFECT = torch.tensor([[[0, 0, 1, IGNORE]]])
 PSEUDO = torch.tensor([[[0, 1, 0, 1]]])
 PROBABILITIES = torch.tensor([[[[0.9, 0.2, 0.7, 0.4]], [[0.1, 0.8, 0.3, 0.6]]]])
+GIVEN, GENERATED = torch.tensor([False]), torch.tensor([True])
 
 
 def record_of(gain: float = 0.0, counts: list[list[float]] | None = None) -> DisputeRecord:
     """A record in which the clean batch prefers n = 0 to p = 1 by ``gain``; counts of 1e9 drown the prior."""
-    table = torch.tensor([[0.0, gain], [0.0, 0.0]])
+    table = torch.tensor([[[0.0, gain], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
     given = torch.tensor(counts) if counts else torch.zeros(2, 2)
-    return DisputeRecord(table, torch.tensor([[0.0, 1.0], [0.0, 1.0]]), given * 1e9)
+    return DisputeRecord(table, torch.ones(2, 2, 2), given * 1e9)
 
 
 def test_the_tied_derivative_is_the_second_order_one() -> None:
@@ -48,8 +49,8 @@ def test_the_tied_derivative_is_the_second_order_one() -> None:
     direction = torch.autograd.grad(objective, list(network.parameters()), allow_unused=True)
     z, dz = logit_tangents(network, images, direction)
     raw = label_weights(z, dz, n), label_weights(z, dz, p)
-    found = updated(DisputeRecord.empty(2), *raw, n, p, z.softmax(1), decay=0.0)
-    torch.testing.assert_close(found.preference, -expected / extent_of(*raw, n, p))
+    found = updated(DisputeRecord.empty(2), *raw, n, p, z.softmax(1), torch.zeros(2, dtype=torch.bool), decay=0.0)
+    torch.testing.assert_close(found.preference[0], -expected / extent_of(*raw, n, p))
 
 
 def extent_of(raw_n: torch.Tensor, raw_p: torch.Tensor, n: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
@@ -62,21 +63,22 @@ def extent_of(raw_n: torch.Tensor, raw_p: torch.Tensor, n: torch.Tensor, p: torc
 def test_sums_over_disputed_pixels_by_hand() -> None:
     """Differences 3 (kind 0:1) and -1 (kind 1:0), mean size 2: the sums are 1.5 and -0.5. Other pixels do not count."""
     raw_n, raw_p = torch.tensor([[[9.0, 4.0, 1.0, 9.0]]]), torch.tensor([[[1.0, 1.0, 2.0, 1.0]]])
-    found = updated(DisputeRecord.empty(2), raw_n, raw_p, IMPERFECT, PSEUDO, PROBABILITIES, decay=0.0)
-    torch.testing.assert_close(found.gain, torch.tensor([[0.0, 1.5], [-0.5, 0.0]]))
-    torch.testing.assert_close(found.extent, torch.tensor([[0.0, 1.5], [0.5, 0.0]]))
-    torch.testing.assert_close(found.preference, torch.tensor([[0.0, 1.0], [-1.0, 0.0]]))
+    found = updated(DisputeRecord.empty(2), raw_n, raw_p, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, decay=0.0)
+    torch.testing.assert_close(found.gain[0], torch.tensor([[0.0, 1.5], [-0.5, 0.0]]))
+    torch.testing.assert_close(found.extent[0], torch.tensor([[0.0, 1.5], [0.5, 0.0]]))
+    torch.testing.assert_close(found.preference[0], torch.tensor([[0.0, 1.0], [-1.0, 0.0]]))
     torch.testing.assert_close(found.counts, torch.tensor([[0.9 + 0.2, 0.7], [0.1 + 0.8, 0.3]]))
-    again = updated(found, raw_n, raw_p, IMPERFECT, PSEUDO, PROBABILITIES, decay=0.75)
+    again = updated(found, raw_n, raw_p, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, decay=0.75)
     torch.testing.assert_close(again.gain, found.gain)
-    opposite = updated(found, raw_p, raw_n, IMPERFECT, PSEUDO, PROBABILITIES, decay=0.75)
+    opposite = updated(found, raw_p, raw_n, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, decay=0.75)
     torch.testing.assert_close(opposite.preference, 0.5 * found.preference)
 
 
 def test_a_batch_counts_by_its_pixels_not_by_the_length_of_the_gradient() -> None:
     raw_n, raw_p = torch.randn(2, 1, 1, 4, generator=torch.Generator().manual_seed(0))
     one, thousand = (
-        updated(DisputeRecord.empty(2), k * raw_n, k * raw_p, IMPERFECT, PSEUDO, PROBABILITIES, 0.5) for k in (1, 1000)
+        updated(DisputeRecord.empty(2), k * raw_n, k * raw_p, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, 0.5)
+        for k in (1, 1000)
     )
     torch.testing.assert_close(one.gain, thousand.gain)
 
@@ -91,9 +93,9 @@ def test_the_confusion_matrix_starts_near_the_identity_and_ends_at_the_counts() 
 def test_parts_are_the_odds_of_bayes_rule_times_the_preference() -> None:
     """Pixel 0:1 at e = (0.2, 0.8). M = [[0.9, 0.1], [0.3, 0.7]]: odds 0.2/0.8 * 0.9/0.3 = 0.75, times e^(2 * 0.5)."""
     record = record_of(gain=0.5, counts=[[9.0, 1.0], [3.0, 7.0]])
-    plain, _ = tied_weights(record, IMPERFECT, PSEUDO, PROBABILITIES, strength=0.0)
+    plain, _ = tied_weights(record, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, strength=0.0)
     assert plain[0, 0, 1].item() == pytest.approx(0.75 / 1.75, abs=2e-3)
-    part, other = tied_weights(record, IMPERFECT, PSEUDO, PROBABILITIES, strength=2.0)
+    part, other = tied_weights(record, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, strength=2.0)
     odds = 0.75 * math.e
     assert part[0, 0, 1].item() == pytest.approx(odds / (1 + odds), abs=2e-3)
     torch.testing.assert_close(part + other, torch.ones(1, 1, 4))
@@ -101,7 +103,7 @@ def test_parts_are_the_odds_of_bayes_rule_times_the_preference() -> None:
 
 def test_agreement_is_halved_and_a_single_label_has_all_the_weight() -> None:
     n, p = torch.tensor([[[1, IGNORE, 1, IGNORE]]]), torch.tensor([[[1, 1, IGNORE, IGNORE]]])
-    part, other = tied_weights(record_of(), n, p, PROBABILITIES, strength=8.0)
+    part, other = tied_weights(record_of(), n, p, PROBABILITIES, GIVEN, strength=8.0)
     assert part.tolist() == [[[0.5, 0.0, 1.0, 0.0]]]
     assert other.tolist() == [[[0.5, 1.0, 0.0, 0.0]]]
 
@@ -109,9 +111,9 @@ def test_agreement_is_halved_and_a_single_label_has_all_the_weight() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_not_finite_leaves_the_record_finite(value: float) -> None:
     raw = torch.full((1, 1, 4), value)
-    found = updated(DisputeRecord.empty(2), raw, -raw, IMPERFECT, PSEUDO, PROBABILITIES * value, 0.9)
+    found = updated(DisputeRecord.empty(2), raw, -raw, IMPERFECT, PSEUDO, PROBABILITIES * value, GIVEN, 0.9)
     assert all(torch.isfinite(table).all() for table in found.state().values())
-    part, other = tied_weights(found, IMPERFECT, PSEUDO, PROBABILITIES, 8.0)
+    part, other = tied_weights(found, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, 8.0)
     assert torch.isfinite(part).all() and torch.isfinite(other).all()
 
 
@@ -123,9 +125,9 @@ def test_biased_labels_lose_their_weight_as_batches_add_up() -> None:
     record = DisputeRecord.empty(2)
     for _ in range(20):
         raw = torch.randn(1, 64, 64, generator=generator) - 0.5
-        record = updated(record, raw, torch.zeros_like(raw), n, p, e, decay=0.9)
-    assert -0.6 < record.preference[0, 1] < -0.4  # E(x) / E|x| of a normal variable with mean -0.5
-    assert tied_weights(record, n, p, e, 8.0)[0].max() < 0.1
+        record = updated(record, raw, torch.zeros_like(raw), n, p, e, GIVEN, decay=0.9)
+    assert -0.6 < record.preference[0, 0, 1] < -0.4  # E(x) / E|x| of a normal variable with mean -0.5
+    assert tied_weights(record, n, p, e, GIVEN, 8.0)[0].max() < 0.1
 
 
 def test_two_processes_make_one_record() -> None:
@@ -134,15 +136,16 @@ def test_two_processes_make_one_record() -> None:
     raw_n, raw_p = torch.randn(2, 2, 4, 4, generator=generator)
     n, p = torch.randint(-1, 3, (2, 4, 4), generator=generator), torch.randint(3, (2, 4, 4), generator=generator)
     e = torch.rand(2, 3, 4, 4, generator=generator)
-    whole = updated(DisputeRecord.empty(3), raw_n, raw_p, n, p, e, 0.5)
+    made = torch.tensor([False, True])
+    whole = updated(DisputeRecord.empty(3), raw_n, raw_p, n, p, e, made, 0.5)
     sums: list[list[torch.Tensor]] = []
     for half in (slice(0, 1), slice(1, 2)):
         sums.append([])
-        args = (raw_n[half], raw_p[half], n[half], p[half], e[half])
+        args = (raw_n[half], raw_p[half], n[half], p[half], e[half], made[half])
         updated(DisputeRecord.empty(3), *args, 0.5, total=lambda value: sums[-1].append(value) or value)
     totals = iter([a + b for a, b in zip(*sums, strict=True)])
     shared = updated(
-        DisputeRecord.empty(3), raw_n[:1], raw_p[:1], n[:1], p[:1], e[:1], 0.5, total=lambda _: next(totals)
+        DisputeRecord.empty(3), raw_n[:1], raw_p[:1], n[:1], p[:1], e[:1], made[:1], 0.5, total=lambda _: next(totals)
     )
     for name, table in whole.state().items():
         torch.testing.assert_close(shared.state()[name], table)
@@ -151,6 +154,23 @@ def test_two_processes_make_one_record() -> None:
 def test_nothing_waits_for_the_device() -> None:
     with NoHostReads():
         found = updated(
-            DisputeRecord.empty(2), PROBABILITIES[:, 0], PROBABILITIES[:, 1], IMPERFECT, PSEUDO, PROBABILITIES, 0.9
+            DisputeRecord.empty(2),
+            PROBABILITIES[:, 0],
+            PROBABILITIES[:, 1],
+            IMPERFECT,
+            PSEUDO,
+            PROBABILITIES,
+            GIVEN,
+            0.9,
         )
-        tied_weights(found, IMPERFECT, PSEUDO, PROBABILITIES, 8.0)
+        tied_weights(found, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, 8.0)
+
+
+def test_a_generated_label_has_tables_of_its_own_and_no_confusion_matrix() -> None:
+    raw_n, raw_p = torch.tensor([[[9.0, 4.0, 1.0, 9.0]]]), torch.tensor([[[1.0, 1.0, 2.0, 1.0]]])
+    found = updated(DisputeRecord.empty(2), raw_n, raw_p, IMPERFECT, PSEUDO, PROBABILITIES, GENERATED, decay=0.0)
+    torch.testing.assert_close(found.gain[1], torch.tensor([[0.0, 1.5], [-0.5, 0.0]]))
+    assert (found.gain[0] == 0).all() and (found.counts == 0).all()
+    record = record_of(gain=0.5, counts=[[9.0, 1.0], [3.0, 7.0]])
+    part, _ = tied_weights(record, IMPERFECT, PSEUDO, PROBABILITIES, GENERATED, strength=2.0)
+    assert part[0, 0, 1].item() == pytest.approx(0.2, abs=1e-3)  # e_n / e_p = 0.25 alone

@@ -22,7 +22,6 @@ from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from torch import Tensor
 
-from nnunetv2_mlbseg import bootstrap_step
 from nnunetv2_mlbseg.bootstrap_step import BootstrapStep
 from nnunetv2_mlbseg.clean_loss import cross_entropy_like, over_whole_batch
 from nnunetv2_mlbseg.config import resolve_config
@@ -31,12 +30,13 @@ from nnunetv2_mlbseg.processes import Processes
 
 IGNORE_LABEL = 3
 FACTORS = (2 / 3, 1 / 3, 0.0)
-BASE: dict[str, Any] = {"seed": 5, "initial_lr": 0.05, "momentum": 0.9, "ema_decay": 0.9}
+BASE: dict[str, Any] = {"seed": 5, "initial_lr": 0.05, "momentum": 0.9, "ema_decay": 0.9, "weighting": "meta"}
 # Every normalisation, both losses of the clean batch, both Dice, labels by student and teacher, the virtual step.
 SETTINGS: dict[str, dict[str, Any]] = {
     "sum": {"weight_normalization": "sum", "clean_loss": "ce", "pseudo_label_network": "student"},
     "joint": {"weight_normalization": "joint", "virtual_consistency": True},
     "accepted": {"weight_normalization": "accepted", "clean_loss": "ce"},
+    "tied": {"weighting": "tied", "weight_normalization": "joint"},
     "uniform": {"weighting": "uniform", "clean_loss": "ce"},
     "image_dice": {"weight_normalization": "sum", "batch_dice": False},
 }
@@ -51,6 +51,7 @@ def whole_batch(seed: int) -> dict[str, Any]:
         target = torch.randint(3, (count, 1, 16, 16), generator=generator).to(torch.int16)
         target[-1, :, 3:] = IGNORE_LABEL
         batch |= {f"{name}data": images, f"{name}target": [target[:, :, ::f, ::f] for f in (1, 2, 4)]}
+    batch["imperfect_generated"] = torch.tensor([False, True, False])
     return batch
 
 
@@ -96,20 +97,17 @@ def run_steps(settings: dict[str, Any], processes: Processes) -> dict[str, Any]:
     """Three steps: the weights of every step and scale, the values of every step, student and teacher after them."""
     step = make_step(settings, processes)
     weights, values = [], []
-    plain = bootstrap_step.weigh_labels
+    plain = step.weigh
 
-    def recording(*arguments: Any) -> Any:
-        found = plain(*arguments)
-        weights.append([(w.weight_imperfect, w.weight_pseudo) for w in found])
+    def recording(batch: Any) -> Any:
+        found = plain(batch)
+        weights.append([(w.weight_imperfect, w.weight_pseudo) for w in found.labels])
         return found
 
-    bootstrap_step.weigh_labels = recording
-    try:
-        for number in range(3):
-            values += processes.add_up([step(part(whole_batch(number), processes))])
-            ema_update_(step.teacher, step.student, ema_decay_at(number + 1, BASE["ema_decay"]))
-    finally:
-        bootstrap_step.weigh_labels = plain
+    step.weigh = recording  # type: ignore[method-assign]
+    for number in range(3):
+        values += processes.add_up([step(part(whole_batch(number), processes))])
+        ema_update_(step.teacher, step.student, ema_decay_at(number + 1, BASE["ema_decay"]))
     return {
         "weights": weights,
         "values": values,
