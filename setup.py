@@ -52,7 +52,7 @@ TEST_REQUIRES = [
     "medpy>=0.5.2",
     "scikit-image>=0.19.3",
 ]
-DEV_REQUIRES = [*TEST_REQUIRES, "ruff>=0.9", "mypy>=1.13", "setuptools>=77", "wheel>=0.42"]
+DEV_REQUIRES = [*TEST_REQUIRES, "ruff>=0.9", "mypy>=1.13", "detect-secrets>=1.5", "setuptools>=77", "wheel>=0.42"]
 
 
 class BuildWithPth(build_py):

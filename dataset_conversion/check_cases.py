@@ -18,6 +18,12 @@ from dataset_conversion.nnunet_dataset import RawCase, RawDataset
 from dataset_conversion.report import PROBLEM, WARNING, Finding
 from noise_synthesis.errors import InputError
 
+VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
+"""Formats of which nnU-Net takes one file a channel; a natural image holds its colours in one."""
+
+LARGEST_INTENSITY = 1e15
+"""Preprocessing squares and sums intensities in float32, which ends at 3.4e38."""
+
 
 @dataclass
 class CaseFacts:
@@ -69,6 +75,9 @@ def _inspect_images(facts: CaseFacts, paths: Sequence[Path], reader: type) -> np
     except InputError as error:
         facts.add("unreadable image", str(error))
         return None
+    if len(images) != len(paths) and paths[0].name.endswith(VOLUME_ENDINGS):
+        facts.add("channels", f"{paths[0].name} holds {len(images)} volumes, expected one volume a file")
+        return None
     facts.shape = images.shape[1:]
     facts.spacing_mm = tuple(float(step) for step in properties["spacing"])
     facts.direction = _direction(properties)
@@ -76,6 +85,9 @@ def _inspect_images(facts: CaseFacts, paths: Sequence[Path], reader: type) -> np
     for path in non_finite(images, paths):
         facts.add("NaN", f"{path.name} holds NaN or infinite values; replace them by numbers that make sense")
     for image, path in zip(images, paths, strict=False):
+        largest = float(np.abs(np.nan_to_num(image, posinf=0, neginf=0)).max())
+        if largest > LARGEST_INTENSITY:
+            facts.add("extreme value", f"{path.name} has the intensity {largest:.3g}; preprocessing would overflow")
         if image.min() == image.max():
             facts.add("constant image", f"{path.name} has the value {image.flat[0]:g} everywhere")
     first: np.ndarray = images[0]

@@ -8,6 +8,7 @@ from typing import Any
 
 from dataset_conversion.check_cases import CaseFacts, inspect_case
 from dataset_conversion.check_duplicates import duplicates
+from dataset_conversion.check_leakage import leakage
 from dataset_conversion.check_nnunet import nnunet_integrity
 from dataset_conversion.check_preprocessed import stale_preprocessing
 from dataset_conversion.check_sets import ct_statistics, label_contents, outliers, without_a_place
@@ -44,6 +45,7 @@ def check_dataset(folder: Path, processes: int, *, with_nnunet: bool = True) -> 
     findings += label_contents(facts, supervision, dataset.ignore_label)
     findings += outliers(facts)
     findings += duplicates(facts, splits)
+    findings += leakage(dataset, facts, supervision, splits, reader, processes)
     findings += stale_preprocessing(dataset)
     if with_nnunet:
         findings += nnunet_integrity(folder, processes)
@@ -75,6 +77,10 @@ def _stray_files(dataset: RawDataset) -> Iterator[Finding]:
         folder = dataset.folder / folder_name
         files = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
         stray = sorted(name for name in files - known if not name.startswith("."))
+        hidden = sorted(name for name in files if name.startswith(".") and name.endswith(dataset.file_ending))
+        if hidden:
+            message = f"{folder_name}: nnU-Net takes hidden files for cases, delete them: {name_some(hidden)}"
+            yield Finding("stray file", PROBLEM, message)
         if stray:
             ending = dataset.file_ending
             means = "label without an image" if folder_name == "labelsTr" else f"not named <case>_0000{ending}"

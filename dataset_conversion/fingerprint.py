@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -38,6 +39,15 @@ def content_hash(array: np.ndarray) -> str:
     """Return a hash of shape and values, the same for the same numbers whatever file they came from."""
     digest = hashlib.blake2b(str(array.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """Return a hash of a file's bytes."""
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
 
 

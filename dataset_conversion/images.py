@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from noise_synthesis.compressed import refuse_damaged_gzip, write_whole
 from noise_synthesis.errors import InputError
 
 
@@ -21,6 +22,7 @@ def read_image(path: Path) -> sitk.Image:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
+    refuse_damaged_gzip(path)
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -35,7 +37,7 @@ def write_image(image: sitk.Image, path: Path) -> None:
     """
     plain = path.with_name(f".{path.name.removesuffix('.nii.gz')}.nii")
     try:
-        sitk.WriteImage(image, str(plain))
+        write_whole(image, plain, compress=False)
         with (
             plain.open("rb") as source,
             path.open("wb") as file,
@@ -49,7 +51,7 @@ def write_image(image: sitk.Image, path: Path) -> None:
 
 def write_label(label: sitk.Image, path: Path) -> None:
     """Write a label compressed, in the format of the path's ending. Labels shrink to next to nothing at any level."""
-    sitk.WriteImage(label, str(path), True)
+    write_whole(label, path)
 
 
 def values_in(array: np.ndarray) -> list[int | float]:

@@ -13,8 +13,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from dataset_conversion.images import read_image, write_label
+from noise_synthesis.compressed import refuse_damaged_gzip
 from noise_synthesis.errors import InputError
-from noise_synthesis.label_files import as_volume, read_label
+from noise_synthesis.label_files import as_volume, hides_non_finite, read_label
 from noise_synthesis.volumes import LabelVolume
 
 
@@ -112,6 +113,7 @@ def read_channels(reader_writer: type, paths: Sequence[Path]) -> tuple[np.ndarra
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: no such file")
+        refuse_damaged_gzip(path)
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said):
@@ -132,17 +134,8 @@ def non_finite(array: np.ndarray, paths: Sequence[Path]) -> list[Path]:
     return [
         path
         for channel, path in zip(array, paths, strict=False)
-        if not np.isfinite(channel).all() or _nifti_hides_non_finite(path)
+        if not np.isfinite(channel).all() or hides_non_finite(path)
     ]
-
-
-def _nifti_hides_non_finite(path: Path) -> bool:
-    if not path.name.endswith((".nii", ".nii.gz")):
-        return False
-    import nibabel
-
-    image: Any = nibabel.load(path)
-    return image.get_data_dtype().kind == "f" and not bool(np.isfinite(np.asanyarray(image.dataobj)).all())
 
 
 def as_integers(array: np.ndarray, where: Path) -> np.ndarray:

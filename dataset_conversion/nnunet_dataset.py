@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dataset_conversion.case_names import is_file_ending, refuse_bad_names
 from dataset_conversion.supervision_files import name_some
 from noise_synthesis.errors import InputError
 from noise_synthesis.files import read_json
 
+LARGEST_LABEL = 65535
 _REWRITTEN = ("channel_names", "labels", "numTraining", "file_ending", "dataset")
 
 
@@ -65,11 +67,13 @@ def read_raw_dataset(folder: Path) -> RawDataset:
     missing = [key for key in ("channel_names", "labels", "file_ending", "numTraining") if key not in description]
     if missing:
         raise InputError(f"{path}: {', '.join(missing)} missing; nnU-Net needs them")
+    _check_entries(path, description)
     ending, channels = description["file_ending"], len(description["channel_names"])
     listed = description.get("dataset")
     cases = _listed_cases(folder, listed) if listed else _cases_on_disk(folder, ending)
     if not cases:
         raise InputError(f"{folder / 'imagesTr'}: no image <case>_0000{ending} here")
+    refuse_bad_names([case.name for case in cases], str(path if listed else folder / "imagesTr"))
     return RawDataset(folder, description, ending, channels, _labels(path, description["labels"]), tuple(cases))
 
 
@@ -98,16 +102,43 @@ def _labels(path: Path, labels: Any) -> dict[str, int]:
             f"{path}: region-based labels ({name_some(regions)}) are not supported; give each class one value and "
             "train on classes"
         )
-    if not all(isinstance(value, int) for value in labels.values()):
+    if not all(isinstance(value, int) and not isinstance(value, bool) for value in labels.values()):
         raise InputError(f"{path}: label values must be whole numbers")
+    if not all(0 <= value <= LARGEST_LABEL for value in labels.values()) or len(set(labels.values())) < len(labels):
+        raise InputError(f"{path}: label values must be different numbers from 0 to {LARGEST_LABEL}, got {labels}")
     return dict(labels)
+
+
+def _check_entries(path: Path, description: dict[str, Any]) -> None:
+    """Refuse entries of dataset.json of another kind than nnU-Net's documentation of the format gives them."""
+    channels, ending, listed = (description.get(key) for key in ("channel_names", "file_ending", "dataset"))
+    if not isinstance(channels, dict) or not channels or not all(isinstance(name, str) for name in channels.values()):
+        raise InputError(f"{path}: 'channel_names' is {channels!r:.100}, expected an object of numbers and names")
+    if sorted(channels) != sorted(map(str, range(len(channels)))):
+        raise InputError(f"{path}: 'channel_names' numbers the channels {', '.join(channels)}, expected 0, 1, ...")
+    if not is_file_ending(ending):
+        raise InputError(f"{path}: 'file_ending' is {ending!r:.100}, expected text such as '.nii.gz'")
+    if not isinstance(description["numTraining"], int) or isinstance(description["numTraining"], bool):
+        raise InputError(f"{path}: 'numTraining' is {description['numTraining']!r:.100}, expected a whole number")
+    if listed is not None and not isinstance(listed, dict):
+        raise InputError(f"{path}: 'dataset' is {listed!r:.100}, expected an object of cases")
+    for case, entry in (listed or {}).items():
+        files = [*entry["images"], entry["label"]] if _has_files(entry) else [None]
+        if not all(isinstance(file, str) and "\0" not in file for file in files):
+            raise InputError(f"{path}: 'dataset' has {entry!r:.100} for {case!r:.100}, expected 'images' and 'label'")
+
+
+def _has_files(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict) and isinstance(entry.get("images"), list) and bool(entry["images"]) and "label" in entry
+    )
 
 
 def _cases_on_disk(folder: Path, ending: str) -> list[RawCase]:
     images_folder = folder / "imagesTr"
     if not images_folder.is_dir():
         raise InputError(f"{images_folder}: no such folder; an nnU-Net raw dataset has its images there")
-    pattern = re.compile(r"(.+)_\d{4}" + re.escape(ending))
+    pattern = re.compile(r"(.+)_\d{4}" + re.escape(ending), re.DOTALL)
     images: dict[str, list[Path]] = {}
     for path in sorted(images_folder.iterdir()):
         match = pattern.fullmatch(path.name)

@@ -12,6 +12,7 @@ from batchgenerators.dataloading.data_loader import SlimDataLoaderBase
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 
+from dataset_conversion.fingerprint import content_hash
 from nnunetv2_mlbseg.generated_labels import GeneratedLabels
 from noise_synthesis.errors import InputError
 
@@ -100,7 +101,9 @@ def count_slices(dataset: nnUNetBaseDataset) -> int:
     return sum(int(dataset.load_case(case)[0].shape[1]) for case in dataset.identifiers)
 
 
-def verify_cases(dataset: nnUNetBaseDataset, allowed: Collection[int], folder: Path) -> list[str]:
+def verify_cases(
+    dataset: nnUNetBaseDataset, allowed: Collection[int], folder: Path
+) -> tuple[list[str], dict[str, str]]:
     """Read every case once and describe what a training would trip over.
 
     Args:
@@ -109,11 +112,11 @@ def verify_cases(dataset: nnUNetBaseDataset, allowed: Collection[int], folder: P
         folder: Named in the messages.
 
     Returns:
-        One line per problem: unreadable files, image and label of different shape, NaN or infinite intensities,
-        label values that dataset.json does not know.
+        One line per problem (unreadable files, image and label of different shape, NaN or infinite intensities,
+        label values that dataset.json does not know), and a hash of every readable image by case.
     """
     known = np.array(sorted({-1, *allowed}))
-    found = []
+    found, images = [], {}
     for case in dataset.identifiers:
         try:
             data, seg, _, _ = dataset.load_case(case)
@@ -121,6 +124,7 @@ def verify_cases(dataset: nnUNetBaseDataset, allowed: Collection[int], folder: P
         except Exception as error:  # the formats raise their own types; whichever it is, the case cannot be used
             found.append(f"{folder / case}: cannot be read ({type(error).__name__}: {error})")
             continue
+        images[case] = content_hash(image)
         if image.shape[1:] != label.shape[1:]:
             found.append(f"{folder / case}: image is {image.shape[1:]}, label {label.shape[1:]}, expected equal shapes")
         if not np.isfinite(image).all():
@@ -130,4 +134,4 @@ def verify_cases(dataset: nnUNetBaseDataset, allowed: Collection[int], folder: P
             found.append(
                 f"{folder / case}: label has the values {strange.tolist()}, expected only {known[1:].tolist()}"
             )
-    return found
+    return found, images

@@ -23,6 +23,7 @@ from nnunetv2_mlbseg.bootstrapping import (
     ensemble_of_views,
     labels_that_count,
     statistics,
+    trouble,
     unit_direction,
     weigh_disputes,
     weigh_labels,
@@ -59,6 +60,7 @@ class WeighedBatch:
         labels: Both labels of every pixel and their weights, one entry per scale.
         disputes: The record of disputes with this batch in it, where the weighting keeps one.
         clean_loss, clean_gradient: Of the clean batch; the gradient times the gradient scaler's factor if there is one.
+        tangents: Derivatives of ``logits`` along the clean gradient, where the weights need them.
     """
 
     views: Views
@@ -70,6 +72,7 @@ class WeighedBatch:
     disputes: DisputeRecord | None
     clean_loss: Tensor
     clean_gradient: Gradient
+    tangents: Tensor | None = None
 
 
 class BootstrapStep:
@@ -142,6 +145,7 @@ class BootstrapStep:
             Loss terms and :func:`~nnunetv2_mlbseg.bootstrapping.statistics` on the device, ``loss`` the sum of the
             terms; where processes share the batch, this one's shares, which add up to the values of the whole.
         """
+        batch = {name: self._to_device(value) for name, value in batch.items()}
         config, weighed = self.config, self.weigh(batch)
         with self._autocast():
             outputs = weighed.outputs or self._outputs(weighed.shown)
@@ -149,14 +153,16 @@ class BootstrapStep:
             terms = {"bootstrap": config.bootstrap_weight * loss}
             terms |= self._consistency(outputs[0], weighed.teacher, weighed.views)
         self._optimizer_step(self.processes.count * _total(terms), weighed.clean_gradient)
-        self.disputes = weighed.disputes
+        self.disputes = weighed.disputes and weighed.disputes.unless_spoilt(self.disputes)
         terms["supervised"] = config.supervised_weight * weighed.clean_loss / self.processes.count
         terms = {name: term.detach() for name, term in terms.items()}
-        return {"loss": _total(terms), **terms, **statistics(weighed.labels[0], len(weighed.views), self.total)}
+        found = {"loss": _total(terms), **terms, **statistics(weighed.labels[0], len(weighed.views), self.total)}
+        return {**found, **self._trouble(weighed, batch["target"])}
 
     def weigh(self, batch: Mapping[str, Any]) -> WeighedBatch:
         """Views, pseudo labels and weights of a batch (Eq. 3-8, 10). Leaves both networks as they are."""
         config = self.config
+        batch = {name: self._to_device(value) for name, value in batch.items()}
         views, shown, imperfect = self._imperfect_in_views(batch)
         clean_loss, clean_gradient = self._clean_gradient(batch)
         teacher = self._teacher_probabilities(shown)
@@ -172,7 +178,9 @@ class BootstrapStep:
         pseudo = views.apply_labels(pseudo_labels(ensemble))
         both = labels_that_count(imperfect, pseudo, config.weighted_labels)
         labels, disputes = self._weights(logits, tangents, both, ensemble, views, batch)
-        return WeighedBatch(views, shown, logits[0], outputs, teacher, labels, disputes, clean_loss, clean_gradient)
+        return WeighedBatch(
+            views, shown, logits[0], outputs, teacher, labels, disputes, clean_loss, clean_gradient, tangents[0]
+        )
 
     def _weights(
         self,
@@ -219,6 +227,13 @@ class BootstrapStep:
         self._descend(value, WARM_UP_CLIP)
         return value.detach() / self.processes.count
 
+    def _trouble(self, weighed: WeighedBatch, target: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
+        """:func:`~nnunetv2_mlbseg.bootstrapping.trouble`; of several processes each counts for its part."""
+        counted = self.total(trouble(weighed.labels[0], weighed.tangents, target, self.ignore_label))
+        no_weight, overflow, no_foreground = counted[0] == 0, counted[1] > 0, counted[2] == 0
+        flags = {"no_weight": no_weight, "weight_overflow": overflow, "no_foreground": no_foreground}
+        return {name: flag.float() / self.processes.count for name, flag in flags.items()}
+
     def generator_states(self) -> dict[str, Tensor]:
         """State of the step's own random generators, for a checkpoint."""
         noise = f"noise on {self.device.type}"
@@ -241,7 +256,7 @@ class BootstrapStep:
         self.disputes = None if moved is None else DisputeRecord(**moved)
 
     def _imperfect_in_views(self, batch: Mapping[str, Any]) -> tuple[Views, Tensor, Tensor]:
-        images, target = self._to_device(batch["imperfect_data"]), self._to_device(batch["imperfect_target"])
+        images, target = batch["imperfect_data"], batch["imperfect_target"]
         views = draw_views(
             self.config.shown_views,
             self.imperfect_batch_size or images.shape[0],
@@ -259,7 +274,7 @@ class BootstrapStep:
     def _clean_gradient(self, batch: Mapping[str, Any]) -> tuple[Tensor, Gradient]:
         """Loss of the clean batch (Eq. 5) and its gradient, times the gradient scaler's factor if there is one."""
         with self._autocast():
-            loss = self.clean_loss(self.student(self._to_device(batch["data"])), self._to_device(batch["target"]))
+            loss = self.clean_loss(self.student(batch["data"]), batch["target"])
         return loss.detach(), self._gradient(loss)
 
     def _gradient(self, loss: Tensor) -> Gradient:

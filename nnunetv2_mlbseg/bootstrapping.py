@@ -204,3 +204,17 @@ def statistics(weighted: WeightedLabels, views: int = 1, total: Total = unchange
     both = (weighted.imperfect >= 0) & (weighted.pseudo >= 0)
     found["agreement"] = (both & (weighted.imperfect == weighted.pseudo)).sum() / total(both.sum()).clamp_min(1)
     return found
+
+
+@torch.no_grad()
+def trouble(
+    weighted: WeightedLabels, tangents: Tensor | None, target: Tensor | Sequence[Tensor], ignore_label: int | None
+) -> Tensor:
+    """What an epoch's log counts: ``(3,)`` numbers of pixels, which processes that share a batch add up.
+
+    Pixels with a weight, tangents that are not finite, and foreground pixels of nnU-Net's clean target.
+    """
+    weights = torch.stack([weighted.weight_imperfect, weighted.weight_pseudo])
+    labels = as_labels(target if isinstance(target, Tensor) else target[0], ignore_label)
+    overflow = torch.zeros_like(labels.sum()) if tangents is None else (~torch.isfinite(tangents)).sum()
+    return torch.stack([(weights > 0).sum(), overflow, (labels > 0).sum()]).float()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,7 @@ import torch
 from nnunetv2_mlbseg import random_state
 from nnunetv2_mlbseg.networks import plain_network
 from nnunetv2_mlbseg.progress import EpochLog
+from nnunetv2_mlbseg.stopping import PartialEpoch
 from noise_synthesis.errors import InputError
 from noise_synthesis.files import atomic_path
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
 
 OPTIMIZER_KEYS = ("momentum", "nesterov", "weight_decay")
+NAMES = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth", "checkpoint_warmup.pth")
 OUR_FIELDS = ("student_weights", "teacher_weights", "mlbseg")
 
 
@@ -35,7 +38,7 @@ def collect(trainer: nnUNetTrainerMLBSeg) -> dict[str, Any]:
         "grad_scaler_state": None if trainer.grad_scaler is None else trainer.grad_scaler.state_dict(),
         "logging": trainer.logger.get_checkpoint(),
         "_best_ema": trainer._best_ema,
-        "current_epoch": trainer.current_epoch + 1,
+        "current_epoch": trainer.current_epoch + (trainer.partial is None),
         "init_args": trainer.my_init_kwargs,
         "trainer_name": trainer.__class__.__name__,
         "inference_allowed_mirroring_axes": trainer.inference_allowed_mirroring_axes,
@@ -49,7 +52,8 @@ def collect(trainer: nnUNetTrainerMLBSeg) -> dict[str, Any]:
             "ema_step": trainer.ema_step,
             "epoch_log": trainer.epoch_log.state(),
             "generated_by": trainer.generated_by,
-            "random_state": random_state.capture(),
+            "random_state": (trainer.partial and trainer.partial.random_state) or random_state.capture(),
+            "partial_epoch": trainer.partial and trainer.partial.state(),
             "generators": trainer.bootstrap_step.generator_states(),
             "disputes": trainer.bootstrap_step.disputes_state(),
         },
@@ -72,7 +76,8 @@ def restore(trainer: nnUNetTrainerMLBSeg, found: Mapping[str, Any]) -> None:
         trainer.grad_scaler.load_state_dict(found["grad_scaler_state"])
     trainer.my_init_kwargs = found["init_args"]
     trainer.current_epoch = found["current_epoch"]
-    trainer.logger.load_checkpoint(found["logging"])
+    finished = {key: values[: trainer.current_epoch] for key, values in found["logging"].items()}
+    trainer.logger.load_checkpoint(finished)
     trainer._best_ema = found["_best_ema"]
     trainer.inference_allowed_mirroring_axes = found["inference_allowed_mirroring_axes"]
     state = found["mlbseg"]
@@ -80,6 +85,8 @@ def restore(trainer: nnUNetTrainerMLBSeg, found: Mapping[str, Any]) -> None:
     trainer.epoch_log = EpochLog(state["epoch_log"])
     trainer.generated_by = state["generated_by"]
     trainer.pending_random_state = state["random_state"]
+    partial = state.get("partial_epoch")
+    trainer.partial = None if partial is None else PartialEpoch.from_state(partial)
     trainer.bootstrap_step.set_generator_states(state["generators"])
     trainer.bootstrap_step.set_disputes_state(state.get("disputes"))
 
@@ -101,6 +108,18 @@ def write(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
         torch.save(dict(checkpoint), file)
         file.flush()
         os.fsync(file.fileno())
+
+
+def set_aside(folder: str | os.PathLike[str]) -> list[str]:
+    """Rename the checkpoints of an earlier training to ``*.replaced``; ``--c`` would take them for this one's.
+
+    Returns:
+        The names that were found.
+    """
+    found = [name for name in NAMES if (Path(folder) / name).is_file()]
+    for name in found:
+        os.replace(Path(folder) / name, Path(folder) / f"{name}.replaced")
+    return found
 
 
 def read(path: str | os.PathLike[str], device: torch.device) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import difflib
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -22,7 +23,7 @@ from nnunetv2_mlbseg.training_labels import METHOD, ROLES_OF
 from nnunetv2_mlbseg.views import VIEW_NAMES
 from nnunetv2_mlbseg.weighting import WEIGHTING_NAMES
 from noise_synthesis.errors import InputError
-from noise_synthesis.files import read_json
+from noise_synthesis.files import parse_json, read_json
 
 ENVIRONMENT_VARIABLE = "MLBSEG_CONFIG"
 PLANS_KEY = "mlbseg"
@@ -94,7 +95,9 @@ class MLBSegConfig:
 
     mirror_generated: bool = True  # test-time mirroring, as in nnU-Net's inference, when labels are generated (Eq. 1)
     inference_network: str = "teacher"  # what checkpoint_final.pth holds: student or teacher
-    verify_data: bool = True  # read every preprocessed training case once before the first epoch
+    verify_data: bool = True  # read every preprocessed case once before the first epoch
+    patient_regex: str | None = None  # its first group in a case's name is the patient. None: what `mlbseg split` noted
+    allow_leakage: tuple[str, ...] = ()  # validation and test cases that may also train, or share image or patient
     seed: int | None = None  # None: not seeded, as in nnU-Net
 
     @property
@@ -154,6 +157,13 @@ def _is_int(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_regex(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and re.compile(value) is not None
+    except (re.error, RecursionError, OverflowError):
+        return False
 
 
 def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
@@ -238,6 +248,11 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "mirror_generated": _BOOL,
     "inference_network": _one_of("student", "teacher"),
     "verify_data": _BOOL,
+    "patient_regex": (lambda v: v is None or _is_regex(v), "a regular expression, or null"),
+    "allow_leakage": (
+        lambda v: isinstance(v, tuple) and all(isinstance(case, str) for case in v),
+        "a list of case names",
+    ),
     "seed": (lambda v: v is None or (_is_int(v) and 0 <= v < 2**32), "a whole number from 0 to 4294967295, or null"),
 }
 
@@ -290,10 +305,7 @@ def read_environment(value: str | None) -> dict[str, Any]:
         where = value
     else:
         where = ENVIRONMENT_VARIABLE
-        try:
-            overrides = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{ENVIRONMENT_VARIABLE}: not valid JSON ({error})") from None
+        overrides = parse_json(value, where)
     if not isinstance(overrides, dict):
         raise InputError(f"{where}: got a JSON {type(overrides).__name__}, expected an object of configuration keys")
     return overrides

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from types import TracebackType
 
-from noise_synthesis.errors import InputError
+from nnunetv2_mlbseg.step_guard import TrainingStoppedError
+from noise_synthesis.errors import InputError, describe_os_error
 
+OF_THE_DISK = {
+    getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "ENOENT", "EIO")
+}
+AFTERWARDS = "Checkpoints and generated labels written before are whole: mend the cause, then go on with --c"
 DEBUG_VARIABLE = "MLBSEG_DEBUG"
 
 
@@ -16,17 +22,20 @@ class UnsupportedError(NotImplementedError):
 
 
 def install() -> None:
-    """Print our errors as one line on stderr when they end the process. ``MLBSEG_DEBUG=1`` keeps the traceback.
+    """Print our errors, and those of disks, as one line on stderr when they end the process.
 
-    nnU-Net's entry points offer no place for this; other exceptions go to the hook that was there before.
+    ``MLBSEG_DEBUG=1`` keeps the traceback. nnU-Net's entry points offer no place for this; other exceptions go to the
+    hook that was there before.
     """
     previous = sys.excepthook
     if getattr(previous, "_mlbseg", False) or os.environ.get(DEBUG_VARIABLE, "0") == "1":
         return
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-        if isinstance(error, (InputError, UnsupportedError)):
+        if isinstance(error, (InputError, UnsupportedError, TrainingStoppedError)):
             print(f"mlbseg: error: {error}", file=sys.stderr)
+        elif isinstance(error, OSError) and error.errno in OF_THE_DISK:
+            print(f"mlbseg: error: {describe_os_error(error)}. {AFTERWARDS}", file=sys.stderr)
         else:
             previous(kind, error, traceback)
 

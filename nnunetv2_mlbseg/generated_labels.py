@@ -8,6 +8,7 @@ several processes write, each has a manifest of its own, and all are united in t
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Mapping
@@ -80,7 +81,13 @@ class GeneratedLabels:
         seg = np.ascontiguousarray(seg, dtype=np.int16)
         blocks, chunks = comp_blosc2_params(seg.shape, tuple(patch_size), seg.itemsize)
         with atomic_path(self.folder / f"{case}.b2nd") as temporary:
-            blosc2.asarray(seg, urlpath=str(temporary), chunks=chunks, blocks=blocks)
+            try:
+                blosc2.asarray(seg, urlpath=str(temporary), chunks=chunks, blocks=blocks)
+                whole = np.array_equal(blosc2.open(str(temporary), mode="r")[:], seg)
+            except RuntimeError:
+                whole = False
+            if not whole:  # blosc2 gives no reason
+                raise OSError(errno.EIO, "was not written completely; is the disk full?", str(temporary))
         arrays: dict[str, Any] = {
             _key_to_name(key): np.asarray(voxels, np.int64) for key, voxels in class_locations.items()
         }

@@ -15,6 +15,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunetv2_mlbseg.generated_labels import ClassKey, GeneratedLabels
+from noise_synthesis.compressed import refuse_short_nifti
 from noise_synthesis.files import atomic_path
 
 
@@ -83,3 +84,4 @@ class LabelGenerator:
                 str(temporary)[: -len(ending)],
                 num_threads_torch=torch.get_num_threads(),
             )
+            refuse_short_nifti(temporary)

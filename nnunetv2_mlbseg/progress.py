@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib.style
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from torch import Tensor
 
+from nnunetv2_mlbseg.stopping import as_array
 from noise_synthesis.files import atomic_path, write_json
 
 # Panels of the picture: title, and the quantities with the words of their legend.
@@ -37,6 +37,12 @@ PANELS: dict[str, dict[str, str]] = {
         "share_pseudo": "pseudo label has a weight",
         "agreement": "imperfect and pseudo label agree",
     },
+    "share of steps": {
+        "skipped": "left out: loss or gradient not finite",
+        "no_weight": "no pixel has a weight",
+        "weight_overflow": "a weight was not finite",
+        "no_foreground": "clean batch without foreground",
+    },
 }
 QUANTITIES = tuple(name for panel in PANELS.values() for name in panel)
 # One value per view; beside their mean over an epoch's iterations, how much they vary from one to the next.
@@ -52,25 +58,40 @@ def epoch_means(outputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Mean of every quantity over the iterations of an epoch; tensors cross to the host here, once each.
 
     A quantity with one value per view gives a list, and a second one (name + ``_sd``) with the standard deviations.
+    Values that are not finite belong to steps that were left out, and are left out here; NaN if there is no other.
     """
     found: dict[str, Any] = {}
     for name in outputs[0]:
-        values = _stacked([output[name] for output in outputs])
-        found[name] = values.mean(axis=0).tolist()
-        if values.ndim > 1:
-            found[name + DEVIATION] = values.std(axis=0).tolist()
+        values = as_array([output[name] for output in outputs])
+        values = np.where(np.isfinite(values), values, math.nan)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of a quantity that was never finite
+            found[name] = np.nanmean(values, axis=0).tolist()
+            if values.ndim > 1:
+                found[name + DEVIATION] = np.nanstd(values, axis=0).tolist()
     return found
-
-
-def _stacked(values: list[Any]) -> np.ndarray:
-    """(iterations,) or (iterations, V), in double precision."""
-    if isinstance(values[0], Tensor):
-        return torch.stack(values).double().cpu().numpy()
-    return np.asarray(values, np.float64)
 
 
 Value = float | list[float] | None
 """Of a quantity in an epoch: one number, one per view, or nothing."""
+
+
+def hold_undefined_dice(logger: Any) -> float | None:
+    """Where nnU-Net's pseudo Dice of an epoch is undefined, keep its running mean, which would be NaN for ever after.
+
+    Args:
+        logger: nnU-Net's; the values of the last epoch are replaced in it.
+
+    Returns:
+        The running mean that stays (0 in a first epoch), or None if the Dice was defined.
+    """
+    running = logger.get_value("ema_fg_dice", step=None)
+    if math.isfinite(running[-1]):
+        return None
+    held = float(running[-2]) if len(running) > 1 else 0.0
+    for key in ("mean_fg_dice", "ema_fg_dice"):
+        logger.get_value(key, step=None)[-1] = held
+    return held
 
 
 class EpochLog:
@@ -121,7 +142,7 @@ class EpochLog:
     def plot(self, path: Path, warmup_epochs: int) -> None:
         """Draw all curves into a PNG, with the end of the warm-up marked."""
         with matplotlib.style.context("default"), atomic_path(path) as temporary:  # nnU-Net's plots set huge fonts
-            figure = Figure(figsize=(10, 8), layout="constrained")
+            figure = Figure(figsize=(10, 10), layout="constrained")
             FigureCanvasAgg(figure)
             for axes, (title, panel) in zip(figure.subplots(len(PANELS), 1, sharex=True), PANELS.items(), strict=True):
                 self._draw(axes, panel, warmup_epochs)

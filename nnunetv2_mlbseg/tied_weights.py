@@ -69,6 +69,13 @@ class DisputeRecord:
         counts = self.counts + prior + PRIOR_DIAGONAL * torch.eye(classes, device=prior.device)
         return counts / counts.sum(dim=1, keepdim=True)
 
+    def unless_spoilt(self, before: DisputeRecord | None) -> DisputeRecord:
+        """This record, or the one of before (an empty one for None) if a NaN or infinite value got into this one."""
+        now = self.state()
+        then = {name: torch.zeros_like(table) for name, table in now.items()} if before is None else before.state()
+        good = torch.stack([torch.isfinite(table).all() for table in now.values()]).all()
+        return DisputeRecord(**{name: torch.where(good, table, then[name]) for name, table in now.items()})
+
     def state(self) -> dict[str, Tensor]:
         """The three tables, for a checkpoint."""
         return {"gain": self.gain, "extent": self.extent, "counts": self.counts}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from os.path import join
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,18 +22,24 @@ from nnunetv2_mlbseg.clean_loss import over_whole_batch
 from nnunetv2_mlbseg.config import PLANS_KEY, MLBSegConfig, environment_value, resolve_config
 from nnunetv2_mlbseg.fingerprints import fingerprint, weight_sums
 from nnunetv2_mlbseg.generated_labels import GeneratedLabels
+from nnunetv2_mlbseg.held_out import HeldOut
 from nnunetv2_mlbseg.label_generation import LabelGenerator
 from nnunetv2_mlbseg.loaders import LoaderFactory, close, worker_seeds
 from nnunetv2_mlbseg.mean_teacher import ema_decay_at, ema_update_, make_teacher
 from nnunetv2_mlbseg.networks import plain_network
+from nnunetv2_mlbseg.nnunet_version import check_version
 from nnunetv2_mlbseg.processes import Processes
-from nnunetv2_mlbseg.progress import EpochLog, epoch_means
+from nnunetv2_mlbseg.progress import EpochLog, epoch_means, hold_undefined_dice
+from nnunetv2_mlbseg.step_guard import Patience, StepGuard, refuse_non_finite
+from nnunetv2_mlbseg.stopping import PartialEpoch, StopRequest
 from nnunetv2_mlbseg.supervision import FoldRoles, roles_of_fold
 from nnunetv2_mlbseg.support import check_sharing_supported, check_supported, check_unlabeled_supported
 from nnunetv2_mlbseg.threads import use_requested_threads
 from nnunetv2_mlbseg.training_labels import METHOD, TRUE, describe, training_cases
 from nnunetv2_mlbseg.true_labels import TrueLabels
+from noise_synthesis.compressed import refuse_short_nifti
 from noise_synthesis.errors import InputError
+from noise_synthesis.files import remove_leftovers
 
 WARMUP, BOOTSTRAP, PLAIN = "warm-up", "bootstrapping", "plain training"
 
@@ -59,6 +65,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net reads this signature)
     ):
         error_line.install()
+        check_version()
         use_requested_threads(device)
         configuration_manager = check_supported(plans, configuration, dataset_json)
         overrides = configuration_manager.configuration.get(PLANS_KEY)
@@ -71,6 +78,10 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             )
         self.training_cases = training_cases(self.roles, labels)
         check_unlabeled_supported(bool(self.roles.unlabeled), configuration, configuration_manager, self.config)
+        self.held_out = HeldOut.of_fold(
+            plans["dataset_name"], dataset_json["file_ending"], self.training_cases, self.roles, self.config
+        )
+        self.held_out.check_names()
         super().__init__(plans, configuration, fold, dataset_json, device)
         if self.is_ddp and not torch.cuda.is_available():  # nnU-Net takes a GPU per process for granted
             self.device, self.grad_scaler = torch.device("cpu"), None
@@ -78,6 +89,10 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         self.teacher: nn.Module  # made in initialize, as the network is
         self.ema_step = 0
         self.epoch_log = EpochLog()
+        self.patience = Patience()
+        self.stop = StopRequest()
+        self.partial: PartialEpoch | None = None
+        """Set in a checkpoint that SIGTERM asked for, and after reading one until its epoch is complete."""
         folder = Path(self.output_folder)
         self.generated = GeneratedLabels(folder / "generated_labels", writer=self.processes.rank)
         self.true_labels = GeneratedLabels(folder / "true_labels", kind="true")
@@ -134,6 +149,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         self.processes.copy_from_first_(plain)
         self.teacher = make_teacher(plain)
         self._initial_sums = weight_sums(plain)
+        self.step_guard = StepGuard(self.optimizer, plain, scaled=self.grad_scaler is not None)
         self.bootstrap_step = BootstrapStep.of_trainer(self)
 
     def configure_optimizers(self):
@@ -166,10 +182,19 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         if not self.was_initialized:
             self.initialize()
         self.print_to_log_file(describe(self.roles, self.config.training_labels))
-        if self.current_epoch == 0:
+        if self.current_epoch == 0 and self.partial is None:
             self._take_pretrained_weights()
             self._verify_data()
+            self._set_old_training_aside()
+        for folder in (self.output_folder, self.generated.folder) if self.processes.is_first else ():
+            for name in remove_leftovers(folder):
+                self.print_to_log_file(f"Removed {join(folder, name)}, which a killed training had not finished")
         super().on_train_start()
+
+    def _set_old_training_aside(self) -> None:
+        if self.processes.is_first and not self.disable_checkpointing:
+            for name in checkpoint.set_aside(self.output_folder):
+                self.print_to_log_file(f"{name} is of an earlier training, renamed to {name}.replaced")
 
     def _take_pretrained_weights(self) -> None:
         """Start the teacher from what ``-pretrained_weights`` put into the student, and say what it left out."""
@@ -186,13 +211,17 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
     def _verify_data(self) -> None:
         if not self.config.verify_data:
             return
-        dataset = self._dataset(self.processes.part(self.training_cases))
+        dataset = self._dataset(self.processes.part([*self.training_cases, *self.held_out.validation]))
         labels = self.label_manager
         allowed = [*labels.all_labels, *([labels.ignore_label] if labels.has_ignore_label else [])]
-        found = self.processes.gather_lines(batches.verify_cases(dataset, allowed, Path(dataset.source_folder)))
+        lines, hashes = batches.verify_cases(dataset, allowed, Path(dataset.source_folder))
+        found = self.processes.gather_lines(lines)
         if found:
             raise InputError(f"{len(found)} problem(s) in the preprocessed data: " + "; ".join(found))
-        self.print_to_log_file(f"Read {len(self.training_cases)} preprocessed training cases: all usable")
+        images = {case: digest for part in self.processes.gather(hashes) for case, digest in part.items()}
+        self.print_to_log_file(f"Read {len(images)} preprocessed cases: all usable")
+        for leak in self.held_out.check_images(images):
+            self.print_to_log_file(f"Allowed by allow_leakage: {leak}")
 
     # --- loaders --------------------------------------------------------------------------------------------------
 
@@ -249,7 +278,8 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         cases = self.roles.unlabeled
         if not cases:
             return
-        if self.generated_by is not None and self.current_epoch > self.config.warmup_epochs:
+        begun = self.current_epoch > self.config.warmup_epochs or self.partial is not None
+        if self.generated_by is not None and begun:
             self._check_labels(self.generated, cases)
             return
         labeller = self.teacher if self.config.pseudo_label_network == "teacher" else plain_network(self.network)
@@ -283,12 +313,18 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
     def on_epoch_start(self) -> None:
         """Enter the stage of the epoch, then nnU-Net's own."""
         if self._loaders_stage != self.stage:
-            close(self.dataloader_train)
-            close(self.dataloader_val)
-            self.dataloader_train, self.dataloader_val = self.get_dataloaders()
-        self.num_iterations_per_epoch = self.config.iterations_per_epoch or self._one_pass()
+            with self.stop.at_once():  # labels may be generated for hours, and all that counts is on disk
+                close(self.dataloader_train)
+                close(self.dataloader_val)
+                self.dataloader_train, self.dataloader_val = self.get_dataloaders()
+        self._outputs = [] if self.partial is None else list(self.partial.outputs)
+        self._validation_began: dict[str, Any] | None = None
+        self._iterations = self.config.iterations_per_epoch or self._one_pass()
+        self.num_iterations_per_epoch = max(0, self._iterations - len(self._outputs))  # those left to do
+        self.partial = None
         self._settle_random_state()
         super().on_epoch_start()
+        self.stop.deferred = True
 
     def _settle_random_state(self) -> None:
         """The first process goes on as its checkpoint says; the others begin every epoch from seeds of their own."""
@@ -314,38 +350,57 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
     def on_train_epoch_start(self) -> None:
         """nnU-Net's own, with the stage in the log."""
         super().on_train_epoch_start()
-        self.print_to_log_file(f"Stage: {self.stage}, {self.num_iterations_per_epoch} iterations")
+        done = f", continuing after iteration {len(self._outputs)}" if self._outputs else ""
+        self.print_to_log_file(f"Stage: {self.stage}, {self._iterations} iterations{done}")
 
     def train_step(self, batch: dict) -> dict[str, Any]:
         """One iteration of the current stage, then the teacher's update. Values stay on the device."""
-        if self.stage != BOOTSTRAP:
-            alone = self.processes.count == 1
-            loss = super().train_step(batch)["loss"] if alone else self.bootstrap_step.warm_up(batch, self.loss)
-            found = {"loss": loss, "warmup" if self.stage == WARMUP else "plain": loss}
-        else:
-            found = self.bootstrap_step(batch)
+        with self.step_guard.step():
+            if self.stage != BOOTSTRAP:
+                alone = self.processes.count == 1
+                loss = super().train_step(batch)["loss"] if alone else self.bootstrap_step.warm_up(batch, self.loss)
+                found = {"loss": loss, "warmup" if self.stage == WARMUP else "plain": loss}
+            else:
+                found = self.bootstrap_step(batch)
+        found["skipped"] = self.step_guard.skipped() / self.processes.count
         ema_update_(self.teacher, plain_network(self.network), ema_decay_at(self.ema_step, self.config.ema_decay))
         self.ema_step += 1
+        self._outputs.append(found)
+        self._stop_if_asked()
         return found
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """Fetch the epoch's values from the device at once; log nnU-Net's and ours."""
-        means = epoch_means(self.processes.add_up(train_outputs))
+        means, steps = epoch_means(self.processes.add_up(self._outputs)), len(self._outputs)
         super().on_train_epoch_end([{"loss": means.pop("loss")}])
         self.epoch_log.record(self.current_epoch, means)
         for line in self.epoch_log.lines(self.current_epoch):
             self.print_to_log_file(line)
+        self.patience.judge(self.current_epoch, round(means["skipped"] * steps), steps)
 
     def on_validation_epoch_start(self) -> None:
         """Validate the network that inference will use."""
+        self._validation_began = random_state.capture()
         self._training_network = self.network
         self.network = self._inference_network()
         super().on_validation_epoch_start()
+
+    def validation_step(self, batch: dict) -> dict[str, Any]:
+        """nnU-Net's own."""
+        found = super().validation_step(batch)
+        self._stop_if_asked()
+        return found
 
     def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
         """nnU-Net's own; then the network in training is back."""
         self.network = self._training_network
         super().on_validation_epoch_end(val_outputs)
+        held = hold_undefined_dice(self.logger)
+        if held is not None:
+            self.print_to_log_file(
+                f"No validation batch of this epoch shows or predicts foreground: no pseudo Dice, its running mean "
+                f"stays at {held:.4f}"
+            )
 
     def on_epoch_end(self) -> None:
         """nnU-Net's own, our curves, and the network after the warm-up in a file of its own."""
@@ -362,6 +417,43 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             if self.current_epoch + 1 < self.num_epochs:
                 self.save_checkpoint(join(self.output_folder, "checkpoint_latest.pth"))
             self.current_epoch += 1
+        if self.current_epoch < self.num_epochs:
+            self._stop_if_asked(epoch_complete=True)
+
+    # --- stopping -------------------------------------------------------------------------------------------------
+
+    def run_training(self) -> None:
+        """nnU-Net's own. SIGTERM saves a checkpoint after the present iteration and ends the process."""
+        with self.stop.listening() if not self.is_ddp else nullcontext():
+            try:
+                super().run_training()
+            except RuntimeError:
+                # A signal to all processes at once ends the workers first, and nnU-Net's loader fails without them.
+                if not self.stop.requested or self.step_guard.within_step:
+                    raise
+                self._stop_if_asked()
+            finally:
+                close(self.dataloader_train)
+                close(self.dataloader_val)
+            if self.stop.requested:
+                self.stop.exit()
+
+    def _stop_if_asked(self, epoch_complete: bool = False) -> None:
+        """Between iterations, or after an epoch: if SIGTERM came, save where ``--c`` goes on, and end the process."""
+        if not self.stop.requested:
+            return
+        if self._validation_began is not None and not epoch_complete:
+            self.network = self._training_network
+        if epoch_complete:
+            self.current_epoch -= 1  # save_checkpoint stores the number plus one
+        else:
+            self.partial = PartialEpoch(self._outputs, self._validation_began)
+        self.save_checkpoint(join(self.output_folder, "checkpoint_latest.pth"))
+        self.print_to_log_file(
+            f"Stopped by SIGTERM in epoch {self.current_epoch} after iteration {len(self._outputs)} of "
+            f"{self._iterations}; --c goes on from here"
+        )
+        self.stop.exit()
 
     # --- inference and checkpoints --------------------------------------------------------------------------------
 
@@ -385,10 +477,21 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         """nnU-Net's own, with the network chosen by ``inference_network``."""
         in_training, self.network = self.network, self._inference_network()
         try:
-            super().perform_actual_validation(save_probabilities)
+            with self.stop.listening() if not self.is_ddp else nullcontext():
+                super().perform_actual_validation(save_probabilities)
+            self._refuse_cut_predictions(Path(self.output_folder) / "validation")
         finally:
             self.set_deep_supervision_enabled(self.enable_deep_supervision)
             self.network = in_training
+
+    def _refuse_cut_predictions(self, folder: Path) -> None:
+        """On a full disk nnU-Net's writer cuts files without a word, and the scores are those of the cut files."""
+        try:
+            for case in self.roles.validation:
+                refuse_short_nifti(folder / (case + self.dataset_json["file_ending"]))
+        except OSError:
+            (folder / "summary.json").unlink(missing_ok=True)
+            raise
 
     def save_checkpoint(self, filename: str) -> None:
         """nnU-Net's fields and names, plus both networks and all the state that ``--c`` needs; written whole.
@@ -400,6 +503,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         if self.disable_checkpointing:
             self.print_to_log_file("No checkpoint written, checkpointing is disabled")
         else:
+            refuse_non_finite({"student": plain_network(self.network), "teacher": self.teacher})
             checkpoint.write(checkpoint.collect(self), filename)
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:

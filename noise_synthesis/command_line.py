@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Callable
 
-from noise_synthesis.errors import InputError
+from noise_synthesis.errors import InputError, describe_os_error
 
 EXIT_INPUT_ERROR = 2
+EXIT_BROKEN_PIPE = 141
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,13 +20,21 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_command(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
-    """Run a command and return its exit code; an ``InputError`` becomes one line on stderr and exit code 2."""
+    """Run a command and return its exit code; an ``InputError`` or ``OSError`` becomes one line on stderr, code 2."""
     try:
         return run(args)
     except InputError as error:
         if getattr(args, "debug", False):
             traceback.print_exc()
         print(f"mlbseg: error: {error}", file=sys.stderr)
+        return EXIT_INPUT_ERROR
+    except BrokenPipeError:  # whoever read our output has seen enough, as in "mlbseg check 500 | head"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except OSError as error:
+        if getattr(args, "debug", False):
+            traceback.print_exc()
+        print(f"mlbseg: error: {describe_os_error(error)}", file=sys.stderr)
         return EXIT_INPUT_ERROR
     except KeyboardInterrupt:
         print("mlbseg: interrupted", file=sys.stderr)

@@ -8,3 +8,9 @@ class InputError(ValueError):
 
     The message is one line that names the file or case, what was found and what was expected.
     """
+
+
+def describe_os_error(error: OSError) -> str:
+    """The file, if it is known, and what the system says."""
+    what = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {what}" if error.filename else what

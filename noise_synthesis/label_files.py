@@ -6,10 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
+from noise_synthesis.compressed import refuse_damaged_gzip, write_whole
 from noise_synthesis.errors import InputError
 from noise_synthesis.files import atomic_path
 from noise_synthesis.volumes import LabelVolume
@@ -45,6 +47,7 @@ def read_label(path: Path) -> sitk.Image:
     Raises:
         InputError: the file cannot be read, or holds something else.
     """
+    refuse_damaged_gzip(path)
     try:
         with _without_warnings():
             image = sitk.ReadImage(os.fspath(path))
@@ -56,7 +59,19 @@ def read_label(path: Path) -> sitk.Image:
             f"{path}: got {image.GetDimension()} dimensions with {image.GetNumberOfComponentsPerPixel()} values per "
             "voxel, expected a label map of 2 or 3 dimensions with one value per voxel"
         )
+    if image.GetPixelID() in (sitk.sitkFloat32, sitk.sitkFloat64) and hides_non_finite(path):
+        raise InputError(f"{path}: holds NaN or infinite values, expected whole numbers")
     return image
+
+
+def hides_non_finite(path: Path) -> bool:
+    """Whether a NIfTI file of floats holds NaN or infinity; SimpleITK's reader silently replaces them by 0."""
+    if not path.name.endswith((".nii", ".nii.gz")):
+        return False
+    import nibabel
+
+    image: Any = nibabel.load(path)
+    return image.get_data_dtype().kind == "f" and not bool(np.isfinite(np.asanyarray(image.dataobj)).all())
 
 
 def as_volume(image: sitk.Image, path: Path) -> LabelVolume:
@@ -89,7 +104,7 @@ def write_like(voxels: np.ndarray, like: sitk.Image, path: Path) -> None:
     image = sitk.GetImageFromArray(np.ascontiguousarray(voxels.reshape(original.shape), dtype=original.dtype))
     image.CopyInformation(like)
     with atomic_path(path) as temporary:
-        sitk.WriteImage(image, os.fspath(temporary), useCompression=True)
+        write_whole(image, temporary)
 
 
 @contextmanager

@@ -87,8 +87,8 @@ def test_verification_accepts_good_cases_and_names_each_bad_one(folder):
     _save(folder, "broken", good, outside)
     (folder / "broken.b2nd").write_bytes(b"no array")
     cases = ["noisy", "hidden", "outside", "infinite", "strange", "short", "broken"]
-    found = verify_cases(nnUNetDatasetBlosc2(str(folder), cases), [0, 1, 2], folder)
-    assert len(found) == 4
+    found, images = verify_cases(nnUNetDatasetBlosc2(str(folder), cases), [0, 1, 2], folder)
+    assert len(found) == 4 and set(images) == set(cases) - {"broken"}
     for case, words in (
         ("infinite", "NaN or infinite"),
         ("strange", "label has the values [9], expected only [0, 1, 2]"),

@@ -47,5 +47,5 @@ def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"a\.nii\.gz: no such file"):
         read_image(tmp_path / "a.nii.gz")
     (tmp_path / "a.nii.gz").write_text("x")
-    with pytest.raises(InputError, match=r"a\.nii\.gz: cannot be read as an image \(.+\)$"):
+    with pytest.raises(InputError, match=r"a\.nii\.gz: cannot be read.* \(.+\)$"):
         read_image(tmp_path / "a.nii.gz")

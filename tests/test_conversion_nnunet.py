@@ -125,7 +125,7 @@ def spoil(source, part, name, change):
     [
         (lambda s: (s / "labelsTr" / "p3.nii.gz").unlink(), "p3.nii.gz"),
         (lambda s: (s / "imagesTr" / "p3_0001.nii.gz").unlink(), "case p3: 1 images; the dataset has 2 channels"),
-        (lambda s: (s / "imagesTr" / "p3_0001.nii.gz").write_text("x"), "p3_0000.nii.gz: cannot be read"),
+        (lambda s: (s / "imagesTr" / "p3_0001.nii.gz").write_text("x"), "p3_0001.nii.gz: cannot be read"),
         (lambda s: (s / "labelsTr" / "p3.nii.gz").write_text("x"), "p3.nii.gz: cannot be read"),
         (lambda s: spoil(s, "labelsTr", "p3.nii.gz", lambda a: a + 2), "case p3: label value 3, 4; expected 0, 1, 2"),
         (lambda s: spoil(s, "labelsTr", "p3.nii.gz", lambda a: a[1:]), "case p3: image and label differ in shape"),

@@ -84,7 +84,7 @@ def test_no_folder_and_no_files_are_refused(tmp_path: Path) -> None:
 def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.nii.gz"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.nii\.gz: cannot be read as a label file") as caught:
+    with pytest.raises(InputError, match=r"a\.nii\.gz: cannot be read") as caught:
         read_label(path)
     assert "\n" not in str(caught.value)
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from training_support import IGNORE_LABEL, SUPERVISION, TRAINER, Workspace, add_
 
 from dataset_conversion.supervision_files import Supervision, write_splits, write_supervision
 from nnunetv2_mlbseg.progress import LOGGED
+from nnunetv2_mlbseg.stopping import EXIT_CODE as STOPPED
 
 pytestmark = pytest.mark.integration
 
@@ -228,6 +230,74 @@ def test_continuing_with_other_roles_is_refused_and_with_other_settings_said(tra
     done = workspace.train("--c")
     assert done.returncode != 0 and "Traceback" not in done.stderr
     assert "the clean, noisy cases are not those the checkpoint was trained with" in done.stderr
+
+
+def test_a_signal_to_all_processes_of_a_training_with_workers(workspace, tmp_path):
+    """As schedulers send it: the workers die first. The training still saves, leaves no process, and goes on."""
+    workspace.env["MLBSEG_CONFIG"] = '{"epochs": 500, "iterations_per_epoch": 20}'
+    script = Path(sys.executable).parent / "nnUNetv2_train"
+    command = [str(script), "900", "2d_tiny", "0", "-tr", TRAINER, "-device", "cpu"]
+    env = {**workspace.env, "nnUNet_n_proc_DA": "1"}
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        process = subprocess.Popen(command, env=env, stdout=file, stderr=file, start_new_session=True)
+    until = time.monotonic() + 200
+    while "Stage: bootstrapping" not in log.read_text():
+        assert process.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(30) == STOPPED, log.read_text()[-3000:]
+    assert "Stopped by SIGTERM in epoch" in log.read_text() and "Traceback" not in log.read_text()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    latest = load(workspace.fold_folder() / "checkpoint_latest.pth")
+    assert latest["mlbseg"]["stage"] == "bootstrapping"
+    left = latest["current_epoch"] + 1 - 2  # two epochs of warm-up; the present one is to be the last
+    workspace.env["MLBSEG_CONFIG"] = f'{{"epochs": {left}, "iterations_per_epoch": 20}}'
+    done = workspace.train("--c")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"Continuing in epoch {latest['current_epoch']}, stage bootstrapping" in done.stdout
+    final = load(workspace.fold_folder() / "checkpoint_final.pth")
+    assert final["mlbseg"]["ema_step"] == 20 * (left + 2) and len(final["logging"]["train_losses"]) == left + 2
+
+
+def _put_nan_into(workspace: Workspace, cases: str) -> None:
+    code = (
+        "import os, sys, numpy as np\n"
+        "from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2 as D\n"
+        "folder = sys.argv[1]\n"
+        "for case in sys.argv[2].split():\n"
+        "    d, s, _, p = D(folder, [case]).load_case(case)\n"
+        "    d, s = np.array(d[:]), np.array(s[:])\n"
+        "    d[:, 2:4] = np.nan\n"
+        "    for ending in ('.b2nd', '_seg.b2nd'): os.remove(f'{folder}/{case}{ending}')\n"
+        "    D.save_case(d, s, p, f'{folder}/{case}', chunks=None, blocks=None)\n"
+    )
+    folder = workspace.preprocessed / "nnUNetPlans_2d"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(folder), cases], check=True, env=workspace.env)
+
+
+def test_nan_in_a_case_is_counted_and_enters_no_network(workspace):
+    _put_nan_into(workspace, "c1 n0")
+    done = workspace.train(MLBSEG_CONFIG='{"verify_data": false, "iterations_per_epoch": 6}')
+    assert done.returncode == 0, done.stderr[-3000:]
+    final = load(workspace.fold_folder() / "checkpoint_final.pth")
+    for field in ("student_weights", "teacher_weights"):
+        assert all(torch.isfinite(value).all() for value in final[field].values())
+    assert max(final["mlbseg"]["epoch_log"]["skipped"]) > 0
+    momentum = [state["momentum_buffer"] for state in final["optimizer_state"]["state"].values()]
+    assert momentum and all(torch.isfinite(value).all() for value in momentum)
+
+
+def test_a_training_that_only_skips_stops_with_a_reason(workspace):
+    _put_nan_into(workspace, "c0 c1")
+    done = workspace.train(MLBSEG_CONFIG='{"verify_data": false, "iterations_per_epoch": 40}')
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    line = next(line for line in done.stderr.splitlines() if line.startswith("mlbseg: error:"))
+    assert "of 40 steps were left out because loss or gradient were not finite" in line
+    for path in workspace.fold_folder().glob("checkpoint_*.pth"):
+        assert all(torch.isfinite(value).all() for value in load(path)["student_weights"].values())
 
 
 def test_worker_processes_serve_both_batches(workspace):

@@ -1,0 +1,111 @@
+"""SIGTERM, which a cluster's scheduler sends before it kills: end soon, and lose nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+EXIT_CODE = 128 + signal.SIGTERM
+"""143: what a shell reports for a process that SIGTERM ended, so that nobody takes the training for finished."""
+
+
+class StopRequest:
+    """Whether this process was asked to end.
+
+    While `deferred` is true the signal only sets `requested`, and whoever set `deferred` ends the process where its
+    state is whole. At other times `SystemExit` is raised at once.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.deferred = False
+        self._process = os.getpid()
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the signal over; only the main thread can, elsewhere nothing changes."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self._process = os.getpid()
+        before = signal.signal(signal.SIGTERM, self._handle)
+        try:
+            yield
+        finally:
+            self.deferred = False
+            signal.signal(signal.SIGTERM, before)
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Suspend `deferred`, for work that needs no farewell.
+
+        Raises:
+            SystemExit: the signal has come already, or comes meanwhile.
+        """
+        before, self.deferred = self.deferred, False
+        if self.requested:
+            self.exit()
+        yield
+        self.deferred = before
+
+    def exit(self) -> None:
+        """End the process.
+
+        Raises:
+            SystemExit: always, with `EXIT_CODE`.
+        """
+        raise SystemExit(EXIT_CODE)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a forked worker has inherited this; it shall simply end
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        self.requested = True
+        if not self.deferred:
+            os.write(2, b"mlbseg: stopped by SIGTERM\n")  # print is not safe in a signal handler
+            self.exit()
+
+
+@dataclass
+class PartialEpoch:
+    """An epoch that was stopped between two iterations.
+
+    ``outputs``: what the iterations done so far returned, scalars and vectors by name. ``random_state``: where the
+    epoch's validation began, if it had begun; None if training goes on.
+    """
+
+    outputs: list[dict[str, Any]]
+    random_state: dict[str, Any] | None = None
+
+    def state(self) -> dict[str, Any]:
+        """Plain numbers, for a checkpoint."""
+        names = self.outputs[0] if self.outputs else {}
+        columns = {name: as_array([output[name] for output in self.outputs]).tolist() for name in names}
+        return {"iterations": len(self.outputs), "outputs": columns}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> PartialEpoch:
+        """Undo :meth:`state`."""
+        columns = state["outputs"]
+        return cls([{name: columns[name][i] for name in columns} for i in range(state["iterations"])])
+
+
+def as_array(values: Sequence[Any]) -> np.ndarray:
+    """Numbers, or vectors of one length, in double precision: ``(N,)`` or ``(N, V)``; one transfer from a device."""
+    found: list[Any] = list(values)
+    places = [i for i, value in enumerate(found) if isinstance(value, Tensor)]
+    if places:
+        for i, row in zip(places, torch.stack([found[i] for i in places]).double().cpu().numpy(), strict=True):
+            found[i] = row
+    return np.asarray(found, dtype=np.float64)

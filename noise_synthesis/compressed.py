@@ -1,0 +1,95 @@
+"""Image files that are cut short or damaged: ITK reads and writes them without a word, and fills up with zeros."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import math
+import os
+import zlib
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from noise_synthesis.errors import InputError
+
+HEADER_BYTES = 352
+"""Of a NIfTI-1 file, before the first voxel."""
+
+_BLOCK = 1 << 20
+
+
+def refuse_damaged_gzip(path: str | os.PathLike[str]) -> None:
+    """Read a ``.gz`` file to its checksum; ITK stops before it, so that damage goes unnoticed. Others are let pass.
+
+    Raises:
+        InputError: no plain file, cut short, or damaged.
+    """
+    path = Path(path)
+    if path.suffix != ".gz":
+        return
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        _unpacked_bytes(path)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path}: cannot be read, damaged or cut short ({error})") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def write_whole(image: sitk.Image, path: str | os.PathLike[str], compress: bool = True) -> None:
+    """Write an image by SimpleITK and make sure that it got to the disk.
+
+    Raises:
+        OSError: it did not; ITK's NIfTI writer says nothing when a disk is full.
+    """
+    try:
+        sitk.WriteImage(image, os.fspath(path), useCompression=compress)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise OSError(errno.EIO, f"cannot be written ({lines[-1][:200]})", os.fspath(path)) from None
+    expected = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel() * image.GetSizeOfPixelComponent()
+    _refuse_short(Path(path), expected)
+
+
+def refuse_short_nifti(path: str | os.PathLike[str]) -> None:
+    """Raise ``OSError`` if a NIfTI file that another library has just written lacks voxels; other formats are let pass.
+
+    A file so short that it has no header is refused as well.
+    """
+    path = Path(path)
+    if not path.name.endswith((".nii", ".nii.gz")):
+        return
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(os.fspath(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        raise _short(path) from None
+    components = reader.GetNumberOfComponents()
+    bytes_each = sitk.Image([1, 1], reader.GetPixelID(), components).GetSizeOfPixelComponent()
+    _refuse_short(path, math.prod(reader.GetSize()) * components * bytes_each)
+
+
+def _refuse_short(path: Path, expected_bytes: int) -> None:
+    if not path.name.endswith((".nii", ".nii.gz")):
+        return
+    try:
+        written = _unpacked_bytes(path) if path.suffix == ".gz" else path.stat().st_size
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        written = 0
+    if written < HEADER_BYTES + expected_bytes:
+        raise _short(path)
+
+
+def _short(path: Path) -> OSError:
+    return OSError(errno.EIO, "was not written completely; is the disk full?", os.fspath(path))
+
+
+def _unpacked_bytes(path: Path) -> int:
+    total = 0
+    with gzip.open(path) as file:
+        while block := file.read(_BLOCK):
+            total += len(block)
+    return total

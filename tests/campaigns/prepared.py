@@ -1,0 +1,47 @@
+"""A tiny preprocessed dataset for the campaigns, made once and copied."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from training_support import Workspace, add_configuration, write_raw_dataset
+
+SETTINGS = {
+    "warmup_epochs": 2,
+    "epochs": 3,
+    "iterations_per_epoch": 4,
+    "val_iterations_per_epoch": 2,
+    "seed": 1,
+}
+
+
+def prepare(root: Path, **settings: Any) -> Workspace:
+    """Write raw data below ``root``, plan and preprocess it, and add the configuration ``2d_tiny``.
+
+    Raises:
+        RuntimeError: nnU-Net's command failed.
+    """
+    workspace = Workspace(root)
+    write_raw_dataset(workspace.root / "raw")
+    done = workspace.command("nnUNetv2_plan_and_preprocess", "-d", 900, "-c", "2d", "-npfp", 1, "-np", 1)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr[-3000:])
+    add_configuration(workspace.preprocessed, mlbseg={**SETTINGS, **settings})
+    return workspace
+
+
+def prepared_in(root: Path, given: Path | None, **settings: Any) -> Workspace:
+    """What :func:`prepare` makes, or a copy of what it made in ``given`` with other settings."""
+    if given is None:
+        return prepare(root, **settings)
+    workspace = copied(Workspace(given), root)
+    add_configuration(workspace.preprocessed, mlbseg={**SETTINGS, **settings})
+    return workspace
+
+
+def copied(template: Workspace, root: Path) -> Workspace:
+    """A workspace of its own with the same data and no results."""
+    shutil.copytree(template.root, root, ignore=shutil.ignore_patterns("results"), dirs_exist_ok=True)
+    return Workspace(root)
