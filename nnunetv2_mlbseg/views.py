@@ -7,7 +7,8 @@ Parameters are drawn first (`draw_views`), then applied as often as needed (`Vie
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,11 +29,13 @@ class Views:
         matrices: (V, B, D, D + 1) float32, maps coordinates in the view to coordinates in the image.
         inverses: (V, B, D, D + 1) float32, maps coordinates in the image to coordinates in the view.
 
-    The geometry carries no gradient; images and maps do. Results are float32 (float64 for float64 input).
+    The geometry carries no gradient; images and maps do. Results are float32 (float64 for float64 input). Sampling
+    positions are kept once they are computed: a step needs each of them several times.
     """
 
     matrices: Tensor
     inverses: Tensor
+    _kept: dict[Any, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return self.matrices.shape[0]
@@ -47,16 +50,19 @@ class Views:
         The first B results are the images, bit for bit.
         """
         images = at_least_float32(images)
-        shown = [_sample(images, matrix, "bilinear", "zeros") for matrix in self.matrices[1:]]
-        return torch.cat([images, *shown])
+        return torch.cat([images, *self._shown(images, "bilinear")])
 
     def apply_labels(self, labels: Tensor) -> Tensor:
         """Show ``labels`` (B, *S) int64 in every view: (V*B, *S), nearest neighbour, IGNORE outside the image."""
         labels = labels.clamp_min(IGNORE)
         # Shifted by one, the zeros that sampling puts outside are the IGNORE that belongs there.
         shifted = (labels - IGNORE).unsqueeze(1).to(torch.float32)
-        shown = [_sample(shifted, matrix, "nearest", "zeros") for matrix in self.matrices[1:]]
+        shown = self._shown(shifted, "nearest")
         return torch.cat([labels, *(view.squeeze(1).to(labels.dtype) + IGNORE for view in shown)])
+
+    def _shown(self, images: Tensor, mode: str) -> list[Tensor]:
+        grids = self._grid("matrices", images.shape[2:], images.dtype)
+        return [_sample(images, grid, mode, "zeros") for grid in grids[1:]]
 
     def invert(self, maps: Tensor) -> Tensor:
         """Bring ``maps`` (V*B, C, *S), one per view, back to the image's frame (tau_q^-1): (V, B, C, *S).
@@ -65,17 +71,30 @@ class Views:
         """
         maps = at_least_float32(maps).unflatten(0, (len(self), -1))
         covered = self.covered(maps.shape[3:]).unsqueeze(2)
+        grids = self._grid("inverses", maps.shape[3:], maps.dtype)
         # Edge values are held in the outermost half pixel, so that probabilities still add up to one there.
         returned = [
-            _sample(view, inverse, "bilinear", "border") * inside
-            for view, inverse, inside in zip(maps[1:], self.inverses[1:], covered[1:], strict=True)
+            _sample(view, grid, "bilinear", "border") * inside
+            for view, grid, inside in zip(maps[1:], grids[1:], covered[1:], strict=True)
         ]
         return torch.stack([maps[0], *returned])
 
     def covered(self, spatial_shape: Sequence[int]) -> Tensor:
         """Which pixels of the image each view shows: (V, B, *S) bool, true where the centre lies in the view."""
-        grid = _sampling_grid(self.inverses.flatten(0, 1), spatial_shape)
-        return (grid.abs() <= 1).all(dim=-1).unflatten(0, self.inverses.shape[:2])
+        key = ("covered", tuple(spatial_shape))
+        if key not in self._kept:
+            self._kept[key] = (self._grid("inverses", spatial_shape, torch.float32).abs() <= 1).all(dim=-1)
+        return self._kept[key]
+
+    def _grid(self, which: str, spatial_shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """Sampling positions of all views, (V, B, *S, D)."""
+        key = (which, tuple(spatial_shape), dtype)
+        if key not in self._kept:
+            matrices: Tensor = getattr(self, which)
+            self._kept[key] = _sampling_grid(matrices.flatten(0, 1), spatial_shape, dtype).unflatten(
+                0, matrices.shape[:2]
+            )
+        return self._kept[key]
 
 
 def draw_views(
@@ -153,6 +172,5 @@ def _sampling_grid(matrices: Tensor, spatial_shape: Sequence[int], dtype: torch.
     return torch.stack(components, dim=-1)
 
 
-def _sample(maps: Tensor, matrices: Tensor, mode: str, padding: str) -> Tensor:
-    grid = _sampling_grid(matrices, maps.shape[2:], maps.dtype)
+def _sample(maps: Tensor, grid: Tensor, mode: str, padding: str) -> Tensor:
     return F.grid_sample(maps, grid, mode=mode, padding_mode=padding, align_corners=False)

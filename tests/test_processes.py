@@ -71,6 +71,7 @@ def test_two_processes_take_the_steps_of_one(shared: list[dict[str, dict]], name
         for key, tensor in expected[network].items():
             assert torch.equal(first[network][key], second[network][key]), (network, key)
             assert _close(first[network][key], tensor), (network, key)
+    assert len(expected["weights"]) == 3
     for ours, whole in zip(two_processes.joined([first, second]), expected["weights"], strict=True):
         for maps, wanted in zip(ours, whole, strict=True):
             assert all(_close(*pair) for pair in zip(maps, wanted, strict=True))
