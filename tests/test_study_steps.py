@@ -142,19 +142,28 @@ def test_the_validations_predictions_are_scored_on_the_held_out_cases(tmp_path, 
     assert json.loads((folder / "held_out.json").read_text()) == ["a.1", "b_0"]
 
 
-def test_further_networks_predict_the_same_cases_and_get_scores_of_their_own(tmp_path, typed):
+def test_a_further_network_predicts_the_same_cases_and_gets_scores_of_its_own(tmp_path, typed):
     content, _, run = study_in(tmp_path, {"networks": ["student", "warmup"]})
     (tmp_path / run).mkdir(parents=True)
-    step.evaluate(content, tmp_path, run)
+    step.STEPS["evaluate_student"](content, tmp_path, run)
+    step.STEPS["evaluate_warmup"](content, tmp_path, run)
     names = [" ".join(command[:2]) for command, _ in typed]
-    student = ["mlbseg export", "nnUNetv2_predict_from_modelfolder -m", "mlbseg evaluate"]
-    assert names == [*student, "nnUNetv2_predict -d", "mlbseg evaluate", "mlbseg evaluate"]
+    assert names == [
+        "mlbseg export",
+        "nnUNetv2_predict -i",
+        "mlbseg evaluate",
+        "nnUNetv2_predict -i",
+        "mlbseg evaluate",
+    ]
     assert build_parser().parse_args(typed[0][0][1:]).network == "student"
-    assert "-chk checkpoint_warmup.pth" in words(typed, 3) and "-npp 0 -nps 0" in words(typed, 3)
+    exported = tmp_path / run / "exported" / "student"
+    assert typed[0][0][3] == str(exported / "Dataset001_la" / "nnUNetTrainer__nnUNetPlans__2d")
+    assert typed[1][1] == {"nnUNet_results": str(exported)} and "-tr" not in typed[1][0]
+    assert words(typed, 3).endswith("-npp 0 -nps 0 -tr nnUNetTrainerMLBSeg -chk checkpoint_warmup.pth")
     images = {path.name for path in (tmp_path / run / "predictions" / "student_images").iterdir()}
     assert images == {"a.1_0000.nii.gz", "b_0_0000.nii.gz"}
     written = {path.name for path in (tmp_path / run).glob("scores*.json")}
-    assert written == {"scores.json", "scores_student.json", "scores_warmup.json"}
+    assert written == {"scores_student.json", "scores_warmup.json"}
 
 
 def test_test_cases_are_predicted_where_the_study_says_so(tmp_path, typed):

@@ -69,11 +69,11 @@ def run(args: argparse.Namespace) -> int:
     if not runs:
         raise InputError(f"--only {' '.join(args.only)}: no run has such a name, for example {runs_of(study)[0].name}")
     out = (args.out or Path(f"mlbseg_study_{study.name}")).absolute()
-    print(f"{study.name}: {len(runs)} runs, {sum(is_finished(out, run) for run in runs)} of them finished, in {out}")
+    unfinished = [run for run in runs if not is_finished(study, out, run)]
+    print(f"{study.name}: {len(runs)} runs, {len(runs) - len(unfinished)} of them finished, in {out}")
     if not args.tables_only:
         from nnunetv2_mlbseg.study.engine import run_engine
 
-        unfinished = [run for run in runs if not is_finished(out, run)]
         names = {run.data.dataset.name for run in unfinished}
         sources = {name: source_of(study, name, args.source) for name in names}
         code = run_engine(out, described(study, runs, sources, sys.executable), args.cores, args.dry_run, args.rest)
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunetv2_mlbseg.study.report import write_report
 
     write_report(study, runs_of(study), out)
-    return name_missing(out, runs)
+    return name_missing(study, out, runs)
 
 
 def changed(study: Study, args: argparse.Namespace) -> Study:
@@ -126,14 +126,15 @@ def split_pairs(option: str, pairs: Sequence[str], known: Sequence[str]) -> dict
     return found
 
 
-def is_finished(out: Path, run: Run) -> bool:
-    """Are its scores there?"""
-    return (out / run.folder / "scores.json").is_file()
+def is_finished(study: Study, out: Path, run: Run) -> bool:
+    """Are its scores there, of all networks that the study asks for?"""
+    names = ["scores.json", *(f"scores_{network}.json" for network in study.networks)]
+    return all((out / run.folder / name).is_file() for name in names)
 
 
-def name_missing(out: Path, runs: Sequence[Run]) -> int:
+def name_missing(study: Study, out: Path, runs: Sequence[Run]) -> int:
     """Name the runs without scores, each with the last line of its log; exit code 1 if there are any."""
-    missing = [run for run in runs if not is_finished(out, run)]
+    missing = [run for run in runs if not is_finished(study, out, run)]
     for run in missing:
         print(f"MISSING {run.name}: {reason(out, run)}")
     print(f"{len(runs) - len(missing)} of {len(runs)} runs finished")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import resources, util
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from nnunetv2_mlbseg.study.commands import locked
@@ -46,7 +49,7 @@ def run_engine(out: Path, described: Mapping[str, Any], cores: int, dry_run: boo
         InputError: another process runs a study in this folder.
     """
     check_installed()
-    with locked(out):
+    with locked(out) as lock:
         write_json(out / "study.json", described)
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile()), "--directory", str(out)]
         command += ["--config", f"study={out / 'study.json'}", "--rerun-triggers", "mtime", "--rerun-incomplete"]
@@ -59,7 +62,7 @@ def run_engine(out: Path, described: Mapping[str, Any], cores: int, dry_run: boo
         # Here the steps report by themselves; elsewhere only Snakemake can say what becomes of them.
         quiet = ["rules", "host", "reason"] if dry_run else ["all"] if is_local(options) else ["host", "reason"]
         command += [*(["--dry-run"] if dry_run else []), "--quiet", *quiet]
-        return wait_for(subprocess.Popen([*command, *options], env={**os.environ, "PYTHONUNBUFFERED": "1"}))
+        return wait_for([*command, *options], lock)
 
 
 def is_local(options: Sequence[str]) -> bool:
@@ -72,10 +75,22 @@ def snakefile() -> Path:
     return Path(str(resources.files("nnunetv2_mlbseg.study") / "Snakefile"))
 
 
-def wait_for(process: subprocess.Popen[bytes]) -> int:
-    """Wait for Snakemake. The terminal's Ctrl-C reaches it by itself; it ends its jobs before it ends."""
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue
+def wait_for(command: Sequence[str], lock: int) -> int:
+    """Run Snakemake in a process group of its own; whatever would end this process is passed on to all of that group.
+
+    Snakemake alone would go on with its running jobs, and so would they without it.
+    """
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, env=environment, start_new_session=True, pass_fds=(lock,))
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        return process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,6 +1,6 @@
 """One step of a study, as Snakemake starts it: the commands that a user would type, and a file that says it is done.
 
-``python -m nnunetv2_mlbseg.study.step convert|preprocess|train|evaluate STUDY.json FOLDER``
+``python -m nnunetv2_mlbseg.study.step convert|preprocess|train|evaluate|evaluate_NETWORK STUDY.json FOLDER``
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nnunetv2_mlbseg import __version__
 from nnunetv2_mlbseg.study.commands import Commands, end_on_signals, locked, nnunet_environment
 from nnunetv2_mlbseg.study.converter_options import arguments_of
+from nnunetv2_mlbseg.study.description import NETWORKS
 from noise_synthesis.errors import InputError
 from noise_synthesis.files import read_json, write_json
 
@@ -132,51 +134,50 @@ def train(study: Study, root: Path, folder: str) -> None:
         write_json(training.target / "trained.json", done)
 
 
-def evaluate(study: Study, root: Path, folder: str) -> None:
-    """Scores of the final checkpoint on the held-out cases, and of further networks where the study asks for them."""
+def evaluate(study: Study, root: Path, folder: str, network: str | None = None) -> None:
+    """Scores on the held-out cases of the final checkpoint, of one of its networks, or of the one after the warm-up.
+
+    The fold's validation has predicted these cases with the final checkpoint already, unless they are test cases.
+    """
     from nnunetv2_mlbseg.evaluation import label_files
 
     training = Training(study, root, folder)
-    target, fold = training.target, training.fold
+    target = training.target
+    test = study["data"][training.run["data"]]["test"]
+    images, references = (training.raw / (name + ("Ts" if test else "Tr")) for name in ("images", "labels"))
     with locked(target) as lock:
         run = Commands(target, training.environment, lock)
-        test = study["data"][training.run["data"]]["test"]
-        cases = target / "held_out.json"
-        references = training.raw / ("labelsTs" if test else "labelsTr")
-        images = training.raw / ("imagesTs" if test else "imagesTr")
         names = list(label_files(references)) if test else training.held_out()
-        write_json(cases, sorted(names))
-        further = {network: target / "predictions" / network for network in study["networks"]}
-        predictions = target / "predictions" / "final" if test else fold / "validation"
-        if test:
-            predict(run, training, images, names, predictions, None)
-        for network, place in further.items():
-            predict(run, training, images, names, place, network)
-            score(run, place, references, cases, target, f"scores_{network}")
-        score(run, predictions, references, cases, target, "scores")
+        write_json(target / "held_out.json", sorted(names))
+        predictions = training.fold / "validation"
+        if test or network:
+            predictions = target / "predictions" / (network or "final")
+            predict(run, training, images, names, predictions, network)
+        score(run, predictions, references, target, f"scores_{network}" if network else "scores")
 
 
 def predict(run: Commands, training: Training, images: Path, names: list[str], out: Path, network: str | None) -> None:
-    """``nnUNetv2_predict`` with the final checkpoint, the one after the warm-up, or one network of the final one."""
+    """``nnUNetv2_predict`` in one process, with the network that ``evaluate`` says."""
     inputs = out.with_name(f"{out.name}_images")
     inputs.mkdir(parents=True, exist_ok=True)
     for path in images.iterdir():
         if path.name.rpartition("_0")[0] in names and not (inputs / path.name).exists():
             (inputs / path.name).symlink_to(path.resolve())
-    how = ["-i", inputs, "-o", out, "-f", FOLD, "-device", training.device, "-npp", 0, "-nps", 0]
+    model = ["-d", int(training.dataset[7:10]), "-c", training.configuration, "-p", training.plans_name, "-f", FOLD]
+    how = ["-i", inputs, "-o", out, *model, "-device", training.device, "-npp", 0, "-nps", 0]
     if network in ("student", "teacher"):
-        exported = training.target / "exported" / network
-        run("mlbseg", "export", training.model, exported, "--network", network, "--force")
-        run("nnUNetv2_predict_from_modelfolder", "-m", exported, *how)
-        return
-    checkpoint = "checkpoint_warmup.pth" if network == "warmup" else "checkpoint_final.pth"
-    model = ["-d", int(training.dataset[7:10]), "-c", training.configuration, "-p", training.plans_name]
-    run("nnUNetv2_predict", *model, "-tr", training.run["trainer"], "-chk", checkpoint, *how)
+        results = training.target / "exported" / network
+        stock = results / training.dataset / f"nnUNetTrainer__{training.plans_name}__{training.configuration}"
+        run("mlbseg", "export", training.model, stock, "--network", network, "--force")
+        run("nnUNetv2_predict", *how, nnUNet_results=str(results))
+    else:
+        checkpoint = "checkpoint_warmup.pth" if network == "warmup" else "checkpoint_final.pth"
+        run("nnUNetv2_predict", *how, "-tr", training.run["trainer"], "-chk", checkpoint)
 
 
-def score(run: Commands, predictions: Path, references: Path, cases: Path, target: Path, name: str) -> None:
+def score(run: Commands, predictions: Path, references: Path, target: Path, name: str) -> None:
     """``mlbseg evaluate`` into NAME.json and NAME.csv."""
-    files = ["--json", target / f"{name}.json", "--csv", target / f"{name}.csv"]
+    cases, files = target / "held_out.json", ["--json", target / f"{name}.json", "--csv", target / f"{name}.csv"]
     run("mlbseg", "evaluate", predictions, references, "--cases", cases, *files, "--force")
 
 
@@ -185,6 +186,7 @@ STEPS: dict[str, Callable[[Study, Path, str], None]] = {
     "preprocess": preprocess,
     "train": train,
     "evaluate": evaluate,
+    **{f"evaluate_{network}": partial(evaluate, network=network) for network in NETWORKS},
 }
 
 
