@@ -67,10 +67,10 @@ def started(folder: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     finally:  # a failed assertion must not leave trainings behind
         if process.poll() is None:
             process.terminate()
-            process.wait(60)
+            process.wait(120)
 
 
-def wait_until(holds: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 200) -> None:
+def wait_until(holds: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 600) -> None:
     """Wait for something that happens while the process runs."""
     end = time.monotonic() + seconds
     while not holds():
@@ -104,7 +104,7 @@ def test_a_study_survives_its_end_and_a_killed_training_and_names_the_run_that_f
         fold = next(out.glob("runs/la/shared/clean_only/*/**/checkpoint_latest.pth")).parent
         trainer = training_process(fold)
         process.terminate()
-        assert process.wait(60) == 1
+        assert process.wait(120) == 1
     assert not Path(f"/proc/{trainer}").exists()
     run = fold.parents[3]
     assert not (run / "trained.json").exists()
@@ -116,7 +116,7 @@ def test_a_study_survives_its_end_and_a_killed_training_and_names_the_run_that_f
     with started(tmp_path) as process:
         wait_until(lambda: (fold / "checkpoint_latest.pth").stat().st_mtime_ns != before, process)
         os.kill(training_process(fold), signal.SIGKILL)
-        assert process.wait(500) == 1
+        assert process.wait(900) == 1
     output = (tmp_path / "output.txt").read_text()
     log = (run / "logs" / "nnUNetv2_train.log").read_text()
     commands = [line for line in log.splitlines() if line.startswith("$ ")]
