@@ -133,6 +133,8 @@ def test_seeds_that_were_trained_differently_are_pointed_out(tmp_path):
             (tmp_path / run.folder / "trained.json").write_text(json.dumps(trained))
     text = markdown(study_tables(study, runs, tmp_path)[0])
     assert "* clean_only in la/semi: its seeds were trained with different epochs\n" in text + "\n"
+    (tmp_path / runs[0].folder / "trained.json").write_text('{"device": "cpu"}')  # by an earlier version
+    assert "trained with different version\n" in markdown(study_tables(study, runs, tmp_path)[0])
 
 
 def test_a_file_that_is_no_score_file_is_named(tmp_path):

@@ -81,11 +81,12 @@ def read_cell(runs: Sequence[Run], out: Path, file: str, measures: Sequence[str]
 
 
 def differing(runs: Sequence[Run], out: Path) -> tuple[str, ...]:
-    """Resolved configuration keys, version and device in which trainings differ, the seed aside."""
+    """Resolved configuration keys (where all have them), version and device in which trainings differ; not the seed."""
     paths = [out / run.folder / "trained.json" for run in runs]
     found = [read_json(path) for path in paths if path.is_file()]
+    known = all(one.get("config") for one in found)
     flat = [
-        {**(one["config"] or {}), "version": one["version"], "device": one["device"], "seed": None} for one in found
+        {**(one["config"] if known else {}), "version": one.get("version"), "device": one["device"]} for one in found
     ]
     keys = sorted({key for one in flat for key in one} - {"seed"})
     return tuple(key for key in keys if any(one.get(key) != flat[0].get(key) for one in flat))
