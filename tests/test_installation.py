@@ -78,8 +78,10 @@ def test_an_installation_sets_the_variable_and_uninstalling_unsets_it(python, so
 
 
 @pytest.mark.integration
-def test_the_start_up_line_does_nothing_once_the_package_is_gone(python, source):
+def test_every_file_is_installed_and_the_start_up_line_does_nothing_once_they_are_gone(python, source):
+    files = {path.relative_to(source) for path in source.glob("*/**/*") if path.is_file()}  # data files as well
     run(python, "-m", "pip", "install", "-q", "--no-deps", str(source))
+    assert not [str(path) for path in files if not (site_packages(python) / path).is_file()]
     shutil.rmtree(site_packages(python) / "nnunetv2_mlbseg")
     result = subprocess.run(
         [python, "-c", SHOW_VARIABLE], env=clean_environment(), capture_output=True, text=True, check=True

@@ -9,7 +9,7 @@ import pytest
 from study_support import write_study
 
 from nnunetv2_mlbseg.cli.main import build_parser
-from nnunetv2_mlbseg.study import step
+from nnunetv2_mlbseg.study import scoring, step
 from nnunetv2_mlbseg.study.commands import locked, nnunet_environment
 from nnunetv2_mlbseg.study.plan_runs import described, runs_of
 from nnunetv2_mlbseg.study.study_file import read_study
@@ -36,7 +36,8 @@ calls: list = []
 def typed(monkeypatch):
     """The commands that steps would run, as a list of ``(words, variables)``."""
     calls.clear()
-    monkeypatch.setattr(step, "Commands", Recorder)
+    for module in (step, scoring):
+        monkeypatch.setattr(module, "Commands", Recorder)
     return calls
 
 

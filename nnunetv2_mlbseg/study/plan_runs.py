@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_mlbseg.study.description import EXISTING, Dataset, Plan, Study, Variant
-from nnunetv2_mlbseg.study.study_file import FILE_OPTIONS, SHARED
+from nnunetv2_mlbseg.study.dataset_entries import FILE_OPTIONS
+from nnunetv2_mlbseg.study.description import EXISTING, Dataset, Study, Variant
+from nnunetv2_mlbseg.study.names import SHARED
 
 DATASET_ID = 1  # every setting has folders of its own, so numbers need not differ
 
@@ -151,8 +152,3 @@ def described(study: Study, runs: Sequence[Run], sources: dict[str, str], execut
             for run in runs
         },
     }
-
-
-def changes_plan(plan: Plan) -> bool:
-    """Does the study train a configuration of its own?"""
-    return plan.configuration != plan.base

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunetv2_mlbseg.study.description import FINAL, Study
+from nnunetv2_mlbseg.study.differences import difference_table
 from nnunetv2_mlbseg.study.figures import write_figures
 from nnunetv2_mlbseg.study.plan_runs import Run
 from nnunetv2_mlbseg.study.render import comma_separated, latex, markdown
 from nnunetv2_mlbseg.study.results import read_cells
-from nnunetv2_mlbseg.study.tables import Table, difference_table, score_table, tables_of
+from nnunetv2_mlbseg.study.tables import Table, score_table, tables_of
 from noise_synthesis.files import atomic_path
 
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from nnunetv2_mlbseg.study.description import Study
 from nnunetv2_mlbseg.study.paper import paper_numbers, reported
 from nnunetv2_mlbseg.study.report_entries import DEFAULT_MEASURES
-from nnunetv2_mlbseg.study.results import Cell, Values
-from nnunetv2_mlbseg.study.statistics import CONFIDENCE, Difference, mean_and_deviation, paired_difference
-from noise_synthesis.errors import InputError
+from nnunetv2_mlbseg.study.results import Cell
+from nnunetv2_mlbseg.study.statistics import mean_and_deviation
+from nnunetv2_mlbseg.study.table_notes import describe_differing, describe_missing, describe_samples, describe_undefined
 
 Cells = Mapping[tuple[str, str], Cell]
 NOT_RUN = "not in this study"
+MISSING = "missing"
 NAMES = {"dice": "Dice %", "jaccard": "Jaccard %", "hd": "HD", "hd95": "HD95", "asd": "ASD", "assd": "ASSD"}
 
 
@@ -154,105 +153,5 @@ def score_value(cell: Cell | None, measure: str) -> Value:
     if cell is None:
         return Value(text=NOT_RUN)
     if not cell.seeds:
-        return Value(text="missing")
+        return Value(text=MISSING)
     return Value(*mean_and_deviation(cell.per_seed(measure)))
-
-
-def describe_samples(cells: Cells) -> list[str]:
-    """How many cases and seeds stand behind the numbers."""
-    done = [cell for cell in cells.values() if cell.seeds]
-    if not done:
-        return []
-    cases = sorted({len(cell.cases) for cell in done})
-    seeds = sorted({len(cell.seeds) for cell in done})
-    return [
-        f"mean ± standard deviation over seeds ({span(seeds)} per row) of means over {span(cases)} held-out cases"
-        + ("; no deviation where one seed ran" if 1 in seeds else "")
-    ]
-
-
-def span(numbers: Sequence[int]) -> str:
-    """``3`` or ``1 to 3``."""
-    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-
-
-def describe_missing(cells: Cells) -> list[str]:
-    """The runs that are not finished, by name."""
-    missing = list(dict.fromkeys(name for cell in cells.values() for name in cell.missing))
-    return [f"missing runs ({len(missing)}): {', '.join(missing)}"] if missing else []
-
-
-def describe_differing(cells: Cells) -> list[str]:
-    """Rows whose seeds are not repetitions of one training."""
-    return [
-        f"{variant} in {place}: its seeds were trained with different {', '.join(cell.differing)}"
-        for (place, variant), cell in cells.items()
-        if cell.differing
-    ]
-
-
-def describe_undefined(cells: Cells, measures: Sequence[str]) -> list[str]:
-    """Where distances are left out of means."""
-    counts = {key: max(cell.undefined(measure) for measure in measures) for key, cell in cells.items() if cell.seeds}
-    return [
-        f"{variant} in {place}: no distance for {count} predictions, one of the two masks being empty; the means leave "
-        "these out"
-        for (place, variant), count in counts.items()
-        if count
-    ]
-
-
-def difference_table(study: Study, described: Mapping[str, Any], cells: Cells, number: int) -> Table | None:
-    """Paired differences over cases against the rows of ``compare_to``, in the first measure; None without any."""
-    measure = described["measures"][0]
-    references = [name for name in study.compare_to if any((place, name) in cells for place in described["places"])]
-    pairs = [(place, reference) for place in described["places"] for reference in references]
-    heading = [
-        "row",
-        *(
-            f"{place + ': ' if len(described['places']) > 1 else ''}minus {study.variants[r].title}"
-            for place, r in pairs
-        ),
-    ]
-    body = []
-    for variant in described["variants"]:
-        values = []
-        for place, reference in pairs:
-            ours, theirs = cells.get((place, variant)), cells.get((place, reference))
-            values.append(difference_value(ours, theirs, measure) if variant != reference else Value(text=""))
-        if any(value.text is None for value in values):
-            body.append((study.variants[variant].title, tuple(values)))
-    if not body:
-        return None
-    note = (
-        f"mean paired difference over the held-out cases, each case averaged over the seeds that both rows have; "
-        f"{100 * CONFIDENCE:g} % bootstrap confidence interval (BCa) over cases"
-    )
-    title = f"{described['title']}: paired differences in {measure_name(measure)}"
-    return Table(f"table_{number:02d}_differences", title, tuple(heading), tuple(body), (note,))
-
-
-def difference_value(ours: Cell | None, theirs: Cell | None, measure: str) -> Value:
-    """The paired difference of two cells, if both have a seed in common."""
-    if ours is None or theirs is None:
-        return Value(text=NOT_RUN)
-    found = difference_of(ours, theirs, measure)
-    if found is None:
-        return Value(text="missing")
-    return Value(mean=found.mean, interval=(found.low, found.high))
-
-
-def difference_of(ours: Cell, theirs: Cell, measure: str) -> Difference | None:
-    """``ours - theirs`` over cases, each averaged over the seeds that both have; None if they share none."""
-    seeds = [seed for seed in ours.seeds if seed in theirs.seeds]
-    if not seeds:
-        return None
-    if ours.cases != theirs.cases:
-        raise InputError("two rows of one setting were scored on different cases; they cannot be paired")
-    return paired_difference(of_seeds(ours, measure, seeds), of_seeds(theirs, measure, seeds))
-
-
-def of_seeds(cell: Cell, measure: str, seeds: Sequence[int]) -> Values:
-    """Mean over these seeds of every case; NaN where one of them has no value."""
-    rows = [cell.scores[measure][cell.seeds.index(seed)] for seed in seeds]
-    return np.asarray(np.mean(rows, axis=0))
