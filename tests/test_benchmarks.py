@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -40,3 +41,25 @@ def test_conversion(tmp_path: Path):
         make_h5(tmp_path / "h5", f"SCAN{number:02d}", seed=number)
     printed = _run("conversion.py", "--la", tmp_path / "h5", "--cases", 2)
     assert len(re.findall(r"\d+\.\d+", printed)) >= 2
+
+
+def test_weighting(tmp_path: Path):
+    """Every row trains and scores on a dataset with one clean, one noisy, one unlabeled and one validation case."""
+    dataset = tmp_path / "Dataset001_Tiny"
+    image = np.zeros((4, 16, 16), np.float32)
+    image[:, 4:12, 5:11] = 1
+    image += np.random.default_rng(0).normal(0, 0.1, image.shape).astype(np.float32)
+    for folder, shift in (("imagesTr", None), ("labelsTr", 2), ("labelsTr_true", 0)):
+        (dataset / folder).mkdir(parents=True)
+        for case in "abcd":
+            label = np.roll(image > 0.5, shift or 0, axis=1).astype(np.uint8)
+            array, suffix = (image, "_0000") if shift is None else (label, "")
+            sitk.WriteImage(sitk.GetImageFromArray(array), str(dataset / folder / f"{case}{suffix}.nii.gz"))
+    (dataset / "supervision").mkdir()
+    for role, cases in (("clean", ["a"]), ("noisy", ["b"]), ("unlabeled", ["c"])):
+        (dataset / "supervision" / f"{role}.json").write_text(json.dumps(cases))
+    (dataset / "splits_final.json").write_text(json.dumps([{"train": ["a", "b", "c"], "val": ["d"]}]))
+    printed = _run("weighting.py", dataset, "--warmup", 1, "--iterations", 1, "--features", 4, 8)
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert [line["row"] for line in lines] == ["clean", "given", "true", "uniform", "meta", "tied"]
+    assert all(0 <= line[network] <= 1 for line in lines for network in ("student", "teacher"))
