@@ -118,7 +118,9 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             "imperfect": config.imperfect_batch_size or max(1, plan_batch // (len(config.views) + 1)),
         }
         self.processes.check_batch(plan_batch, "batch_size in the plans file")
-        keys = {WARMUP: "warmup_batch_size", BOOTSTRAP: "clean_batch_size", "imperfect": "imperfect_batch_size"}
+        keys = {PLAIN: "warmup_batch_size"}
+        if config.training_labels == METHOD:
+            keys = {WARMUP: "warmup_batch_size", BOOTSTRAP: "clean_batch_size", "imperfect": "imperfect_batch_size"}
         for batch, key in keys.items():
             self.processes.check_batch(self.batch_sizes[batch], key)
 
