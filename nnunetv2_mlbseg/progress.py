@@ -28,7 +28,7 @@ PANELS: dict[str, dict[str, str]] = {
         "teacher": "consistency with the teacher (Eq. 13)",
         "supervised": "clean batch",
     },
-    "mean raw weight (along the unit clean gradient)": {
+    "mean weight before normalisation": {
         "weight_imperfect": "imperfect label",
         "weight_pseudo": "pseudo label",
     },
