@@ -35,6 +35,7 @@ from nnunetv2_mlbseg.meta_reweighting import displaced, logit_tangents
 from nnunetv2_mlbseg.networks import plain_network
 from nnunetv2_mlbseg.processes import Processes
 from nnunetv2_mlbseg.pseudo_labels import pseudo_labels
+from nnunetv2_mlbseg.replayed_tangents import NotReplayable, logits_with_tangents
 from nnunetv2_mlbseg.tensors import Total, at_least_float32, unchanged
 from nnunetv2_mlbseg.tied_weights import DisputeRecord
 from nnunetv2_mlbseg.views import Views, draw_views
@@ -55,7 +56,7 @@ class WeighedBatch:
     Attributes:
         shown: Imperfect images in all views, ``(V*B, channels, *S)``.
         logits: The student's at full resolution, ``(V*B, C, *S)``, without a graph.
-        outputs: The student's at all scales with their graph, where the weights needed no pass of their own.
+        outputs: The student's at all scales with their graph, where the weights needed no pass without one.
         teacher: The teacher's probabilities ``(V*B, C, *S)``, where anything needs them.
         labels: Both labels of every pixel and their weights, one entry per scale.
         disputes: The record of disputes with this batch in it, where the weighting keeps one.
@@ -109,6 +110,8 @@ class BootstrapStep:
         self.imperfect_batch_size, self.processes = imperfect_batch_size, processes
         self.total: Total = processes.total if processes.count > 1 else unchanged
         self.parameters = list(plain_network(student).parameters())
+        # On the CPU the training pass is neither compiled nor in half precision, so the tangents can share it.
+        self.replays = device.type == "cpu"
         self.disputes: DisputeRecord | None = None
         self.seed_generators(config.seed)
 
@@ -173,7 +176,7 @@ class BootstrapStep:
             outputs = self._outputs(shown)  # without tangents one forward serves weighing and training
             logits, tangents = [output.detach() for output in outputs], [None] * len(outputs)
         else:
-            logits, tangents = map(self._scales, logit_tangents(self.student, shown, direction))
+            outputs, logits, tangents = self._with_tangents(shown, direction)
         ensemble = ensemble_of_views(self._labelling(logits[0], teacher), views)
         pseudo = views.apply_labels(pseudo_labels(ensemble))
         both = labels_that_count(imperfect, pseudo, config.weighted_labels)
@@ -209,6 +212,19 @@ class BootstrapStep:
             config.weight_normalization,
             self.total,
         )
+
+    def _with_tangents(
+        self, shown: Tensor, direction: Gradient
+    ) -> tuple[list[Tensor] | None, list[Tensor], list[Tensor]]:
+        """The student's outputs with their graph, if one pass gives both, its logits, and their tangents."""
+        if self.replays:
+            try:
+                outputs, tangents = map(self._scales, logits_with_tangents(self.student, shown, direction))
+                return outputs, [output.detach() for output in outputs], tangents
+            except NotReplayable:
+                self.replays = False
+        logits, tangents = map(self._scales, logit_tangents(self.student, shown, direction))
+        return None, logits, tangents
 
     def seed_generators(self, seed: int | None) -> None:
         """Begin the views and the teacher's noise anew; None takes the seed from the operating system."""

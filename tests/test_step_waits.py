@@ -51,6 +51,19 @@ def test_a_step_never_waits_for_a_value(weighting, virtual):
     assert all(torch.isfinite(value).all() for value in found.values())
 
 
+def test_sharing_the_training_pass_with_the_tangents_changes_a_step_by_rounding_only():
+    found = []
+    for replays in (True, False):
+        step, batch = _step_and_batch(_stock_loss(), weighting="meta", weight_normalization="sum")
+        passes = []
+        step.student.register_forward_hook(lambda module, images, outputs, seen=passes: seen.append(outputs[0]))
+        step.replays = replays
+        values = step(batch)
+        assert step.replays == replays and len(passes) == 3
+        found.append([torch.stack([*values.values()][:5]), *step.student.parameters()])
+    assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(*found, strict=True))
+
+
 def test_the_guard_sees_what_nnunets_own_loss_reads():
     """nnU-Net asks for the number of annotated pixels where there is an ignore label; its value is the same."""
     step, batch = _step_and_batch(_stock_loss())
