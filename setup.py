@@ -51,6 +51,7 @@ TEST_REQUIRES = [
     "hypothesis>=6.90",
     "medpy>=0.5.2",
     "scikit-image>=0.19.3",
+    "cleanlab>=2.7",  # its segmentation scores, to compare the audit with
 ]
 DEV_REQUIRES = [*TEST_REQUIRES, "ruff>=0.9", "mypy>=1.13", "detect-secrets>=1.5", "setuptools>=77", "wheel>=0.42"]
 

@@ -39,7 +39,10 @@ class LabelGenerator:
         self.plans, self.configuration, self.dataset_json = plans, configuration, dataset_json
         self.labels = plans.get_label_manager(dataset_json)
         self.predictor = nnUNetPredictor(
-            use_mirroring=mirror_axes is not None, device=device, allow_tqdm=False, perform_everything_on_device=True
+            use_mirroring=mirror_axes is not None,
+            device=device,
+            allow_tqdm=False,
+            perform_everything_on_device=device.type == "cuda",
         )
         self.predictor.manual_initialization(
             network, plans, configuration, None, dataset_json, "nnUNetTrainerMLBSeg", mirror_axes
@@ -57,13 +60,19 @@ class LabelGenerator:
         for number, case in enumerate(cases, start=1):
             if case in done:
                 continue
-            data, _, _, properties = dataset.load_case(case)
-            logits = self.predictor.predict_sliding_window_return_logits(torch.from_numpy(np.array(data[:]))).cpu()
+            logits, properties = self.logits(dataset, case)
             seg = np.asarray(self.labels.convert_logits_to_segmentation(logits))[None]
             target.save(case, seg, self._class_locations(seg), tuple(self.configuration.patch_size))
             self._export(logits, properties, target.folder / case)
             target.mark_complete(case)
             report(f"generated label {number} of {len(cases)}: {case}, foreground {(seg > 0).mean():.2%} of the voxels")
+
+    def logits(self, dataset: nnUNetBaseDataset, case: str) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Logits (C, Z, Y, X) of a preprocessed case, on the CPU, and nnU-Net's properties of the case."""
+        data, _, _, properties = dataset.load_case(case)
+        return self.predictor.predict_sliding_window_return_logits(
+            torch.from_numpy(np.array(data[:]))
+        ).cpu(), properties
 
     def _class_locations(self, seg: np.ndarray) -> dict[ClassKey, Any]:
         """Voxels per class as nnU-Net's preprocessing samples them; foreground oversampling draws from these."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from nnunetv2_mlbseg import __version__
-from nnunetv2_mlbseg.cli import check, convert, demo, doctor, evaluate, export, noise, split, study, weights
+from nnunetv2_mlbseg.cli import audit, check, convert, demo, doctor, evaluate, export, noise, split, study, weights
 from noise_synthesis.command_line import add_common_arguments, run_command
 
 COMMANDS = {
@@ -20,6 +20,7 @@ COMMANDS = {
     "check": (check, "everything in a dataset that a training would trip over"),
     "evaluate": (evaluate, "Dice, Jaccard and surface distances of predictions"),
     "weights": (weights, "do wrong pixels get less weight, by true labels (for studies)"),
+    "audit": (audit, "which noisy labels are wrong, where, and what would correct them"),
     "export": (export, "a model folder that a stock nnU-Net predicts with"),
     "study": (study, "data sets x settings x variants x seeds from one file, to tables and figures"),
 }

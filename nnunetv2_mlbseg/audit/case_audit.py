@@ -1,0 +1,129 @@
+"""The audit of one label: the maths of this package put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnunetv2_mlbseg.audit.given_labels import Label
+from nnunetv2_mlbseg.audit.posterior import posterior, suspicion, uncertainty
+from nnunetv2_mlbseg.audit.proposal import proposed_label
+from nnunetv2_mlbseg.audit.quality import LabelScores, label_scores
+from nnunetv2_mlbseg.audit.regions import Region, find_regions
+from nnunetv2_mlbseg.tied_weights import DisputeRecord
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user may change.
+
+    Attributes:
+        evidence: Least probability of an error at which the proposal replaces the given label.
+        smallest_mm3: Regions below this volume are not listed.
+    """
+
+    evidence: float = 0.9
+    smallest_mm3: float = 10.0
+
+
+@dataclass(frozen=True)
+class Witnesses:
+    """What is known about the labels of a fold beside the network's probabilities.
+
+    Attributes:
+        record: The disputes the training remembers; None where its weighting keeps no record.
+        strength: What a preference of 1 adds to the log-odds.
+    """
+
+    record: DisputeRecord | None
+    strength: float
+
+    def as_dict(self) -> dict[str, Any] | None:
+        """For the JSON file."""
+        if self.record is None:
+            return None
+        preference = self.record.preference[0]
+        return {
+            "confusion": self.record.confusion.tolist(),
+            "preference": preference.tolist(),
+            "strength": self.strength,
+        }
+
+
+@dataclass(frozen=True)
+class CaseAudit:
+    """Everything about one case; maps are (Z, Y, X) in the label's own geometry.
+
+    Attributes:
+        probabilities: (C, Z, Y, X), the network's.
+        belief: (C, Z, Y, X), the probabilities of the true class.
+        network: The network's own label.
+        suspicion: Probability that the given label is wrong.
+        uncertainty: Entropy of the network, 0 to 1.
+        likely: The most probable true class; -1 where there is no label.
+        proposal: The given label, replaced where the evidence is strong.
+    """
+
+    case: str
+    label: Label
+    probabilities: Tensor
+    belief: Tensor
+    network: Tensor
+    suspicion: Tensor
+    uncertainty: Tensor
+    likely: Tensor
+    proposal: Tensor
+    scores: LabelScores
+    regions: tuple[Region, ...]
+
+    def numbers(self, class_names: Mapping[int, str]) -> dict[str, Any]:
+        """The row of this case in the JSON file, plain types."""
+        given, voxel = self.label.classes, self.label.geometry.voxel_mm3
+        known = given >= 0
+        return {
+            "case": self.case,
+            "score": self.scores.case,
+            "class_scores": {class_names[k + 1]: value for k, value in enumerate(self.scores.classes)},
+            "suspected_mm3": float((known & (self.likely != given)).sum() * voxel),
+            "expected_error_mm3": float(self.suspicion.sum(dtype=torch.float64) * voxel),
+            "labelled_mm3": float((given > 0).sum() * voxel),
+            "corrected_mm3": float((self.proposal != given).sum() * voxel),
+            "slice_scores": list(self.scores.slices),
+            "regions": [_as_row(region, class_names) for region in self.regions],
+        }
+
+
+def _as_row(region: Region, class_names: Mapping[int, str]) -> dict[str, Any]:
+    row = {**vars(region), "given": class_names[region.given], "proposed": class_names[region.proposed]}
+    return {**row, "centroid_mm": list(region.centroid_mm), "slices": list(region.slices)}
+
+
+def audit_case(
+    case: str, probabilities: Tensor, label: Label, witnesses: Witnesses, settings: Settings, axis: int
+) -> CaseAudit:
+    """Hold a given label against the network's probabilities (C, Z, Y, X); slices are counted along ``axis``."""
+    given = label.classes
+    record = witnesses.record
+    belief = posterior(probabilities, given, record, witnesses.strength)
+    doubt = suspicion(belief, given)
+    likely = torch.where(given >= 0, belief.argmax(dim=0), -1)
+    regions = find_regions(
+        given.numpy(), likely.numpy(), doubt.numpy(), label.geometry, axis=axis, smallest_mm3=settings.smallest_mm3
+    )
+    return CaseAudit(
+        case=case,
+        label=label,
+        probabilities=probabilities,
+        belief=belief,
+        network=probabilities.argmax(dim=0),
+        suspicion=doubt,
+        uncertainty=uncertainty(probabilities),
+        likely=likely,
+        proposal=proposed_label(belief, given, settings.evidence),
+        scores=label_scores(belief, given, axis),
+        regions=tuple(regions),
+    )

@@ -1,0 +1,171 @@
+"""The audit of all noisy training cases of a fold, from a trained checkpoint to the files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dataset_conversion.cases import TRUE_LABELS
+from nnunetv2_mlbseg.audit.case_audit import CaseAudit, Settings, Witnesses, audit_case
+from nnunetv2_mlbseg.audit.given_labels import READERS, LabelFolder, label_folder
+from nnunetv2_mlbseg.audit.maps import write_maps, write_proposal
+from nnunetv2_mlbseg.audit.measurement import Measurement
+from nnunetv2_mlbseg.audit.opinion import NetworkOpinion
+from nnunetv2_mlbseg.audit.source import TrainedFold
+from nnunetv2_mlbseg.audit.tables import SUMMARY, ranked, write_tables
+from nnunetv2_mlbseg.weight_measurement import restored_trainer
+from noise_synthesis.errors import InputError
+from noise_synthesis.files import write_json
+from noise_synthesis.output_folder import check_replaceable, complete_folder
+
+if TYPE_CHECKING:
+    from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
+
+PROPOSALS = "proposals.json"
+Progress = Callable[[Sequence[str]], Iterable[str]]
+
+
+def audit_fold(
+    fold: TrainedFold,
+    raw: Path,
+    out: Path,
+    *,
+    corrected: Path | None = None,
+    settings: Settings,
+    device: torch.device,
+    measure: bool = False,
+    force: bool = False,
+    progress: Progress = iter,
+) -> dict[str, Any]:
+    """Audit every noisy training case of a fold and write ``out``, which appears when it is complete.
+
+    Args:
+        raw: The raw dataset, ``nnUNet_raw/DatasetXXX_NAME``; its labels are read only.
+        corrected: Folder for the corrected labels; None: none are written.
+        measure: Compare with the true labels in ``labelsTr_true``, for studies; the audit itself never reads them.
+        force: Replace ``out`` and ``corrected`` if an audit wrote them.
+
+    Returns:
+        The content of ``audit.json``.
+
+    Raises:
+        InputError: see :class:`TrainedFold`, :class:`LabelFolder` and
+            :func:`~nnunetv2_mlbseg.weight_measurement.restored_trainer`; a folder exists; the fold has no noisy case.
+    """
+    targets = [(out, SUMMARY), *([(corrected, PROPOSALS)] if corrected else [])]
+    for target, marker in targets:
+        check_place(target, raw)
+        check_replaceable(target, marker, force)
+    found = fold.read(device)
+    with ExitStack() as stack:
+        trainer = stack.enter_context(restored_trainer(found, fold.folder, device))
+        labels = given_labels(trainer, raw)
+        truth = true_labels(trainer, raw) if measure else None
+        folders = [stack.enter_context(complete_folder(target, marker, force)) for target, marker in targets]
+        names = class_names(trainer)
+        rows, measurement = [], Measurement()
+        for audited in audits(trainer, labels, settings, progress):
+            write_maps(audited, folders[0], labels.ending)
+            if corrected:
+                write_proposal(audited, folders[1], labels.ending)
+            if truth is not None:
+                true = truth.read(audited.case, audited.label.classes.shape).classes
+                measurement.add_(audited, true, trainer.plans_manager.transpose_forward[0])
+            rows.append(audited.numbers(names))
+        about = describe(fold, found["current_epoch"], trainer, settings, names)
+        if measure:
+            about["measured"] = measurement.summary()
+        cases = ranked(rows)
+        write_tables(folders[0], about, cases)
+        if corrected:
+            write_json(
+                folders[1] / PROPOSALS, {**about, "corrected_mm3": {c["case"]: c["corrected_mm3"] for c in cases}}
+            )
+    return {**about, "cases": cases}
+
+
+def check_place(target: Path, raw: Path) -> None:
+    """Refuse to write where a raw dataset's own files lie."""
+    place, dataset = target.resolve(), raw.resolve()
+    if place == dataset or dataset in place.parents or place in dataset.parents:
+        raise InputError(f"{target}: lies in, or holds, the raw dataset {raw}, which stays as it is; choose another")
+
+
+def given_labels(trainer: nnUNetTrainerMLBSeg, raw: Path) -> LabelFolder:
+    """The labels of the fold's noisy cases, all of them there.
+
+    Raises:
+        InputError: no noisy case, a reader whose axes are unknown, or a label is missing.
+    """
+    cases = trainer.roles.noisy
+    if not cases:
+        raise InputError(f"{raw.name}: fold {trainer.fold} has no noisy training case, expected labels to audit")
+    reader = trainer.plans_manager.image_reader_writer_class.__name__
+    if reader not in READERS:
+        raise InputError(f"{raw.name}: images are read by {reader}, expected {' or '.join(READERS)}")
+    folder = labels_of(trainer, raw, "labelsTr")
+    folder.check(cases)
+    return folder
+
+
+def true_labels(trainer: nnUNetTrainerMLBSeg, raw: Path) -> LabelFolder:
+    """The true labels of the noisy cases, for studies.
+
+    Raises:
+        InputError: a case has none.
+    """
+    folder = labels_of(trainer, raw, TRUE_LABELS)
+    folder.check(trainer.roles.noisy)
+    return folder
+
+
+def labels_of(trainer: nnUNetTrainerMLBSeg, raw: Path, name: str) -> LabelFolder:
+    """A folder of labels of the raw dataset, with the classes of the training."""
+    labels = trainer.label_manager
+    ignore = labels.ignore_label if labels.has_ignore_label else None
+    return label_folder(raw, name, trainer.dataset_json, len(labels.all_labels), ignore)
+
+
+def class_names(trainer: nnUNetTrainerMLBSeg) -> dict[int, str]:
+    """Names by value, as in dataset.json."""
+    names = {int(value): name for name, value in trainer.dataset_json["labels"].items() if name != "ignore"}
+    return dict(sorted(names.items()))
+
+
+def witnesses_of(trainer: nnUNetTrainerMLBSeg) -> Witnesses:
+    """What the training learned about the labels."""
+    record = trainer.bootstrap_step.disputes
+    moved = None if record is None else type(record)(**{name: table.cpu() for name, table in record.state().items()})
+    return Witnesses(moved, trainer.config.tied_strength)
+
+
+def audits(
+    trainer: nnUNetTrainerMLBSeg, labels: LabelFolder, settings: Settings, progress: Progress
+) -> Iterator[CaseAudit]:
+    """Audit one case after the other."""
+    axis = trainer.plans_manager.transpose_forward[0]
+    witnesses = witnesses_of(trainer)
+    with NetworkOpinion.of(trainer) as opinion:
+        for case in progress(trainer.roles.noisy):
+            probabilities = opinion.probabilities(case)
+            label = labels.read(case, probabilities.shape[1:])
+            yield audit_case(case, probabilities, label, witnesses, settings, axis)
+
+
+def describe(
+    fold: TrainedFold, epoch: int, trainer: nnUNetTrainerMLBSeg, settings: Settings, names: dict[int, str]
+) -> dict[str, Any]:
+    """What was audited and how, for the JSON file."""
+    witnesses = witnesses_of(trainer).as_dict()
+    return {
+        **vars(fold),
+        "epoch": epoch,
+        "classes": names,
+        "slice_axis": "zyx"[trainer.plans_manager.transpose_forward[0]],
+        "settings": vars(settings),
+        "witnesses": witnesses,
+    }

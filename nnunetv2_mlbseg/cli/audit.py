@@ -1,0 +1,127 @@
+"""``mlbseg audit``: which noisy labels are wrong, where, and what would correct them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_mlbseg.cli.text_table import aligned
+from noise_synthesis.errors import InputError
+
+MOST_SHOWN = 10
+HEADING = ["rank", "case", "score", "suspected mm3", "regions", "worst region"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``mlbseg audit``."""
+    parser.add_argument("dataset", metavar="DATASET", help="raw dataset: its number, name or path")
+    parser.add_argument("-tr", dest="trainer", default="nnUNetTrainerMLBSeg", help="trainer (default: %(default)s)")
+    parser.add_argument("-p", dest="plans", default="nnUNetPlans", help="plans (default: %(default)s)")
+    parser.add_argument("-c", dest="configuration", default="2d", help="configuration (default: %(default)s)")
+    parser.add_argument("-f", dest="fold", default="0", metavar="FOLD", help="fold, or all (default: %(default)s)")
+    parser.add_argument("--checkpoint", default="checkpoint_final.pth", metavar="NAME", help="default: %(default)s")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--write-corrected", type=Path, metavar="DIR", help="write corrected labels to this folder")
+    parser.add_argument(
+        "--evidence",
+        type=float,
+        default=0.9,
+        metavar="P",
+        help="a corrected label differs where the given one is wrong with this probability (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--smallest-mm3", type=float, default=10.0, metavar="V", help="list no smaller regions (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--measure", action="store_true", help="compare with the true labels in labelsTr_true, for studies"
+    )
+    parser.add_argument("-device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
+    parser.add_argument("--force", action="store_true", help="replace the folders of an earlier audit")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Audit, print the worst cases."""
+    import torch
+    from tqdm import tqdm
+
+    from dataset_conversion.raw_dataset import find_dataset
+    from nnunetv2_mlbseg.audit.case_audit import Settings
+    from nnunetv2_mlbseg.audit.fold_audit import audit_fold
+    from nnunetv2_mlbseg.audit.source import TrainedFold
+
+    check_numbers(args)
+    raw = find_dataset(args.dataset).absolute()
+    found = audit_fold(
+        TrainedFold(raw.name, args.trainer, args.plans, args.configuration, args.fold, args.checkpoint),
+        raw,
+        args.out,
+        corrected=args.write_corrected,
+        settings=Settings(args.evidence, args.smallest_mm3),
+        device=torch.device(args.device),
+        measure=args.measure,
+        force=args.force,
+        progress=lambda cases: tqdm(cases, desc="audit", unit="case", disable=None),
+    )
+    print("\n".join(table(found["cases"])))
+    if found["witnesses"] is None:
+        print("The training kept no record of how its labels err, so this rests on the network's probabilities alone.")
+    if "measured" in found:
+        print("\n".join(measured(found["measured"])))
+    print(f"All {len(found['cases'])} cases, slices and regions: {args.out}")
+    return 0
+
+
+def check_numbers(args: argparse.Namespace) -> None:
+    """Refuse numbers out of range and two outputs in one place."""
+    if not 0.5 <= args.evidence < 1:
+        raise InputError(f"--evidence is {args.evidence}, expected 0.5 or more and below 1")
+    if not 0 <= args.smallest_mm3 < float("inf"):
+        raise InputError(f"--smallest-mm3 is {args.smallest_mm3}, expected 0 or more")
+    if args.write_corrected is not None:
+        out, corrected = args.out.resolve(), args.write_corrected.resolve()
+        if out == corrected or out in corrected.parents or corrected in out.parents:
+            raise InputError(f"--write-corrected {args.write_corrected}: expected a folder apart from --out {args.out}")
+
+
+def table(cases: list[dict[str, Any]]) -> list[str]:
+    """The worst cases, a line each."""
+    rows = [
+        [
+            str(row["rank"]),
+            row["case"],
+            f"{row['score']:.3f}",
+            f"{row['suspected_mm3']:.0f}",
+            str(len(row["regions"])),
+            in_words(row["regions"][0]) if row["regions"] else "-",
+        ]
+        for row in cases[:MOST_SHOWN]
+    ]
+    return aligned([HEADING, *rows], left=2)
+
+
+def in_words(region: dict[str, Any]) -> str:
+    """A region in a few words."""
+    name = region["proposed"] if region["given"] == "background" else region["given"]
+    shift = "" if region["shift_mm"] is None else f" {region['shift_mm']:+.1f} mm"
+    return f"{region['kind']}{shift}, {name}, {region['size_mm3']:.0f} mm3, slice {region['worst_slice']}"
+
+
+def measured(found: dict[str, Any]) -> list[str]:
+    """What a comparison with true labels says, a line per detector."""
+    heading = ["by", "AUROC", "avg precision", "AUROC disputed", "Spearman", "worst 10 found"]
+    rows = [
+        [name, *map(shown, found["detectors"].get(name, dict.fromkeys("123")).values()), *map(shown, ranking.values())]
+        for name, ranking in found["rankings"].items()
+    ]
+    gain = found["correction"]
+    return [
+        *aligned([heading, *rows]),
+        f"corrected labels: mean Dice {gain['mean_dice_before']:.4f} before, {gain['mean_dice_after']:.4f} after; "
+        f"{100 * gain['share_improved']:.0f}% of the cases improved, worst change {gain['worst_change']:+.4f}",
+    ]
+
+
+def shown(value: float | None) -> str:
+    """Three decimals, or a dash where there is no value."""
+    return "-" if value is None else f"{value:.3f}"

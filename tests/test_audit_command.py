@@ -1,0 +1,179 @@
+"""``mlbseg audit`` on a small training: what it writes, that it is nnU-Net's own prediction, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from training_support import TRAINER, Workspace, add_configuration, write_raw_dataset
+
+from nnunetv2_mlbseg.cli.main import main
+
+pytestmark = pytest.mark.integration
+NOISY = ("n0", "n1")
+
+
+def voxels(path: Path) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def write_voxels(path: Path, array: np.ndarray) -> None:
+    image = sitk.GetImageFromArray(array)
+    image.CopyInformation(sitk.ReadImage(str(path)))
+    sitk.WriteImage(image, str(path))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A training that has learned the discs; afterwards n0 gets a block too many and n1 loses a slice."""
+    workspace = Workspace(tmp_path_factory.mktemp("audit"))
+    write_raw_dataset(workspace.root / "raw")
+    done = workspace.command("nnUNetv2_plan_and_preprocess", "-d", 900, "-c", "2d", "-npfp", 1, "-np", 1)
+    assert done.returncode == 0, done.stderr
+    add_configuration(workspace.preprocessed)
+    schedule = {"warmup_epochs": 6, "epochs": 4, "iterations_per_epoch": 15, "initial_lr": 0.02}
+    done = workspace.train(MLBSEG_CONFIG=json.dumps(schedule))
+    assert done.returncode == 0, done.stderr
+    labels = workspace.raw / "labelsTr"
+    shutil.copytree(labels, workspace.raw / "labelsTr_true")
+    wrong = voxels(labels / "n0.nii.gz")
+    wrong[1:3, 0:5, 0:5] = 1
+    write_voxels(labels / "n0.nii.gz", wrong)
+    wrong = voxels(labels / "n1.nii.gz")
+    wrong[2] = 0
+    write_voxels(labels / "n1.nii.gz", wrong)
+    return workspace
+
+
+@pytest.fixture
+def audit(trained, monkeypatch):
+    """Run the command in this process: ``audit(...)`` returns its exit code."""
+    for name, value in trained.env.items():
+        if name.startswith("nnUNet_"):
+            monkeypatch.setenv(name, value)
+    return lambda *args, dataset="900": main(["audit", dataset, "-c", "2d_tiny", *map(str, args)])
+
+
+def test_the_wrong_places_are_found_and_the_files_are_complete(trained, audit, tmp_path, capsys):
+    out, corrected = tmp_path / "out", tmp_path / "corrected"
+    before = {path.name: path.read_bytes() for path in (trained.raw / "labelsTr").iterdir()}
+    assert audit("--out", out, "--write-corrected", corrected) == 0
+    assert {path.name: path.read_bytes() for path in (trained.raw / "labelsTr").iterdir()} == before
+    assert str(out) in capsys.readouterr().out
+    found = json.loads((out / "audit.json").read_text())
+    assert [case["rank"] for case in found["cases"]] == [1, 2]
+    assert sorted(case["case"] for case in found["cases"]) == list(NOISY)
+    assert found["witnesses"]["confusion"][0][0] > 0.9
+    cases = {case["case"]: case for case in found["cases"]}
+    surplus = next(region for region in cases["n0"]["regions"] if region["kind"] == "surplus")
+    assert 100 <= surplus["size_mm3"] <= 170 and surplus["slices"] == [1, 2]  # 2 x 5 x 5 voxels of 3 mm3
+    assert surplus["centroid_mm"] == pytest.approx([-8, 22, 9.5], abs=0.5)
+    assert min(enumerate(cases["n1"]["slice_scores"]), key=lambda one: one[1])[0] == 2
+    assert any(region["kind"] == "boundary" and region["worst_slice"] == 2 for region in cases["n1"]["regions"])
+    for name, worse in (("n0", (slice(1, 3), slice(0, 5), slice(0, 5))), ("n1", (2,))):
+        given, true = (voxels(trained.raw / folder / f"{name}.nii.gz") for folder in ("labelsTr", "labelsTr_true"))
+        suspicion = voxels(out / "suspicion" / f"{name}.nii.gz")
+        assert suspicion[given != true].mean() > 0.8 > 0.1 > suspicion[given == true].mean()
+        assert suspicion[worse].max() > 0.9
+        proposal = voxels(corrected / f"{name}.nii.gz")
+        assert (proposal != true).sum() < (given != true).sum()
+        uncertainty = voxels(out / "uncertainty" / f"{name}.nii.gz")
+        assert 0 <= uncertainty.min() < 0.05 and 0.5 < uncertainty.max() <= 1
+        for folder in (out / "network_label", out / "suspicion", out / "uncertainty", corrected):
+            image, reference = (
+                sitk.ReadImage(str(path / f"{name}.nii.gz")) for path in (folder, trained.raw / "labelsTr")
+            )
+            assert image.GetOrigin() == reference.GetOrigin() and image.GetSpacing() == reference.GetSpacing()
+    with open(out / "cases.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["case"] for row in rows] == [case["case"] for case in found["cases"]]
+    assert float(rows[0]["score"]) == found["cases"][0]["score"] <= found["cases"][1]["score"]
+    with open(out / "regions.csv", newline="") as file:
+        assert sum(1 for _ in csv.DictReader(file)) == sum(len(case["regions"]) for case in found["cases"])
+
+
+def test_the_networks_label_is_the_one_that_nnunet_predicts(trained, audit, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    shutil.copy(trained.raw / "imagesTr" / "n0_0000.nii.gz", images)
+    done = trained.command(
+        "nnUNetv2_predict", "-d", 900, "-i", images, "-o", tmp_path / "predicted", "-c", "2d_tiny", "-f", 0,
+        "-tr", TRAINER, "-device", "cpu", "-npp", 1, "-nps", 1,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert audit("--out", tmp_path / "out") == 0
+    predicted, own = (voxels(tmp_path / name / "n0.nii.gz") for name in ("predicted", "out/network_label"))
+    np.testing.assert_array_equal(predicted, own)
+    assert own.any()
+
+
+def refused(audit, capsys, *args, **options) -> str:
+    assert audit(*args, **options) == 2
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith("mlbseg: error: ")
+    return message
+
+
+def test_what_cannot_be_audited_is_refused_in_one_line(trained, audit, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    assert "there: nnUNetTrainerMLBSeg__nnUNetPlans__2d_tiny" in refused(
+        audit, capsys, "-tr", "nnUNetTrainer", "--out", out
+    )
+    assert "no such file" in refused(audit, capsys, "--checkpoint", "other.pth", "--out", out)
+    assert "dataset 901" in refused(audit, capsys, "--out", out, dataset="901")
+    assert "stays as it is" in refused(audit, capsys, "--out", out, "--write-corrected", trained.raw / "labelsTr")
+    assert "apart from --out" in refused(audit, capsys, "--out", out, "--write-corrected", out / "labels")
+    assert "--evidence is 0.3" in refused(audit, capsys, "--out", out, "--evidence", "0.3")
+    out.mkdir()
+    (out / "mine").write_text("x")
+    assert "exists already" in refused(audit, capsys, "--out", out)
+    assert "holds audit.json" in refused(audit, capsys, "--out", out, "--force")
+    monkeypatch.delenv("nnUNet_results")
+    assert "nnUNet_results is not set" in refused(audit, capsys, "--out", tmp_path / "new")
+    assert os.listdir(tmp_path) == ["out"]
+
+
+@pytest.fixture
+def another(trained, tmp_path, monkeypatch):
+    """A copy of raw and results that a test may spoil."""
+    for name in ("raw", "results"):
+        shutil.copytree(trained.root / name, tmp_path / name)
+        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
+    (fold,) = tmp_path.glob("results/*/*/fold_0")
+    return tmp_path / "raw" / trained.dataset, fold
+
+
+def test_spoiled_labels_and_foreign_checkpoints_are_refused(audit, another, tmp_path, capsys):
+    raw, fold = another
+    out, path = tmp_path / "out", fold / "checkpoint_final.pth"
+    label = raw / "labelsTr" / "n1.nii.gz"
+    write_voxels(label, voxels(label) * 7)
+    assert "n1.nii.gz: has the values [7]" in refused(audit, capsys, "--out", out)
+    sitk.WriteImage(sitk.ReadImage(str(label))[:, :, :3], str(label))
+    assert "shape (3, 32, 32), expected (5, 32, 32)" in refused(audit, capsys, "--out", out)
+    label.unlink()
+    assert "no label of 1 of 2 noisy training cases (n1)" in refused(audit, capsys, "--out", out)
+    found = torch.load(path, weights_only=False)
+    plans = found["init_args"]["plans"]
+    changed = {**found, "init_args": {**found["init_args"], "plans": {**plans, "dataset_name": "Dataset077_X"}}}
+    torch.save(changed, path)
+    assert "written for dataset Dataset077_X, expected Dataset900_Tiny" in refused(audit, capsys, "--out", out)
+    torch.save({**found, "trainer_name": "nnUNetTrainerMLBSegMLB"}, path)
+    assert "written for trainer nnUNetTrainerMLBSegMLB" in refused(audit, capsys, "--out", out)
+    torch.save({name: value for name, value in found.items() if name != "mlbseg"}, path)
+    assert "without mlbseg; expected a checkpoint of nnUNetTrainerMLBSeg" in refused(audit, capsys, "--out", out)
+    assert not [path for path in tmp_path.iterdir() if "out" in path.name]
+
+
+def test_force_replaces_an_earlier_audit(audit, tmp_path):
+    assert audit("--out", tmp_path / "out") == 0
+    assert audit("--out", tmp_path / "out", "--force", "--smallest-mm3", "1e9") == 0
+    found = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert not any(case["regions"] for case in found["cases"])

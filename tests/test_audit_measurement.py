@@ -1,0 +1,93 @@
+"""Measuring an audit by true labels: against scikit-learn, cleanlab and hand values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from cleanlab.segmentation.rank import get_label_quality_scores
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from nnunetv2_mlbseg.audit.case_audit import Settings, Witnesses, audit_case
+from nnunetv2_mlbseg.audit.given_labels import Label
+from nnunetv2_mlbseg.audit.measurement import Detection, Measurement, mean_dice, rank_correlation, softmin, worst_found
+
+
+def test_areas_and_precisions_are_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    wrong = rng.random(5000) < 0.1
+    score = np.round(1 / (1 + np.exp(-rng.normal(0, 2, 5000) - 3 * wrong)), 2)  # with ties, and with 0 and 1
+    detection = Detection()
+    for part in np.array_split(np.arange(5000), 3):
+        detection.add_(score[part], wrong[part])
+    assert detection.auroc() == pytest.approx(roc_auc_score(wrong, score), abs=1e-4)
+    assert detection.average_precision() == pytest.approx(average_precision_score(wrong, score), abs=1e-3)
+
+
+def test_without_wrong_or_right_voxels_there_is_no_area():
+    detection = Detection()
+    detection.add_(np.array([0.0, 0.5, 1.0]), np.zeros(3, bool))
+    assert detection.auroc() is None and detection.average_precision() is None
+
+
+def test_dice_over_classes_leaves_out_what_is_unknown():
+    truth = np.array([[[0, 1, 1, 2, -1]]])
+    labels = np.array([[[0, 1, 0, 2, 1]]])
+    assert mean_dice(labels, truth, 3) == pytest.approx((2 / 3 + 1) / 2)
+    assert mean_dice(labels * 0, truth * 0, 3) == 1.0
+
+
+def test_ranks():
+    true_dice = np.arange(24) / 24
+    assert rank_correlation(true_dice**3, true_dice) == pytest.approx(1)
+    assert rank_correlation(true_dice[:2], true_dice[:2]) is None
+    assert rank_correlation(true_dice * 0, true_dice) is None
+    assert worst_found(true_dice, true_dice) == 1
+    assert worst_found(np.roll(true_dice, 5), true_dice) == 0.5
+    assert worst_found(true_dice[:19], true_dice[:19]) is None
+
+
+def synthetic_audit(seed: int, wrong_rows: int):
+    """A square whose label lacks some rows; the network sees the truth, a little blurred by noise."""
+    rng = np.random.default_rng(seed)
+    truth = np.zeros((2, 20, 20), np.int64)
+    truth[:, 5:15, 5:15] = 1
+    given = truth.copy()
+    given[:, 5 : 5 + wrong_rows] = 0
+    logit = 6 * (truth - 0.5) + rng.normal(0, 1, truth.shape)
+    foreground = torch.from_numpy(1 / (1 + np.exp(-logit))).float()
+    image = sitk.GetImageFromArray(given.astype(np.uint8))
+    label = Label(None, image, torch.from_numpy(given))
+    probabilities = torch.stack([1 - foreground, foreground])
+    audited = audit_case(f"case{seed}", probabilities, label, Witnesses(None, 0.0), Settings(0.8, 0.0), 0)
+    return audited, torch.from_numpy(truth)
+
+
+def measured(rows):
+    measurement = Measurement()
+    for seed, wrong_rows in enumerate(rows):
+        measurement.add_(*synthetic_audit(seed, wrong_rows), axis=0)
+    return measurement.summary()
+
+
+def test_a_good_network_finds_ranks_and_corrects_the_errors():
+    found = measured([0, 1, 2, 3, 4, 5])
+    posterior, plain = found["detectors"]["posterior"], found["detectors"]["disagreement"]
+    assert posterior["auroc"] > 0.99 and posterior["average_precision"] > 0.9
+    assert posterior["auroc"] >= plain["auroc"]
+    assert found["rankings"]["posterior"] == {"spearman": pytest.approx(1), "worst_found": None}
+    assert found["correction"]["mean_dice_after"] > found["correction"]["mean_dice_before"]
+    assert found["correction"]["share_improved"] >= 5 / 6
+    assert found["cases"][3]["dice"] == pytest.approx(2 * 70 / 170)
+
+
+def test_pixel_and_image_scores_of_the_network_alone_are_cleanlabs():
+    """cleanlab scores a pixel by the probability of its given label, which is 1 - suspicion without a record."""
+    audits = [synthetic_audit(seed, rows)[0] for seed, rows in enumerate([0, 2, 5])]
+    labels = np.concatenate([audited.label.classes.numpy() for audited in audits])
+    probabilities = np.concatenate([audited.probabilities.movedim(1, 0).numpy() for audited in audits])
+    images, pixels = get_label_quality_scores(labels, probabilities, n_jobs=1, verbose=False)
+    own = np.concatenate([1 - audited.suspicion.numpy() for audited in audits])
+    np.testing.assert_allclose(np.stack(pixels), own, atol=2e-4)
+    np.testing.assert_allclose(images, [softmin(one) for one in pixels], atol=1e-6)
