@@ -96,6 +96,24 @@ def test_tables_need_neither_snakemake_nor_scans(study_file, capsys, monkeypatch
     assert "MISSING la/semi/mlbseg/seed_0: not started" in printed and "0 of 8 runs finished" in printed
 
 
+def test_a_run_that_is_missing_is_named_with_the_last_line_of_its_log_or_of_its_datas(study_file, capsys):
+    out = study_file.parent / "mlbseg_study_tiny"
+    semi, noisy = runs_of(read_study(study_file), ["la/*/mlbseg/seed_0"])
+    for folder, name, text in (
+        (semi.folder, "nnUNetv2_train", "out of memory\n\n"),
+        (semi.data.folder, "mlbseg", "done"),
+        (noisy.data.folder, "mlbseg", "no such scan"),
+    ):
+        (out / folder / "logs").mkdir(parents=True)
+        (out / folder / "logs" / f"{name}.log").write_text(text)
+    (out / semi.data.folder / "preprocessed.json").touch()
+    assert main(["study", str(study_file), "--tables-only"]) == 1
+    printed = capsys.readouterr().out
+    assert f"MISSING {semi.name}: out of memory ({semi.folder}/logs/nnUNetv2_train.log)\n" in printed
+    assert f"MISSING {noisy.name}: no such scan ({noisy.data.folder}/logs/mlbseg.log)\n" in printed
+    assert "MISSING la/semi/mlbseg/seed_1: not started\n" in printed
+
+
 def test_options_after_the_dashes_are_snakemakes():
     args = build_parser().parse_args(["study", "small", "--cores", "3", "--", "--executor", "slurm", "--jobs", "20"])
     assert args.study == "small" and args.cores == 3 and args.rest == ["--executor", "slurm", "--jobs", "20"]

@@ -142,10 +142,11 @@ def name_missing(study: Study, out: Path, runs: Sequence[Run]) -> int:
 
 
 def reason(out: Path, run: Run) -> str:
-    """What the newest log of a run, or of its data, says last."""
+    """What the newest log of a run, or of its data if they are not ready, says last."""
     from nnunetv2_mlbseg.demo.commands import last_line
 
-    for folder in (run.folder, run.data.folder):
+    ready = (out / run.data.folder / "preprocessed.json").is_file()
+    for folder in (run.folder, *(() if ready else (run.data.folder,))):
         logs = sorted((out / folder / "logs").glob("*.log"), key=lambda path: path.stat().st_mtime)
         if logs:
             return f"{last_line(logs[-1])} ({logs[-1].relative_to(out)})"
