@@ -44,10 +44,13 @@ INSTALL_REQUIRES = [
 # Snakemake needs a newer Python than everything else here.
 STUDY_REQUIRES = ['snakemake>=9; python_version >= "3.11"', "pyyaml>=6"]
 UNETPLUSPLUS_REQUIRES = ["monai>=1.3"]
+# The alternatives that the step is measured beside; without them their rows are missing.
+BENCHMARK_REQUIRES = ["pytest-benchmark>=5", "torchopt>=0.7.3", "higher>=0.2.1"]
 TEST_REQUIRES = [
     *STUDY_REQUIRES,
     *UNETPLUSPLUS_REQUIRES,
     "pytest>=8",
+    "pytest-benchmark>=5",
     "hypothesis>=6.90",
     "medpy>=0.5.2",
     "scikit-image>=0.19.3",
@@ -118,6 +121,7 @@ setup(
     extras_require={
         "study": STUDY_REQUIRES,
         "unetplusplus": UNETPLUSPLUS_REQUIRES,
+        "benchmark": BENCHMARK_REQUIRES,
         "test": TEST_REQUIRES,
         "dev": DEV_REQUIRES,
     },

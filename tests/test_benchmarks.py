@@ -24,9 +24,21 @@ def _run(script: str, *arguments: object) -> str:
     return done.stdout
 
 
-def test_meta_reweighting():
-    printed = _run("meta_reweighting.py", "--images", 1, "--size", 32, "--repeats", 1)
-    assert len(re.findall(r"\d+\.\d+", printed)) >= 6
+def test_step():
+    """The smallest form of everything; of growth and peak memory one point will do."""
+    some = "same_weights or whole_step or loading or part or (peak_memory and whole) or (growth and classes and 0)"
+    sizes = ("--images", 5, "--size", 16, "--rounds", 1)
+    command = [sys.executable, "-m", "pytest", "-q", "benchmarks/step", "-k", some, "-p", "no:cacheprovider", *sizes]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stdout[-3000:]
+    for row in ("stock", "core", "second order", "whole", "consistency", "views"):
+        assert re.search(rf"^{row} +\d+\.\d+ +\d+\.\d+", done.stdout, re.MULTILINE), row
+    assert "an iteration with loading" in done.stdout
+
+
+def test_throughput():
+    printed = _run("step/throughput.py", "--device", "cpu", "--processes", 0, "--images", 5, "--size", 16, "--steps", 1)
+    assert len(re.findall(r"^(?:stock|ours)\D+\d+\.\d", printed, re.MULTILINE)) == 3
 
 
 def test_metrics(tmp_path: Path):

@@ -14,7 +14,7 @@ from nnunetv2_mlbseg.cli.main import COMMANDS, build_parser
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
-INSTALLATION = re.compile(r"pip install( -e)? (\.|'\.\[(study|test|dev|unetplusplus)\]')")
+INSTALLATION = re.compile(r"pip install( -e)? (\.|'\.\[(study|test|dev|unetplusplus|benchmark)\]')")
 
 
 def commands_of(page: Path) -> list[str]:

@@ -1,0 +1,187 @@
+"""What a benchmark of the step runs on: a network, a batch, nnU-Net's own step and ours, and the second-order ways.
+
+All ways see equally many images: N clean ones, and N imperfect ones counted with their views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
+from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import Tensor, nn
+
+from nnunetv2_mlbseg.bootstrap_step import BootstrapStep
+from nnunetv2_mlbseg.config import resolve_config
+from nnunetv2_mlbseg.losses import pixel_cross_entropy, weighted_cross_entropy
+from nnunetv2_mlbseg.mean_teacher import ema_update_, make_teacher
+from nnunetv2_mlbseg.meta_reweighting import normalize_weights
+from nnunetv2_mlbseg.networks import parameters_replaced
+
+ALPHA = 0.1  # of the virtual step; it cancels
+# Only what the second-order ways do as well: weights and weighted loss. Views, teacher and supervision are off.
+CORE: dict[str, Any] = {
+    "weighting": "meta",
+    "weight_normalization": "sum",
+    "views": [],
+    "pseudo_label_network": "student",
+    "consistency_weight": 0,
+    "teacher_weight": 0,
+    "supervised_weight": 0,
+}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """One point of the benchmark: N images of ``size`` pixels squared, Q views, ``width`` times 32 features."""
+
+    images: int = 10
+    size: int = 96
+    classes: int = 2
+    views: int = 4
+    width: float = 1.0
+
+
+class Scene:
+    """Network and batch of one point, on one device, and the ways to take a step there."""
+
+    def __init__(self, sizes: Sizes, device: str = "cpu", compile: bool = False, **overrides: Any):
+        torch.manual_seed(0)
+        self.sizes, self.device = sizes, torch.device(device)
+        if sizes.images % (sizes.views + 1):
+            raise ValueError(f"{sizes.images} shown images are no multiple of {sizes.views} views and the image itself")
+        self.network = network(sizes).to(device)
+        if compile:
+            self.network = torch.compile(self.network)
+        self.scaler = torch.amp.GradScaler("cuda") if self.device.type == "cuda" else None
+        dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": False}
+        self.loss = DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss)
+        imperfect = sizes.images // (sizes.views + 1)
+        self.batch = {**self._images("", sizes.images), **self._images("imperfect_", imperfect)}
+        self.core_batch = {**self._images("", sizes.images), **self._images("imperfect_", sizes.images)}
+        views = ["zoom_in", "zoom_out", "zoom_out", "flip"]
+        views = [views[number % 4] for number in range(sizes.views)]
+        self.teacher = make_teacher(self.network)
+        self.step = self._step({"views": views, **overrides})
+        self.core = self._step(CORE)
+
+    def _images(self, name: str, count: int) -> dict[str, Tensor]:
+        shape = (count, 1, self.sizes.size, self.sizes.size)
+        target = torch.randint(self.sizes.classes, shape, dtype=torch.int16, device=self.device)
+        generated = torch.zeros(count, dtype=torch.bool, device=self.device)
+        images = torch.randn(shape, device=self.device)
+        return {f"{name}data": images, f"{name}target": target, f"{name}generated": generated}
+
+    def _step(self, overrides: dict[str, Any]) -> BootstrapStep:
+        config = resolve_config({"seed": 1, **overrides})
+        self.optimizer = torch.optim.SGD(self.network.parameters(), 1e-3, momentum=0.99, nesterov=True)
+        parts = (self.network, self.teacher, self.optimizer, self.scaler, self.loss, [1.0], None, config, self.device)
+        return BootstrapStep(*parts)
+
+    def ways(self) -> dict[str, Callable[[], Any]]:
+        """Whole steps by name; the first is what the others are compared with."""
+        return {
+            "stock": self.stock,
+            "core": lambda: self.core(self.core_batch),
+            "second order": lambda: self._second_order(self._weights_by_hand),
+            "TorchOpt": lambda: self._second_order(self._weights_by_torchopt),
+            "higher": lambda: self._second_order(self._weights_by_higher),
+            "whole": self.whole,
+        }
+
+    def stock(self, batch: dict[str, Tensor] | None = None) -> None:
+        """nnU-Net's own method, on an object that has what it uses of a trainer."""
+        trainer = SimpleNamespace(
+            device=self.device,
+            network=self.network,
+            optimizer=self.optimizer,
+            loss=self.loss,
+            grad_scaler=self.scaler,
+        )
+        nnUNetTrainer.train_step(trainer, batch or self.batch)
+
+    def whole(self, batch: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Everything a training does between two batches."""
+        found = self.step(batch or self.batch)
+        ema_update_(self.teacher, self.network, 0.999)
+        return found
+
+    # --- the second-order ways: Eq. 4-6 to the letter, then Eq. 7-9 as in the core --------------------------------
+
+    def _second_order(self, weights: Callable[[Tensor, Tensor, Tensor], list[Tensor]]) -> None:
+        images = self.core_batch["imperfect_data"]
+        imperfect = self.core_batch["imperfect_target"][:, 0].long()
+        with torch.no_grad():
+            pseudo = self.network(images).argmax(dim=1)
+        maps = normalize_weights(*weights(images, imperfect, pseudo), "sum")
+        self.optimizer.zero_grad(set_to_none=True)
+        logits = self.network(images)
+        terms = [weighted_cross_entropy(logits, y, w) for y, w in zip((imperfect, pseudo), maps, strict=True)]
+        torch.stack(terms).sum().backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
+        self.optimizer.step()
+
+    def _virtual_loss(self, logits: Tensor, *labels: Tensor) -> tuple[Tensor, list[Tensor]]:
+        maps = [torch.zeros_like(logits[:, 0], requires_grad=True) for _ in labels]
+        terms = [(w * pixel_cross_entropy(logits, y)).sum() for w, y in zip(maps, labels, strict=True)]
+        return torch.stack(terms).sum(), maps
+
+    def _derivatives(self, network: Callable[[Tensor], Tensor], maps: list[Tensor]) -> list[Tensor]:
+        after = self.loss(network(self.core_batch["data"]), self.core_batch["target"])
+        return [-gradient / ALPHA for gradient in torch.autograd.grad(after, maps)]
+
+    def _weights_by_hand(self, images: Tensor, imperfect: Tensor, pseudo: Tensor) -> list[Tensor]:
+        loss, maps = self._virtual_loss(self.network(images), imperfect, pseudo)
+        parameters = list(self.network.parameters())
+        gradient = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
+        pairs = zip(parameters, gradient, strict=True)
+        moved = {id(p): p - ALPHA * g for p, g in pairs if g is not None}
+        with parameters_replaced(self.network, moved):
+            return self._derivatives(self.network, maps)
+
+    def _weights_by_torchopt(self, images: Tensor, imperfect: Tensor, pseudo: Tensor) -> list[Tensor]:
+        import torchopt
+
+        before = torchopt.extract_state_dict(self.network, by="reference")
+        inner = torchopt.MetaSGD(self.network, lr=ALPHA)
+        loss, maps = self._virtual_loss(self.network(images), imperfect, pseudo)
+        inner.step(loss)
+        try:
+            return self._derivatives(self.network, maps)
+        finally:
+            torchopt.recover_state_dict(self.network, before)
+
+    def _weights_by_higher(self, images: Tensor, imperfect: Tensor, pseudo: Tensor) -> list[Tensor]:
+        import higher
+
+        inner = torch.optim.SGD(self.network.parameters(), ALPHA)
+        with higher.innerloop_ctx(self.network, inner, copy_initial_weights=False) as (functional, optimizer):
+            loss, maps = self._virtual_loss(functional(images), imperfect, pseudo)
+            optimizer.step(loss)
+            return self._derivatives(functional, maps)
+
+
+def network(sizes: Sizes) -> nn.Module:
+    """A 2D U-Net with the options of nnU-Net's planner; 1.9 million parameters at width 1."""
+    return PlainConvUNet(
+        input_channels=1,
+        n_stages=4,
+        features_per_stage=[max(4, round(sizes.width * features)) for features in (32, 64, 128, 256)],
+        conv_op=nn.Conv2d,
+        kernel_sizes=3,
+        strides=(1, 2, 2, 2),
+        num_classes=sizes.classes,
+        n_conv_per_stage=2,
+        n_conv_per_stage_decoder=2,
+        conv_bias=True,
+        norm_op=nn.InstanceNorm2d,
+        norm_op_kwargs={"eps": 1e-5, "affine": True},
+        nonlin=nn.LeakyReLU,
+        nonlin_kwargs={"inplace": True},
+    )
