@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from noise_synthesis.compressed import refuse_damaged_gzip, write_whole
+from noise_synthesis.compressed import last_line, refuse_damaged_gzip, write_whole
 from noise_synthesis.errors import InputError
 
 
@@ -26,7 +26,7 @@ def read_image(path: Path) -> sitk.Image:
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise InputError(f"{path}: cannot be read as an image ({_last_line(error)})") from None
+        raise InputError(f"{path}: cannot be read as an image ({last_line(error)})") from None
 
 
 def write_image(image: sitk.Image, path: Path) -> None:
@@ -83,8 +83,3 @@ def what_is_in(folder: Path) -> str:
     if not entries:
         return "the folder is empty"
     return f"{len(entries)} entries: {', '.join(entries[:3])}{', ...' if len(entries) > 3 else ''}"
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200] if lines else type(error).__name__

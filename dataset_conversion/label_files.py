@@ -44,6 +44,8 @@ class SimpleItkLabels:
     def grid_of(self, image: Path) -> tuple[tuple[int, ...], sitk.Image]:
         """See ``LabelFormat``."""
         grid = read_image(image)
+        if grid.GetDimension() not in (2, 3):
+            raise InputError(f"{image}: has {grid.GetDimension()} dimensions, expected one volume of 2 or 3 a file")
         return (*grid.GetSize(), 1)[:3][::-1], grid
 
     def write(self, voxels: np.ndarray, grid: sitk.Image, path: Path) -> None:
@@ -94,6 +96,8 @@ def nnunet_reader(dataset_json: dict[str, Any], example: Path) -> type:
     Raises:
         InputError: there is none for this file ending, or none that can read ``example``.
     """
+    if not example.is_file():  # a pipe would be waited for without end
+        raise InputError(f"{example}: no such file")
     from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
 
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):

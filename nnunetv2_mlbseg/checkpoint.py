@@ -7,6 +7,7 @@ The file is nnU-Net's format (``torch.save`` of a dictionary) with nnU-Net's fie
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -105,7 +106,12 @@ def _check_roles(trainer: nnUNetTrainerMLBSeg, then: Mapping[str, Any]) -> None:
 def write(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Write a checkpoint so that a kill at any moment leaves the previous file or the new one, never a part."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        torch.save(dict(checkpoint), file)
+        try:
+            torch.save(dict(checkpoint), file)
+        except RuntimeError as error:  # torch closes its archive in vain after the disk's own error
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise OSError(errno.EIO, f"cannot be written ({error})", str(temporary)) from None
         file.flush()
         os.fsync(file.fileno())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunetv2_mlbseg.generated_labels import ClassKey, GeneratedLabels
-from noise_synthesis.compressed import refuse_short_nifti
+from noise_synthesis.compressed import last_line, refuse_short_nifti
 from noise_synthesis.files import atomic_path
 
 
@@ -84,13 +86,18 @@ class LabelGenerator:
     def _export(self, logits: torch.Tensor, properties: dict[str, Any], truncated: Path) -> None:
         ending = self.dataset_json["file_ending"]
         with atomic_path(truncated.with_name(truncated.name + ending)) as temporary:
-            export_prediction_from_logits(
-                logits,
-                properties,
-                self.configuration,
-                self.plans,
-                self.dataset_json,
-                str(temporary)[: -len(ending)],
-                num_threads_torch=torch.get_num_threads(),
-            )
+            try:
+                export_prediction_from_logits(
+                    logits,
+                    properties,
+                    self.configuration,
+                    self.plans,
+                    self.dataset_json,
+                    str(temporary)[: -len(ending)],
+                    num_threads_torch=torch.get_num_threads(),
+                )
+            except RuntimeError as error:  # SimpleITK has no other
+                if temporary.is_file() and os.access(temporary.parent, os.W_OK):
+                    raise
+                raise OSError(errno.EIO, f"cannot be written ({last_line(error)})", str(temporary)) from None
             refuse_short_nifti(temporary)

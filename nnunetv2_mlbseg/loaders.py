@@ -15,6 +15,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
+from nnunetv2_mlbseg.orphans import EndsWithParent
 from nnunetv2_mlbseg.processes import Processes
 
 Augmenter: TypeAlias = SingleThreadedAugmenter | NonDetMultiThreadedAugmenter
@@ -120,7 +121,7 @@ class LoaderFactory:
         if processes == 0:
             return SingleThreadedAugmenter(loader, None)
         return NonDetMultiThreadedAugmenter(
-            data_loader=loader,
+            data_loader=EndsWithParent(loader),
             transform=None,
             num_processes=processes,
             num_cached=cached,
@@ -153,6 +154,18 @@ def untimed(transform: Any) -> Any:
     for inner in (*getattr(transform, "transforms", ()), *filter(None, [getattr(transform, "transform", None)])):
         untimed(inner)
     return transform
+
+
+def abandon(loader: Augmenter | None) -> None:
+    """Kill the worker processes of a loader. Unlike :func:`close` it waits for no lock that a dead worker may hold."""
+    if isinstance(loader, NonDetMultiThreadedAugmenter):
+        for process in loader._processes:
+            process.kill()
+
+
+def has_workers(loader: Augmenter | None) -> bool:
+    """Whether the batches come from other processes."""
+    return isinstance(loader, NonDetMultiThreadedAugmenter)
 
 
 def close(loader: Augmenter | None) -> None:

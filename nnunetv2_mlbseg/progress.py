@@ -48,6 +48,8 @@ QUANTITIES = tuple(name for panel in PANELS.values() for name in panel)
 # One value per view; beside their mean over an epoch's iterations, how much they vary from one to the next.
 BY_VIEW = tuple(f"{what}_{label}_by_view" for what in ("weight", "sum") for label in ("imperfect", "pseudo"))
 DEVIATION = "_sd"
+MANY_EPOCHS = 200
+"""From here on the picture shows running means; single epochs would hide each other."""
 LOGGED = (*QUANTITIES, *BY_VIEW, *(name + DEVIATION for name in BY_VIEW))
 # Okabe and Ito's palette keeps its contrasts for colour-blind readers; line styles differ as well.
 COLOURS = ("#0072B2", "#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#000000")
@@ -154,18 +156,32 @@ class EpochLog:
     def _draw(self, axes: Axes, panel: Mapping[str, str], warmup_epochs: int) -> None:
         epochs = len(self.values[QUANTITIES[0]])
         for (name, legend), colour, style in zip(panel.items(), COLOURS, STYLES, strict=False):
-            series = [value if isinstance(value, float) else math.nan for value in self.values[name]]
-            if any(map(math.isfinite, series)):
-                marker = "o" if sum(map(math.isfinite, series)) == 1 else None
+            series = np.array([value if isinstance(value, float) else math.nan for value in self.values[name]])
+            finite = np.isfinite(series)
+            if finite.any():
+                marker = "o" if finite.sum() == 1 else None
+                if finite.sum() >= MANY_EPOCHS:  # the values pale, their running mean in front
+                    axes.plot(range(epochs), series, color=colour, linewidth=0.5, alpha=0.35)
+                    series = running_mean(series, epochs // 50)
                 axes.plot(range(epochs), series, color=colour, linestyle=style, marker=marker, label=legend)
         if 0 < warmup_epochs < epochs:
             axes.axvline(warmup_epochs - 0.5, color="0.6", linewidth=1)
             top = axes.get_xaxis_transform()
             axes.text(warmup_epochs - 0.4, 0.98, "bootstrapping", transform=top, fontsize=8, color="0.4", va="top")
-        axes.set_ylim(bottom=0)
+        lowest = axes.dataLim.y0
+        axes.set_ylim(bottom=lowest if math.isfinite(lowest) and lowest < 0 else 0)  # nnU-Net's Dice loss is below 0
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def running_mean(series: np.ndarray, half_width: int) -> np.ndarray:
+    """Mean over up to ``2 * half_width + 1`` neighbours, NaN left out and kept where it is; shape as ``series``."""
+    finite = np.isfinite(series)
+    window = np.ones(2 * half_width + 1)
+    total = np.convolve(np.where(finite, series, 0.0), window)[half_width : half_width + series.size]
+    count = np.convolve(finite.astype(float), window)[half_width : half_width + series.size]
+    return np.where(finite, total / np.maximum(count, 1), math.nan)
 
 
 def _finite(value: Value) -> Any:

@@ -24,14 +24,14 @@ from nnunetv2_mlbseg.fingerprints import fingerprint, weight_sums
 from nnunetv2_mlbseg.generated_labels import GeneratedLabels
 from nnunetv2_mlbseg.held_out import HeldOut
 from nnunetv2_mlbseg.label_generation import LabelGenerator
-from nnunetv2_mlbseg.loaders import LoaderFactory, close, worker_seeds
+from nnunetv2_mlbseg.loaders import LoaderFactory, abandon, close, has_workers, worker_seeds
 from nnunetv2_mlbseg.mean_teacher import ema_decay_at, ema_update_, make_teacher
 from nnunetv2_mlbseg.networks import plain_network
 from nnunetv2_mlbseg.nnunet_version import check_version
 from nnunetv2_mlbseg.processes import Processes
 from nnunetv2_mlbseg.progress import EpochLog, epoch_means, hold_undefined_dice
 from nnunetv2_mlbseg.step_guard import Patience, StepGuard, refuse_non_finite
-from nnunetv2_mlbseg.stopping import PartialEpoch, StopRequest
+from nnunetv2_mlbseg.stopping import PartialEpoch, StoppedBetweenStepsError, StopRequest
 from nnunetv2_mlbseg.supervision import FoldRoles, roles_of_fold
 from nnunetv2_mlbseg.support import check_sharing_supported, check_supported, check_unlabeled_supported
 from nnunetv2_mlbseg.threads import use_requested_threads
@@ -354,9 +354,11 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         super().on_train_epoch_start()
         done = f", continuing after iteration {len(self._outputs)}" if self._outputs else ""
         self.print_to_log_file(f"Stage: {self.stage}, {self._iterations} iterations{done}")
+        self.stop.wait_for_batches(has_workers(self.dataloader_train))
 
     def train_step(self, batch: dict) -> dict[str, Any]:
         """One iteration of the current stage, then the teacher's update. Values stay on the device."""
+        self.stop.waiting = False
         with self.step_guard.step():
             if self.stage != BOOTSTRAP:
                 alone = self.processes.count == 1
@@ -369,10 +371,12 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         self.ema_step += 1
         self._outputs.append(found)
         self._stop_if_asked()
+        self.stop.wait_for_batches(has_workers(self.dataloader_train))
         return found
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """Fetch the epoch's values from the device at once; log nnU-Net's and ours."""
+        self.stop.waiting = False
         means, steps = epoch_means(self.processes.add_up(self._outputs)), len(self._outputs)
         super().on_train_epoch_end([{"loss": means.pop("loss")}])
         self.epoch_log.record(self.current_epoch, means)
@@ -386,15 +390,19 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         self._training_network = self.network
         self.network = self._inference_network()
         super().on_validation_epoch_start()
+        self.stop.wait_for_batches(has_workers(self.dataloader_val))
 
     def validation_step(self, batch: dict) -> dict[str, Any]:
         """nnU-Net's own."""
+        self.stop.waiting = False
         found = super().validation_step(batch)
         self._stop_if_asked()
+        self.stop.wait_for_batches(has_workers(self.dataloader_val))
         return found
 
     def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
         """nnU-Net's own; then the network in training is back."""
+        self.stop.waiting = False
         self.network = self._training_network
         super().on_validation_epoch_end(val_outputs)
         held = hold_undefined_dice(self.logger)
@@ -429,14 +437,17 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         with self.stop.listening() if not self.is_ddp else nullcontext():
             try:
                 super().run_training()
+            except StoppedBetweenStepsError:
+                self._stop_if_asked()
             except RuntimeError:
                 # A signal to all processes at once ends the workers first, and nnU-Net's loader fails without them.
                 if not self.stop.requested or self.step_guard.within_step:
                     raise
                 self._stop_if_asked()
             finally:
-                close(self.dataloader_train)
-                close(self.dataloader_val)
+                end = abandon if self.stop.requested else close
+                end(self.dataloader_train)
+                end(self.dataloader_val)
             if self.stop.requested:
                 self.stop.exit()
 
@@ -482,6 +493,9 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             with self.stop.listening() if not self.is_ddp else nullcontext():
                 super().perform_actual_validation(save_probabilities)
             self._refuse_cut_predictions(Path(self.output_folder) / "validation")
+        except RuntimeError:  # of the process that read or wrote one
+            self._refuse_cut_predictions(Path(self.output_folder) / "validation")
+            raise
         finally:
             self.set_deep_supervision_enabled(self.enable_deep_supervision)
             self.network = in_training

@@ -47,10 +47,15 @@ def write_whole(image: sitk.Image, path: str | os.PathLike[str], compress: bool 
     try:
         sitk.WriteImage(image, os.fspath(path), useCompression=compress)
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise OSError(errno.EIO, f"cannot be written ({lines[-1][:200]})", os.fspath(path)) from None
+        raise OSError(errno.EIO, f"cannot be written ({last_line(error)})", os.fspath(path)) from None
     expected = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel() * image.GetSizeOfPixelComponent()
     _refuse_short(Path(path), expected)
+
+
+def last_line(error: Exception) -> str:
+    """The last line of an error of ITK, which says most."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__
 
 
 def refuse_short_nifti(path: str | os.PathLike[str]) -> None:

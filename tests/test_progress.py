@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
-from nnunetv2_mlbseg.progress import LOGGED, QUANTITIES, EpochLog, epoch_means
+from nnunetv2_mlbseg.progress import LOGGED, PANELS, QUANTITIES, EpochLog, epoch_means, running_mean
 
 
 def _filled(epochs: int = 6) -> EpochLog:
@@ -96,3 +98,21 @@ def test_the_picture_is_a_png_and_leaves_no_other_file(tmp_path, epochs):
     log.plot(tmp_path / "curves.png", warmup_epochs=3)
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
+
+
+def test_running_mean_by_hand():
+    found = running_mean(np.array([math.nan, 1.0, 2.0, math.nan, 6.0]), 1)
+    assert np.array_equal(found, [math.nan, 1.5, 1.5, math.nan, 6.0], equal_nan=True)
+    assert np.array_equal(running_mean(np.arange(9.0), 2)[2:-2], np.arange(2.0, 7.0))
+    assert np.array_equal(running_mean(np.arange(3.0), 0), np.arange(3.0))
+
+
+def test_losses_below_zero_are_within_the_picture_and_long_curves_are_smoothed():
+    log = EpochLog()
+    for epoch in range(1000):
+        log.record(epoch, {"warmup": -0.9 + 0.05 * (-1) ** epoch})
+    axes = Figure().subplots()
+    log._draw(axes, PANELS["loss terms"], warmup_epochs=1000)
+    assert axes.get_ylim()[0] < -0.9
+    raw, smooth = (line.get_ydata() for line in axes.get_lines())
+    assert np.ptp(raw) > 0.09 and np.ptp(smooth[50:-50]) < 0.01

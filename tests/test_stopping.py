@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nnunetv2_mlbseg.progress import epoch_means
-from nnunetv2_mlbseg.stopping import EXIT_CODE, PartialEpoch, StopRequest
+from nnunetv2_mlbseg.stopping import EXIT_CODE, PartialEpoch, StoppedBetweenStepsError, StopRequest
 
 
 def _term() -> None:
@@ -49,6 +49,23 @@ def test_work_that_needs_no_farewell_is_left_at_once():
         _term()
         with pytest.raises(SystemExit), stop.at_once():
             pytest.fail("began")
+
+
+def test_waiting_for_workers_that_may_be_dead_is_given_up():
+    stop = StopRequest()
+    with stop.listening():
+        stop.deferred = True
+        stop.wait_for_batches(of_workers=False)
+        _term()
+        assert stop.requested
+        with pytest.raises(StoppedBetweenStepsError):
+            stop.wait_for_batches(of_workers=True)
+        stop.requested = False
+        stop.wait_for_batches(of_workers=True)
+        with pytest.raises(StoppedBetweenStepsError):
+            _term()
+        _term()
+        assert stop.requested
 
 
 def test_the_handler_of_before_is_back_afterwards():

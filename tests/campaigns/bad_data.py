@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import hashlib
 import io
 import json
@@ -121,7 +122,9 @@ class Example:
 
     def _split(self) -> str:
         target = self.raw / "Dataset002_Split"
-        chosen = ("--clean", "*", "--folds", "2", "-np", "1")
+        clean = self.raw.parent / "clean.txt"
+        clean.write_text("\n".join(name for name in self._names() if name not in CASES[2:]))
+        chosen = ("--clean", str(clean), "--evaluation", LABELLED_ONLY, "--noisy", "rest", "-np", "1")
         shutil.move(self.folder / "supervision", self.raw.parent / "supervision")
         code, _, _ = self._command("split", str(self.folder), "-d", "2", "--name", "Split", *chosen)
         shutil.move(self.raw.parent / "supervision", self.folder / "supervision")
@@ -204,10 +207,12 @@ def deadline(seconds: float) -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, seconds)
+    faulthandler.dump_traceback_later(2 * seconds, exit=True, file=sys.__stderr__)  # for a wait that no signal ends
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        faulthandler.cancel_dump_traceback_later()
         signal.signal(signal.SIGALRM, before)
 
 

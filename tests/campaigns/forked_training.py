@@ -17,13 +17,14 @@ ON_IMPORT = {
     "nnUNet_def_n_proc": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
-    "ITK_GLOBAL_DEFAULT_THREADER": "Platform",  # ITK's pool of threads does not survive a fork
+    "ITK_GLOBAL_DEFAULT_THREADER": "Platform",  # ITK's own pool of threads does not survive a fork
 }
 IN_PROCESS = {"nnUNet_n_proc_DA": "0"}  # for trainings only: nnU-Net's planner hangs with it
 os.environ.update(ON_IMPORT)
 
+import multiprocessing.dummy  # noqa: E402 (before a process may lose the right to read it)
 import multiprocessing.util  # noqa: E402
-from multiprocessing import get_context  # noqa: E402
+from multiprocessing.pool import ThreadPool  # noqa: E402
 
 from nnunetv2.run.run_training import run_training_entry  # noqa: E402
 from nnunetv2.training.logging.nnunet_logger import LocalLogger  # noqa: E402
@@ -35,6 +36,12 @@ from nnunetv2_mlbseg.progress import EpochLog  # noqa: E402
 
 Inside = Callable[[], None]
 POLL_S = 0.002
+
+
+class ThreadsForProcesses:
+    """In place of a multiprocessing context: nnU-Net's final validation spawns processes, ten seconds each."""
+
+    Pool = ThreadPool
 
 
 class ForkedTraining:
@@ -123,7 +130,7 @@ def preload() -> None:
 def _be_the_training(env: dict[str, str], command: list[str], log: Path, inside: Inside | None, validate: bool) -> None:
     code = 1
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, 1)
         os.dup2(file, 2)
@@ -132,8 +139,8 @@ def _be_the_training(env: dict[str, str], command: list[str], log: Path, inside:
         os.environ.clear()
         os.environ.update(env)
         sys.argv = command
-        multiprocessing.cpu_count = lambda: 1  # one thread of torch each, so that its processes may be forked as well
-        multiprocessing.get_context = lambda method=None: get_context("fork")
+        multiprocessing.cpu_count = lambda: 1  # one thread of torch each
+        multiprocessing.get_context = lambda method=None: ThreadsForProcesses
         LocalLogger.plot_progress_png = lambda self, folder: None  # pictures take longer than these epochs
         EpochLog.plot = lambda self, path, warmup_epochs: None
         if not validate:

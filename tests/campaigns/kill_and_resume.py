@@ -1,7 +1,7 @@
 """Kill trainings with SIGKILL, and stop them with SIGTERM, at random moments; resume them with ``--c``, and compare
 with one that nobody disturbed.
 
-    python tests/campaigns/kill_and_resume.py --out FOLDER              the full campaign: 60 kills, some minutes
+    python tests/campaigns/kill_and_resume.py --out FOLDER              the full campaign: 70 kills, some minutes
     python tests/campaigns/kill_and_resume.py --out FOLDER --kills 6    a short one
 
 The state is kept in FOLDER: started again, the campaign goes on where it stopped (``--minutes`` ends a slice). The
@@ -164,9 +164,9 @@ class Campaign:
         inside: Inside | None = None
         sent = time.monotonic()
         if moment == "checkpoint":
-            inside = kill_in_checkpoint(rng.randint(1, 6), rng.choice(("cut", "before", "after")), rng.random())
+            inside = kill_in_checkpoint(rng.randint(1, 3), rng.choice(("cut", "before", "after")), rng.random())
         elif moment == "online validation":
-            inside = kill_in_validation(rng.randint(1, 8))
+            inside = kill_in_validation(rng.randint(1, 3))
         training = ForkedTraining(workspace, *arguments, log=log, inside=inside, validate=moment == "final validation")
         if inside is not None:
             training.wait()
@@ -245,7 +245,7 @@ def kill_in_validation(nth: int) -> Inside:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--kills", type=int, default=70)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--template", type=Path, help="a prepared workspace, to save the time of making one")
