@@ -38,6 +38,7 @@ INSTALL_REQUIRES = [
     "blosc2>=3.3.2",
     "h5py>=3.9",
     "matplotlib>=3.7",
+    "pillow>=9.1",
     "packaging>=22",
     "tqdm>=4.60",
 ]
@@ -55,6 +56,7 @@ TEST_REQUIRES = [
     "medpy>=0.5.2",
     "scikit-image>=0.19.3",
     "cleanlab>=2.7",  # its segmentation scores, to compare the audit with
+    "selenium>=4.11",  # drives the report of an audit, where there is a Chromium
 ]
 DEV_REQUIRES = [*TEST_REQUIRES, "ruff>=0.9", "mypy>=1.13", "detect-secrets>=1.5", "setuptools>=77", "wheel>=0.42"]
 

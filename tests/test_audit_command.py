@@ -91,6 +91,7 @@ def test_the_wrong_places_are_found_and_the_files_are_complete(trained, audit, t
                 sitk.ReadImage(str(path / f"{name}.nii.gz")) for path in (folder, trained.raw / "labelsTr")
             )
             assert image.GetOrigin() == reference.GetOrigin() and image.GetSpacing() == reference.GetSpacing()
+    assert (out / "report.html").stat().st_size > 20_000
     with open(out / "cases.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["case"] for row in rows] == [case["case"] for case in found["cases"]]

@@ -12,11 +12,14 @@ import torch
 from dataset_conversion.cases import TRUE_LABELS
 from nnunetv2_mlbseg.audit.case_audit import CaseAudit, Settings, Witnesses, audit_case
 from nnunetv2_mlbseg.audit.given_labels import READERS, LabelFolder, label_folder
+from nnunetv2_mlbseg.audit.images import Images
 from nnunetv2_mlbseg.audit.maps import write_maps, write_proposal
 from nnunetv2_mlbseg.audit.measurement import Measurement
 from nnunetv2_mlbseg.audit.opinion import NetworkOpinion
+from nnunetv2_mlbseg.audit.report import REPORT, bytes_per_case, write_report
 from nnunetv2_mlbseg.audit.source import TrainedFold
 from nnunetv2_mlbseg.audit.tables import SUMMARY, ranked, write_tables
+from nnunetv2_mlbseg.audit.thumbnails import MOST_CLASSES, thumbnails
 from nnunetv2_mlbseg.weight_measurement import restored_trainer
 from noise_synthesis.errors import InputError
 from noise_synthesis.files import write_json
@@ -64,22 +67,27 @@ def audit_fold(
     with ExitStack() as stack:
         trainer = stack.enter_context(restored_trainer(found, fold.folder, device))
         labels = given_labels(trainer, raw)
+        images = Images(raw, labels.ending)
+        images.check(trainer.roles.noisy)
         truth = true_labels(trainer, raw) if measure else None
         folders = [stack.enter_context(complete_folder(target, marker, force)) for target, marker in targets]
         names = class_names(trainer)
-        rows, measurement = [], Measurement()
+        rows, measurement, pictures = [], Measurement(), {}
+        allowed, axis = bytes_per_case(len(trainer.roles.noisy)), trainer.plans_manager.transpose_forward[0]
         for audited in audits(trainer, labels, settings, progress):
             write_maps(audited, folders[0], labels.ending)
             if corrected:
                 write_proposal(audited, folders[1], labels.ending)
             if truth is not None:
                 true = truth.read(audited.case, audited.label.classes.shape).classes
-                measurement.add_(audited, true, trainer.plans_manager.transpose_forward[0])
+                measurement.add_(audited, true, axis)
             rows.append(audited.numbers(names))
+            pictures[audited.case] = thumbnails(audited, images.read(audited), axis, allowed)
         about = describe(fold, found["current_epoch"], trainer, settings, names)
         if measure:
             about["measured"] = measurement.summary()
         cases = ranked(rows)
+        write_report(folders[0] / REPORT, about, cases, pictures)
         write_tables(folders[0], about, cases)
         if corrected:
             write_json(
@@ -101,7 +109,9 @@ def given_labels(trainer: nnUNetTrainerMLBSeg, raw: Path) -> LabelFolder:
     Raises:
         InputError: no noisy case, a reader whose axes are unknown, or a label is missing.
     """
-    cases = trainer.roles.noisy
+    cases, classes = trainer.roles.noisy, len(trainer.label_manager.all_labels)
+    if classes > MOST_CLASSES:
+        raise InputError(f"{raw.name}: {classes} classes, expected at most {MOST_CLASSES}, background included")
     if not cases:
         raise InputError(f"{raw.name}: fold {trainer.fold} has no noisy training case, expected labels to audit")
     reader = trainer.plans_manager.image_reader_writer_class.__name__

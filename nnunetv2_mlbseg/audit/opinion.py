@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,18 +28,13 @@ class NetworkOpinion:
     def of(cls, trainer: nnUNetTrainerMLBSeg) -> Iterator[NetworkOpinion]:
         """Set the teacher of a restored trainer up for inference; mirrored as in nnU-Net's inference."""
         mirror = trainer.inference_allowed_mirroring_axes
+        plans, configuration = trainer.plans_manager, trainer.configuration_manager
         with trainer._for_inference(trainer.teacher):
-            yield cls(
-                trainer,
-                LabelGenerator(
-                    trainer.teacher.eval(),
-                    trainer.plans_manager,
-                    trainer.configuration_manager,
-                    trainer.dataset_json,
-                    mirror,
-                    trainer.device,
-                ),
-            )
+            with redirect_stdout(StringIO()):  # without a GPU nnU-Net tells that it will not use one
+                generator = LabelGenerator(
+                    trainer.teacher.eval(), plans, configuration, trainer.dataset_json, mirror, trainer.device
+                )
+            yield cls(trainer, generator)
 
     def probabilities(self, case: str) -> Tensor:
         """Class probabilities (C, Z, Y, X) in the geometry of the raw image, float32, on the CPU."""

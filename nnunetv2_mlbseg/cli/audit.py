@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         print("The training kept no record of how its labels err, so this rests on the network's probabilities alone.")
     if "measured" in found:
         print("\n".join(measured(found["measured"])))
-    print(f"All {len(found['cases'])} cases, slices and regions: {args.out}")
+    print(f"All {len(found['cases'])} cases with pictures: {args.out / 'report.html'}")
     return 0
 
 
