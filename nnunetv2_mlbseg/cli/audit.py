@@ -1,4 +1,4 @@
-"""``mlbseg audit``: which noisy labels are wrong, where, and what would correct them."""
+"""``mlbseg audit``: which noisy labels are wrong, where, what would correct them, and the dataset with it corrected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", dest="configuration", default="2d", help="configuration (default: %(default)s)")
     parser.add_argument("-f", dest="fold", default="0", metavar="FOLD", help="fold, or all (default: %(default)s)")
     parser.add_argument("--checkpoint", default="checkpoint_final.pth", metavar="NAME", help="default: %(default)s")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write")
     parser.add_argument("--write-corrected", type=Path, metavar="DIR", help="write corrected labels to this folder")
     parser.add_argument(
         "--evidence",
@@ -37,10 +37,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--measure", action="store_true", help="compare with the true labels in labelsTr_true, for studies"
     )
     parser.add_argument("-device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
-    parser.add_argument("--force", action="store_true", help="replace the folders of an earlier audit")
+    parser.add_argument(
+        "--force", action="store_true", help="replace the folders of an earlier audit, or the -d dataset"
+    )
+    later = parser.add_argument_group("after a person looked at the report")
+    later.add_argument(
+        "--apply",
+        type=Path,
+        metavar="SELECTION.json",
+        help="instead of an audit: write a new version of the dataset with the labels accepted or drawn anew",
+    )
+    later.add_argument("--corrected", type=Path, metavar="DIR", help="the labels of accepted cases (--write-corrected)")
+    later.add_argument("--reannotated", type=Path, metavar="DIR", help="the labels of re-annotated cases")
+    later.add_argument(
+        "-d", dest="dataset_id", type=int, metavar="ID", help="number of the new version (default: free)"
+    )
+    later.add_argument("--name", help="its name after the number (default: that of DATASET)")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Audit and print the worst cases, or apply decisions."""
+    if args.apply is not None:
+        return apply(args)
+    if args.out is None:
+        raise InputError("--out is missing, expected the folder to write (or --apply SELECTION.json)")
+    return audit(args)
+
+
+def apply(args: argparse.Namespace) -> int:
+    """Write the new version of the dataset."""
+    from dataset_conversion.raw_dataset import find_dataset, free_number, target_folder
+    from nnunetv2_mlbseg.audit.revision import revise
+    from nnunetv2_mlbseg.audit.selection import ACCEPTED, REANNOTATED
+
+    raw = find_dataset(args.dataset).absolute()
+    number = args.dataset_id if args.dataset_id is not None else free_number()
+    target = target_folder(number, args.name or raw.name.partition("_")[2], args.force)
+    if target.absolute() == raw:
+        raise InputError(f"-d {number}: the dataset itself, which stays as it is; choose another number")
+    folders = {ACCEPTED: args.corrected, REANNOTATED: args.reannotated}
+    found = revise(raw, args.apply, folders, target)
+    counts = ", ".join(f"{len(cases)} {role}" for role, cases in found.supervision.by_role().items())
+    print(f"{target.name}: {len(found.replaced)} labels replaced; {counts}. In {target.parent}")
+    print(f"Train again: nnUNetv2_plan_and_preprocess -d {number}, then nnUNetv2_train {number} ... -tr {args.trainer}")
+    return 0
+
+
+def audit(args: argparse.Namespace) -> int:
     """Audit, print the worst cases."""
     import torch
     from tqdm import tqdm

@@ -1,0 +1,111 @@
+"""A new version of a raw dataset with the labels that a person accepted or drew anew; the old one stays as it is."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from dataset_conversion.nnunet_dataset import link_or_copy
+from dataset_conversion.raw_dataset import building
+from dataset_conversion.supervision_files import (
+    PROVENANCE_FILE,
+    SUPERVISION_FOLDER,
+    Supervision,
+    read_supervision,
+    write_supervision,
+)
+from nnunetv2_mlbseg.audit.selection import REANNOTATED, Selection, label_files_of, read_selection
+from nnunetv2_mlbseg.evaluation import check_geometry, read_labels
+from noise_synthesis.errors import InputError
+from noise_synthesis.files import read_json, write_json
+from noise_synthesis.version import tool_version
+
+LABELS = "labelsTr"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """What was written."""
+
+    target: Path
+    supervision: Supervision
+    replaced: Mapping[str, str]
+
+
+def revise(raw: Path, selection_file: Path, folders: Mapping[str, Path | None], target: Path) -> Revision:
+    """Write the new version: all files of ``raw`` under a second name, and the new labels in place of the old ones.
+
+    Re-annotated cases become clean; cases with an accepted correction stay noisy. Folds stay as they are.
+
+    Args:
+        raw: The raw dataset.
+        selection_file: Decisions, see :func:`read_selection`.
+        folders: By decision, where the new labels lie.
+        target: The new raw dataset; it appears when it is complete.
+
+    Raises:
+        InputError: what is selected does not fit the dataset, or a new label does not fit the case.
+    """
+    supervision = read_supervision(raw)
+    selection = read_selection(selection_file, raw.name, supervision)
+    description = read_json(raw / "dataset.json")
+    if "dataset" in description:
+        raise InputError(f"{raw / 'dataset.json'}: lists files under 'dataset', expected all cases in imagesTr")
+    ending = description["file_ending"]
+    labels = label_files_of(selection, folders, ending)
+    for case, path in labels.items():
+        check_label(path, raw / LABELS / f"{case}{ending}", description["labels"])
+    drawn = set(selection.chosen(REANNOTATED))
+    updated = Supervision(
+        clean=tuple(sorted({*supervision.clean, *drawn})),
+        noisy=tuple(case for case in supervision.noisy if case not in drawn),
+        unlabeled=supervision.unlabeled,
+    )
+    with building(target) as folder:
+        link_all(raw, folder, without={f"{LABELS}/{case}{ending}" for case in labels})
+        for case, path in labels.items():
+            shutil.copyfile(path, folder / LABELS / f"{case}{ending}")
+        write_supervision(folder, updated)
+        about = folder / SUPERVISION_FOLDER / PROVENANCE_FILE
+        before = read_json(raw / SUPERVISION_FOLDER / PROVENANCE_FILE) if about.exists() else {}
+        about.unlink(missing_ok=True)  # a second name of the old file, which is not to change
+        write_json(about, provenance(before, selection))
+    return Revision(target, updated, selection.cases)
+
+
+def check_label(path: Path, old: Path, classes: Mapping[str, Any]) -> None:
+    """Refuse a new label that does not lie on the old one's voxels or has values that dataset.json does not know."""
+    image = read_labels(path)
+    check_geometry(path, image, old, read_labels(old))
+    known = [int(value) for value in classes.values()]
+    strange = np.setdiff1d(sitk.GetArrayViewFromImage(image), known)
+    if strange.size:
+        raise InputError(f"{path}: has the values {strange.tolist()}, expected only {sorted(known)}")
+
+
+def link_all(source: Path, target: Path, without: set[str]) -> None:
+    """Give every file below ``source`` a second name below ``target``, role files and hidden files excepted."""
+    roles = {f"{SUPERVISION_FOLDER}/{role}.json" for role in Supervision(()).by_role()}
+    for path in sorted(source.rglob("*")):
+        name = path.relative_to(source)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if not path.is_file() or hidden or name.as_posix() in without | roles:
+            continue
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(path, target / name)
+
+
+def provenance(before: Mapping[str, Any], selection: Selection) -> dict[str, Any]:
+    """What was known about the dataset, and one more revision."""
+    revision = {
+        "tool": {"name": "nnunetv2_mlbseg", "version": tool_version()},
+        "source": selection.dataset,
+        "decisions": dict(sorted(selection.cases.items())),
+    }
+    return {**before, "revisions": [*before.get("revisions", []), revision]}
