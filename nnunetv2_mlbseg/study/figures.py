@@ -145,7 +145,7 @@ def draw_weights(study: Study, runs: Sequence[Run], out: Path, described: Mappin
             axes.set_title(f"{words}, {style['label']}", loc="left", fontsize=10)
             axes.grid(alpha=0.3)
             if column == 0:
-                axes.set_ylabel("mean weight (unit clean gradient)")
+                axes.set_ylabel("mean weight")
             if row == len(LABELS) - 1:
                 axes.set_xlabel("epoch")
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True))
