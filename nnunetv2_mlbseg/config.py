@@ -21,7 +21,7 @@ from typing import Any
 from nnunetv2_mlbseg.meta_reweighting import NORMALIZATIONS
 from nnunetv2_mlbseg.training_labels import METHOD, ROLES_OF
 from nnunetv2_mlbseg.views import VIEW_NAMES
-from nnunetv2_mlbseg.weighting import WEIGHTING_NAMES
+from nnunetv2_mlbseg.weighting import TIED, WEIGHTING_NAMES
 from noise_synthesis.errors import InputError
 from noise_synthesis.files import parse_json, read_json
 
@@ -335,6 +335,16 @@ def _check_together(config: MLBSegConfig) -> None:
         raise InputError("warmup_epochs and epochs are both 0, expected at least one epoch of training")
     if config.nesterov and config.momentum == 0:
         raise InputError("momentum is 0 with nesterov true, expected a momentum above 0 or nesterov false")
+    if config.weighting == TIED and config.weight_normalization == "accepted":
+        raise InputError(
+            "weight_normalization is accepted with weighting tied, which gives every label a weight above 0, so that "
+            "all would count the same; expected joint or sum, or weighting meta"
+        )
+    if config.weighting == TIED and config.weighted_labels != "both":
+        raise InputError(
+            f"weighted_labels is {config.weighted_labels} with weighting tied, which weighs one label against the "
+            f"other; expected both, or weighting meta"
+        )
 
 
 def _frozen(value: Any) -> Any:

@@ -30,6 +30,9 @@ from nnunetv2_mlbseg.tensors import Total, at_least_float32, unchanged
 PRIOR_DIAGONAL = 0.8
 """The confusion matrix before the first pixel is seen: this much on the diagonal, the rest evenly."""
 
+PRIOR_EXTENT = 1.0
+"""Pixels of average size, per iteration, that are counted as undecided: a single derivative decides nothing."""
+
 LEAST_PROBABILITY = 1e-4
 LEAST_CONFUSION = 1e-3
 """Added before taking logarithms, so that no single factor decides alone."""
@@ -59,7 +62,7 @@ class DisputeRecord:
     @property
     def preference(self) -> Tensor:
         """G: (2, C, C) in [-1, 1], above 0 where the clean batch sides with the imperfect label n against p."""
-        return self.gain / self.extent.clamp_min(torch.finfo(self.extent.dtype).tiny)
+        return self.gain / (self.extent + PRIOR_EXTENT)
 
     @property
     def confusion(self) -> Tensor:

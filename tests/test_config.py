@@ -106,3 +106,20 @@ def test_keys_that_contradict_each_other_are_errors():
 def test_as_dict_is_json():
     config = MLBSegConfig()
     assert json.loads(json.dumps(config.as_dict())) == config.as_dict()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            {"weight_normalization": "accepted"},
+            "accepted with weighting tied.*expected joint or sum, or weighting meta",
+        ),
+        ({"weighted_labels": "imperfect"}, "imperfect with weighting tied.*expected both, or weighting meta"),
+        ({"weighted_labels": "pseudo"}, "pseudo with weighting tied"),
+    ],
+)
+def test_settings_that_would_make_tied_weights_uniform_are_refused(overrides, words):
+    with pytest.raises(InputError, match=words):
+        resolve_config(overrides)
+    assert resolve_config({**overrides, "weighting": "meta"}).weighting == "meta"

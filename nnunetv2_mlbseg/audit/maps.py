@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from nnunetv2_mlbseg.audit.case_audit import CaseAudit
+from noise_synthesis.compressed import write_whole
 from noise_synthesis.files import atomic_path
 from noise_synthesis.label_files import write_like
 
@@ -39,4 +39,4 @@ def write_float_like(values: np.ndarray, like: sitk.Image, path: Path) -> None:
     image = sitk.GetImageFromArray(np.round(values, DECIMALS).astype(np.float32))
     image.CopyInformation(like)
     with atomic_path(path) as temporary:
-        sitk.WriteImage(image, os.fspath(temporary), useCompression=True)
+        write_whole(image, temporary)
