@@ -131,6 +131,7 @@ def as_array(values: Sequence[Any]) -> np.ndarray:
     found: list[Any] = list(values)
     places = [i for i, value in enumerate(found) if isinstance(value, Tensor)]
     if places:
-        for i, row in zip(places, torch.stack([found[i] for i in places]).double().cpu().numpy(), strict=True):
+        on_host = torch.stack([found[i] for i in places]).cpu()  # before .double(): Apple's GPUs have no such numbers
+        for i, row in zip(places, on_host.double().numpy(), strict=True):
             found[i] = row
     return np.asarray(found, dtype=np.float64)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nnunetv2_mlbseg.progress import epoch_means
-from nnunetv2_mlbseg.stopping import EXIT_CODE, PartialEpoch, StoppedBetweenStepsError, StopRequest
+from nnunetv2_mlbseg.stopping import EXIT_CODE, PartialEpoch, StoppedBetweenStepsError, StopRequest, as_array
 
 
 def _term() -> None:
@@ -106,3 +106,21 @@ def test_a_partial_epoch_comes_back_with_equal_values():
     back = PartialEpoch.from_state(PartialEpoch(outputs).state())
     assert epoch_means(back.outputs) == epoch_means(outputs) == epoch_means([*back.outputs[:1], *outputs[1:]])
     assert PartialEpoch.from_state(PartialEpoch([]).state()).outputs == []
+
+
+class _OnMps(torch.Tensor):
+    """Stands for a tensor on Apple's GPU: no double precision there, any number once it is on the host."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if function is torch.Tensor.double:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64")
+        found = super().__torch_function__(function, types, args, kwargs or {})
+        return found.as_subclass(torch.Tensor) if function is torch.Tensor.cpu else found
+
+
+def test_values_of_a_device_without_double_precision_are_read():
+    values = [torch.tensor([0.1, 2.0]).as_subclass(_OnMps), [3.0, 4.0]]
+    found = as_array(values)
+    assert found.dtype == "float64"
+    assert found.tolist() == [torch.tensor([0.1, 2.0]).tolist(), [3.0, 4.0]]
