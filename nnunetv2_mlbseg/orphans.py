@@ -18,15 +18,18 @@ class EndsWithParent(Iterator[Any]):
 
     Args:
         loader: What the worker draws from.
+
+    To be made in the parent: a worker that asks for it later may have been orphaned before.
     """
 
     def __init__(self, loader: SlimDataLoaderBase):
         self.loader = loader
+        self.parent = os.getpid()
 
     def set_thread_id(self, thread_id: int) -> None:
         """Called by batchgenerators as the first thing in a worker."""
         self.loader.set_thread_id(thread_id)
-        threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
+        threading.Thread(target=end_with_parent, args=(self.parent,), daemon=True).start()
 
     def __next__(self) -> Any:
         return next(self.loader)

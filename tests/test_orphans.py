@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-# Prints its worker's process number, and lives on until it is killed.
+# Prints its workers' process numbers, and lives on until it is killed.
 TRAINING = """
 import os, time
 from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
@@ -18,7 +18,8 @@ class Numbers:
 
 orphans.LOOK_EVERY_S = 0.05
 augmenter = NonDetMultiThreadedAugmenter(orphans.EndsWithParent(Numbers()), None, 2, wait_time=0.002)
-print(next(augmenter)["worker"], flush=True)
+next(augmenter)
+print(*(process.pid for process in augmenter._processes), flush=True)  # both, also one that has only just begun
 time.sleep(100)
 """
 
@@ -35,10 +36,10 @@ def test_workers_end_soon_after_their_training_was_killed():
     command = [sys.executable, "-W", "ignore", "-c", TRAINING]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as training:
         assert training.stdout is not None
-        worker = int(training.stdout.readline())
-        assert _alive(worker)
+        workers = [int(word) for word in training.stdout.readline().split()]
+        assert len(workers) == 2 and all(map(_alive, workers))
         training.kill()
     until = time.monotonic() + 20
-    while _alive(worker) and time.monotonic() < until:
+    while any(map(_alive, workers)) and time.monotonic() < until:
         time.sleep(0.02)
-    assert not _alive(worker)
+    assert not any(map(_alive, workers))
