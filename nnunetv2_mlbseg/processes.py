@@ -107,7 +107,7 @@ class Processes:
 
     def add_up(self, outputs: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
         """The sum over the processes of every tensor in the outputs of an epoch's steps, in one exchange per name."""
-        if self.count == 1:
+        if self.count == 1 or not outputs:
             return outputs
         totals = {name: self.total(torch.stack([output[name] for output in outputs])) for name in outputs[0]}
         return [{name: values[number] for name, values in totals.items()} for number in range(len(outputs))]

@@ -106,24 +106,43 @@ class StopRequest:
 class PartialEpoch:
     """An epoch that was stopped between two iterations.
 
-    ``outputs``: what the iterations done so far returned, scalars and vectors by name. ``random_state``: where the
-    epoch's validation began, if it had begun; None if training goes on.
+    ``outputs``: what the iterations done so far returned, scalars and vectors by name; of shared batches the values
+    of the whole. ``random_state``: where the epoch's validation began, if it had begun; None if training goes on.
+    ``forgotten``: iterations whose outputs are left out, since those that followed them have others.
     """
 
     outputs: list[dict[str, Any]]
     random_state: dict[str, Any] | None = None
+    forgotten: int = 0
+
+    @property
+    def iterations(self) -> int:
+        """Those done so far."""
+        return len(self.outputs) + self.forgotten
+
+    def followed_by(self, outputs: Sequence[dict[str, Any]]) -> PartialEpoch:
+        """The epoch after further iterations; under a changed configuration the outputs of before may not fit."""
+        if self.outputs and outputs and _shapes(self.outputs[0]) != _shapes(outputs[0]):
+            return PartialEpoch(list(outputs), forgotten=self.iterations)
+        return PartialEpoch([*self.outputs, *outputs], forgotten=self.forgotten)
 
     def state(self) -> dict[str, Any]:
         """Plain numbers, for a checkpoint."""
         names = self.outputs[0] if self.outputs else {}
         columns = {name: as_array([output[name] for output in self.outputs]).tolist() for name in names}
-        return {"iterations": len(self.outputs), "outputs": columns}
+        return {"iterations": self.iterations, "outputs": columns}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> PartialEpoch:
         """Undo :meth:`state`."""
         columns = state["outputs"]
-        return cls([{name: columns[name][i] for name in columns} for i in range(state["iterations"])])
+        rows = len(next(iter(columns.values()), []))
+        outputs = [{name: columns[name][i] for name in columns} for i in range(rows)]
+        return cls(outputs, forgotten=state["iterations"] - rows)
+
+
+def _shapes(output: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(np.shape(value)) for name, value in output.items()}
 
 
 def as_array(values: Sequence[Any]) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from os.path import join
 from pathlib import Path
 from typing import Any, ClassVar
@@ -319,10 +320,11 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
                 close(self.dataloader_train)
                 close(self.dataloader_val)
                 self.dataloader_train, self.dataloader_val = self.get_dataloaders()
-        self._outputs = [] if self.partial is None else list(self.partial.outputs)
+        self._before = self.partial or PartialEpoch([])
+        self._outputs: list[dict[str, Any]] = []  # of this process; those of before are of the whole batch
         self._validation_began: dict[str, Any] | None = None
         self._iterations = self.config.iterations_per_epoch or self._one_pass()
-        self.num_iterations_per_epoch = max(0, self._iterations - len(self._outputs))  # those left to do
+        self.num_iterations_per_epoch = max(0, self._iterations - self._before.iterations)  # those left to do
         self.partial = None
         self._settle_random_state()
         super().on_epoch_start()
@@ -352,7 +354,8 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
     def on_train_epoch_start(self) -> None:
         """nnU-Net's own, with the stage in the log."""
         super().on_train_epoch_start()
-        done = f", continuing after iteration {len(self._outputs)}" if self._outputs else ""
+        before = self._before.iterations
+        done = f", continuing after iteration {before}" if before else ""
         self.print_to_log_file(f"Stage: {self.stage}, {self._iterations} iterations{done}")
         self.stop.wait_for_batches(has_workers(self.dataloader_train))
 
@@ -377,7 +380,13 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """Fetch the epoch's values from the device at once; log nnU-Net's and ours."""
         self.stop.waiting = False
-        means, steps = epoch_means(self.processes.add_up(self._outputs)), len(self._outputs)
+        epoch = self._before.followed_by(self.processes.add_up(self._outputs))
+        if epoch.forgotten:
+            self.print_to_log_file(
+                f"The first {epoch.forgotten} iterations ran under another configuration; the epoch's values are means "
+                f"over the other {len(epoch.outputs)}"
+            )
+        means, steps = epoch_means(epoch.outputs), len(epoch.outputs)
         super().on_train_epoch_end([{"loss": means.pop("loss")}])
         self.epoch_log.record(self.current_epoch, means)
         for line in self.epoch_log.lines(self.current_epoch):
@@ -457,13 +466,14 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             return
         if self._validation_began is not None and not epoch_complete:
             self.network = self._training_network
+        present = self._before.followed_by(self._outputs)
         if epoch_complete:
             self.current_epoch -= 1  # save_checkpoint stores the number plus one
         else:
-            self.partial = PartialEpoch(self._outputs, self._validation_began)
+            self.partial = replace(present, random_state=self._validation_began)
         self.save_checkpoint(join(self.output_folder, "checkpoint_latest.pth"))
         self.print_to_log_file(
-            f"Stopped by SIGTERM in epoch {self.current_epoch} after iteration {len(self._outputs)} of "
+            f"Stopped by SIGTERM in epoch {self.current_epoch} after iteration {present.iterations} of "
             f"{self._iterations}; --c goes on from here"
         )
         self.stop.exit()

@@ -9,9 +9,13 @@ import time
 
 import pytest
 import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunetv2_mlbseg.progress import epoch_means
+from nnunetv2_mlbseg.processes import Processes
+from nnunetv2_mlbseg.progress import EpochLog, epoch_means
+from nnunetv2_mlbseg.step_guard import Patience
 from nnunetv2_mlbseg.stopping import EXIT_CODE, PartialEpoch, StoppedBetweenStepsError, StopRequest, as_array
+from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
 
 
 def _term() -> None:
@@ -106,6 +110,41 @@ def test_a_partial_epoch_comes_back_with_equal_values():
     back = PartialEpoch.from_state(PartialEpoch(outputs).state())
     assert epoch_means(back.outputs) == epoch_means(outputs) == epoch_means([*back.outputs[:1], *outputs[1:]])
     assert PartialEpoch.from_state(PartialEpoch([]).state()).outputs == []
+
+
+OTHER_OUTPUTS = {"views": {"by_view": torch.rand(3)}, "terms": {"teacher": torch.tensor(2.0)}}
+
+
+@pytest.mark.parametrize("changed", OTHER_OUTPUTS)
+def test_iterations_of_another_configuration_count_and_their_outputs_are_left_out(changed):
+    """Other views give vectors of another length, a term switched on or off other names."""
+    before = PartialEpoch([{"loss": torch.tensor(5.0), "by_view": torch.rand(5)}] * 3)
+    own = [{"loss": torch.tensor(1.0), "by_view": torch.rand(5), **OTHER_OUTPUTS[changed]}] * 2
+    epoch = PartialEpoch.from_state(before.state()).followed_by(own)
+    assert (epoch.iterations, epoch.forgotten) == (5, 3)
+    assert epoch_means(epoch.outputs)["loss"] == 1
+    again = PartialEpoch.from_state(epoch.state())
+    assert again.iterations == 5 and epoch_means(again.outputs) == epoch_means(own)
+    assert again.followed_by(own).iterations == 7 and len(again.followed_by(own).outputs) == 4
+    assert again.followed_by([]).iterations == 5
+
+
+def test_outputs_of_before_are_of_the_whole_batch_and_enter_once_where_processes_share_it(monkeypatch):
+    """One process stopped after a step with loss 4; each of two then does two steps whose shares are 1 and 2."""
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.mul_(2))
+    logged = []
+    monkeypatch.setattr(nnUNetTrainer, "on_train_epoch_end", lambda self, outputs: logged.extend(outputs))
+    trainer = object.__new__(nnUNetTrainerMLBSeg)
+    trainer.stop, trainer.processes, trainer.patience = StopRequest(), Processes(0, 2), Patience()
+    trainer.epoch_log, trainer.current_epoch, trainer.local_rank = EpochLog(), 0, 1
+    zero = torch.tensor(0.0)
+    trainer._before = PartialEpoch([{"loss": 4.0, "skipped": 0.0}])
+    trainer._outputs = [{"loss": torch.tensor(share), "skipped": zero} for share in (1.0, 2.0)]
+    trainer.on_train_epoch_end([])
+    assert logged == [{"loss": (4 + 2 + 4) / 3}]
+    trainer._outputs = []  # stopped in the validation: no step is left
+    trainer.on_train_epoch_end([])
+    assert logged[1:] == [{"loss": 4}]
 
 
 class _OnMps(torch.Tensor):
