@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ def restore(trainer: nnUNetTrainerMLBSeg, found: Mapping[str, Any]) -> None:
     trainer.current_epoch = found["current_epoch"]
     finished = {key: values[: trainer.current_epoch] for key, values in found["logging"].items()}
     trainer.logger.load_checkpoint(finished)
-    trainer._best_ema = found["_best_ema"]
+    trainer._best_ema = best_so_far(found["_best_ema"], finished.get("ema_fg_dice", []))
     trainer.inference_allowed_mirroring_axes = found["inference_allowed_mirroring_axes"]
     state = found["mlbseg"]
     trainer.ema_step = state["ema_step"]
@@ -90,6 +91,16 @@ def restore(trainer: nnUNetTrainerMLBSeg, found: Mapping[str, Any]) -> None:
     trainer.partial = None if partial is None else PartialEpoch.from_state(partial)
     trainer.bootstrap_step.set_generator_states(state["generators"])
     trainer.bootstrap_step.set_disputes_state(state.get("disputes"))
+
+
+def best_so_far(stored: float | None, logged: Sequence[float]) -> float | None:
+    """The best running mean of the Dice in a checkpoint, None if there is none yet.
+
+    nnU-Net writes ``checkpoint_latest.pth`` before it compares the epoch with the best: of an epoch that was the best,
+    that file stores the best of before, and a worse network could then replace ``checkpoint_best.pth``.
+    """
+    known = [*logged, *([] if stored is None else [stored])]
+    return max((float(value) for value in known if math.isfinite(value)), default=None)
 
 
 def _check_roles(trainer: nnUNetTrainerMLBSeg, then: Mapping[str, Any]) -> None:

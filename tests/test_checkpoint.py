@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from unittest.mock import MagicMock
+
 import pytest
 import torch
+from torch import nn
 
 from nnunetv2_mlbseg import checkpoint
 from noise_synthesis.errors import InputError
@@ -45,3 +50,37 @@ def test_missing_damaged_and_foreign_files_are_one_line(tmp_path):
     checkpoint.write({"trainer_name": "nnUNetTrainer"}, tmp_path / "stock.pth")
     with pytest.raises(InputError, match="written by nnUNetTrainer, without student_weights"):
         checkpoint.read(tmp_path / "stock.pth", CPU)
+
+
+@dataclass
+class _Roles:
+    clean: tuple[str, ...] = ("c0",)
+
+
+def _trainer() -> MagicMock:
+    """Nets and state that a checkpoint holds; nothing of it trains."""
+    network = nn.Linear(1, 1)
+    trainer = MagicMock(network=network, teacher=nn.Linear(1, 1), grad_scaler=None, roles=_Roles(), partial=None)
+    trainer.optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    trainer.epoch_log.state.return_value = {}
+    return trainer
+
+
+@pytest.mark.parametrize(
+    ("stored", "logged", "epochs", "expected"),
+    [
+        (0.5, [0.4, 0.5, 0.7], 3, 0.7),  # written before nnU-Net compared the last epoch
+        (None, [0.3], 1, 0.3),
+        (0.5, [0.4, math.nan], 2, 0.5),
+        (None, [math.nan], 1, None),
+        (None, [], 0, None),
+        (0.5, [0.5, 0.4, 0.9], 2, 0.5),  # the last value is of an epoch that was not complete
+    ],
+)
+def test_the_best_of_the_logged_epochs_is_what_the_next_one_must_beat(stored, logged, epochs, expected):
+    trainer = _trainer()
+    trainer._best_ema, trainer.current_epoch = stored, epochs - 1
+    trainer.logger.get_checkpoint.return_value = {"ema_fg_dice": logged}
+    resumed = _trainer()
+    checkpoint.restore(resumed, checkpoint.collect(trainer))
+    assert resumed._best_ema == expected
