@@ -21,8 +21,8 @@ def make_teacher(network: nn.Module) -> nn.Module:
 def ema_decay_at(step: int, decay: float) -> float:
     """The teacher's decay at an EMA step: min(decay, 1 - 1 / (step + 1)), as Tarvainen and Valpola ramp it up.
 
-    Step 0 copies the student. Deviation from the authors' script: ``step`` counts over the WHOLE training. Counted
-    within an epoch, it would set the teacher to the student at the start of every epoch.
+    Step 0 copies the student. Deviation from the authors' script: ``step`` counts the updates of the WHOLE training.
+    Counted within an epoch, it would set the teacher to the student at the start of every epoch.
     """
     return min(decay, 1 - 1 / (step + 1))
 

@@ -39,13 +39,14 @@ class StepGuard:
         self._skipped: Tensor | None = None
         self.within_step = False
         """True after a step that an exception broke off: its weights may be half updated."""
-        if not scaled:
-            optimizer.register_step_pre_hook(self._drop_gradients)
+        self.left_out = False
+        """Whether the last step was left out; known on the host, without a wait for the device."""
+        optimizer.register_step_pre_hook(self._take_note if scaled else self._drop_gradients)
 
     @contextmanager
     def step(self) -> Iterator[None]:
         """Enclose one training step; afterwards the buffers are those of before wherever they became NaN."""
-        self._skipped, self.within_step = None, True
+        self._skipped, self.within_step, self.left_out = None, True, True
         before = [buffer.clone() for buffer in self._buffers]
         yield
         for buffer, old in zip(self._buffers, before, strict=True):
@@ -57,9 +58,13 @@ class StepGuard:
         found = _not_finite(self._parameters) if self._skipped is None else self._skipped
         return found.float()
 
+    def _take_note(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        self.left_out = False  # a gradient scaler calls the optimiser only where every gradient is finite
+
     def _drop_gradients(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         self._skipped = _not_finite(self._parameters)
-        if bool(self._skipped):
+        self.left_out = bool(self._skipped)
+        if self.left_out:
             for parameter in self._parameters:
                 parameter.grad = None
 

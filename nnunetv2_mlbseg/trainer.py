@@ -360,7 +360,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         self.stop.wait_for_batches(has_workers(self.dataloader_train))
 
     def train_step(self, batch: dict) -> dict[str, Any]:
-        """One iteration of the current stage, then the teacher's update. Values stay on the device."""
+        """One iteration of the current stage, then the teacher's update, unless the step was left out."""
         self.stop.waiting = False
         with self.step_guard.step():
             if self.stage != BOOTSTRAP:
@@ -370,8 +370,9 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             else:
                 found = self.bootstrap_step(batch)
         found["skipped"] = self.step_guard.skipped() / self.processes.count
-        ema_update_(self.teacher, plain_network(self.network), ema_decay_at(self.ema_step, self.config.ema_decay))
-        self.ema_step += 1
+        if not self.step_guard.left_out:
+            ema_update_(self.teacher, plain_network(self.network), ema_decay_at(self.ema_step, self.config.ema_decay))
+            self.ema_step += 1
         self._outputs.append(found)
         self._stop_if_asked()
         self.stop.wait_for_batches(has_workers(self.dataloader_train))

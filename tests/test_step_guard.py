@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ from nnunetv2_mlbseg import bootstrap_step as bootstrap_step_module
 from nnunetv2_mlbseg.clean_loss import AnnotatedCrossEntropy
 from nnunetv2_mlbseg.mean_teacher import ema_update_
 from nnunetv2_mlbseg.meta_reweighting import logit_tangents
+from nnunetv2_mlbseg.processes import Processes
 from nnunetv2_mlbseg.progress import hold_undefined_dice
 from nnunetv2_mlbseg.step_guard import (
     MOST_SKIPPED,
@@ -22,7 +24,9 @@ from nnunetv2_mlbseg.step_guard import (
     TrainingStoppedError,
     refuse_non_finite,
 )
+from nnunetv2_mlbseg.stopping import StopRequest
 from nnunetv2_mlbseg.tied_weights import DisputeRecord
+from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
 
 
 def _state(module: nn.Module) -> list[torch.Tensor]:
@@ -66,6 +70,46 @@ def test_a_bad_sample_leaves_weights_momentum_and_teacher_untouched(key, bad):
     refuse_non_finite({"student": step.student, "teacher": step.teacher})
     assert _run(step, guard, batch)["skipped"] == 0, "the next good batch trains"
     assert not _same(weights, step.student)
+
+
+def _trainer(step) -> nnUNetTrainerMLBSeg:
+    """A trainer in the bootstrapping, with what one training step needs."""
+    trainer = object.__new__(nnUNetTrainerMLBSeg)
+    trainer.config, trainer.current_epoch = replace(step.config, warmup_epochs=0), 0
+    trainer.stop, trainer.processes, trainer.dataloader_train = StopRequest(), Processes(), None
+    trainer.bootstrap_step, trainer.step_guard = step, _guarded(step)
+    trainer.network, trainer.teacher = step.student, step.teacher
+    trainer.ema_step, trainer._outputs = 1, []
+    return trainer
+
+
+def test_the_teacher_stays_where_a_step_is_left_out():
+    step, batch = _step()
+    trainer = _trainer(step)
+    before = _state(step.teacher)
+    trainer.train_step(batch)
+    assert trainer.ema_step == 2 and not _same(before, step.teacher)
+    before = _state(step.teacher)
+    assert not _same(before, step.student), "an update would move the teacher"
+    trainer.train_step({**batch, "data": torch.full_like(batch["data"], math.nan)})
+    assert trainer._outputs[-1]["skipped"] == 1
+    assert trainer.ema_step == 2 and _same(before, step.teacher)
+    trainer.train_step(batch)
+    assert trainer.ema_step == 3 and not _same(before, step.teacher)
+
+
+def test_a_step_that_the_gradient_scaler_leaves_out_is_noticed():
+    network = nn.Linear(1, 1)
+    optimizer, scaler = torch.optim.SGD(network.parameters(), 0.1), torch.amp.GradScaler("cpu", init_scale=2.0)
+    guard, found = StepGuard(optimizer, network, scaled=True), []
+    for value in (1.0, math.inf, 1.0):
+        with guard.step():
+            optimizer.zero_grad()
+            scaler.scale(network(torch.full((1, 1), value)).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        found.append((guard.left_out, bool(guard.skipped())))
+    assert found == [(False, False), (True, True), (False, False)]
 
 
 def test_an_exploding_loss_is_clipped_or_left_out_but_never_ends_in_nan():
