@@ -5,30 +5,26 @@ values and tangents together. Here the training pass is recorded, and then repla
 it had, and only tangents are computed. They are the same up to rounding; no activation is kept that the backward pass
 would not keep.
 
-The derivatives are written out for the operations of nnU-Net's networks. Any other one raises `NotReplayable`, and so
-does a layer with running statistics; `logit_tangents` is for those, for autocast and for compiled networks.
+The derivatives are written out for the operations of nnU-Net's networks, in the form in which those call them. Any
+other operation or form raises `NotReplayable`, and so does a layer with running statistics or a value of unknown
+origin; `logit_tangents` is for those, for autocast and for compiled networks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from inspect import signature
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from nnunetv2_mlbseg.meta_reweighting import Direction, Outputs
 from nnunetv2_mlbseg.networks import plain_network
-
-CONVOLUTIONS = (torch.conv2d, torch.conv3d, torch.conv_transpose2d, torch.conv_transpose3d)
-LINEAR = (F.avg_pool2d, F.avg_pool3d, F.interpolate)
-SUMS = (torch.add, torch.Tensor.add, torch.Tensor.add_, torch.Tensor.__add__, torch.Tensor.__iadd__)
-KNOWN = frozenset({*CONVOLUTIONS, *LINEAR, *SUMS, F.instance_norm, F.leaky_relu, F.relu, torch.cat})
-
-Calls = list[tuple[Callable[..., Any], Tensor]]
 
 
 class NotReplayable(Exception):
@@ -49,7 +45,8 @@ def logits_with_tangents(network: nn.Module, images: Tensor, direction: Directio
     if any(isinstance(layer, _NormBase) and layer.track_running_stats for layer in module.modules()):
         raise NotReplayable("a normalisation layer with running statistics")
     pairs = zip(module.parameters(), direction, strict=True)
-    tangents = {id(parameter): tangent for parameter, tangent in pairs if tangent is not None}
+    tangents: dict[int, Tensor | None] = {id(constant): None for constant in (images, *module.buffers())}
+    tangents |= {id(parameter): tangent for parameter, tangent in pairs}
     with _Recording() as recording:
         outputs = module(images)
     with torch.no_grad(), _Replay(recording.calls, tangents) as replay:
@@ -59,19 +56,27 @@ def logits_with_tangents(network: nn.Module, images: Tensor, direction: Directio
     return list(outputs), [replay.tangent_of(z, like) for z, like in zip(replayed, outputs, strict=True)]
 
 
+class _Noted(NamedTuple):
+    """One operation of the training pass; ``in_place`` if its value took the place of its first argument's."""
+
+    func: Callable[..., Any]
+    value: Tensor
+    in_place: bool
+
+
 class _Recording(TorchFunctionMode):
     """Notes the value of every operation."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: Calls = []
+        self.calls: list[_Noted] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
-        if isinstance(found, Tensor):
-            if func not in KNOWN:
-                raise NotReplayable(getattr(func, "__name__", str(func)))
-            self.calls.append((func, found))
+        if func in RULES:
+            self.calls.append(_Noted(func, found, bool(args) and found is args[0]))
+        elif any(isinstance(leaf, Tensor) for leaf in tree_leaves(found)):
+            raise NotReplayable(_name(func))
         return found
 
 
@@ -79,18 +84,26 @@ class _Replay(TorchFunctionMode):
     """Hands out the noted values and computes the tangents that belong to them.
 
     A tangent lives as long as the stand-in for its value, which is as long as the network holds it.
+
+    Args:
+        tangents: Those of all parameters, buffers and inputs, by id; None for zero.
     """
 
-    def __init__(self, calls: Calls, tangents: dict[int, Tensor]) -> None:
+    def __init__(self, calls: Sequence[_Noted], tangents: dict[int, Tensor | None]) -> None:
         super().__init__()
-        self.calls: Iterator[tuple[Callable[..., Any], Tensor]] = iter(calls)
+        self.calls = iter(calls)
         self.tangents = tangents
 
     def of(self, value: Tensor | None) -> Tensor | None:
         """The tangent of a parameter or of a value; None for zero."""
         if value is None:
             return None
-        return self.tangents.get(id(value), value.__dict__.get("tangent"))
+        if id(value) in self.tangents:
+            return self.tangents[id(value)]
+        if "tangent" not in value.__dict__:
+            raise NotReplayable("a value that none of the recorded operations made")
+        tangent: Tensor | None = value.__dict__["tangent"]
+        return tangent
 
     def tangent_of(self, value: Tensor, like: Tensor) -> Tensor:
         """The tangent of an output."""
@@ -98,37 +111,45 @@ class _Replay(TorchFunctionMode):
         return torch.zeros_like(like) if tangent is None else tangent
 
     def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func not in KNOWN:
-            return func(*args, **kwargs)  # sizes and the like; the recording has seen that it is no value
-        recorded, value = next(self.calls)
-        assert recorded is func, f"the network ran {recorded}, then {func}"
-        stand_in = value.detach()
-        tangent = self._derivative(func, stand_in, args, kwargs)
-        if tangent is not None:
-            stand_in.__dict__["tangent"] = tangent
+        if func not in RULES:
+            return func(*args, **(kwargs or {}))  # sizes and the like; the recording has seen that it is no value
+        noted = next(self.calls, None)
+        if noted is None or noted.func is not func:
+            raise NotReplayable("a network that does not do the same twice")
+        tangent = _derivative(_Operation(func, noted.value, self.of), args, kwargs or {})
+        if noted.in_place and "tangent" not in args[0].__dict__:
+            raise NotReplayable("an input or a buffer that is overwritten")
+        stand_in: Tensor = args[0] if noted.in_place else noted.value.detach()
+        stand_in.__dict__["tangent"] = tangent
         return stand_in
 
-    def _derivative(self, func: Any, value: Tensor, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor | None:
-        if func in CONVOLUTIONS:
-            return _convolution(func, self.of, *args, **kwargs)
-        if func is F.instance_norm:
-            return _instance_norm(self.of, *args, **kwargs)
-        if func is torch.cat:
-            return _concatenation(self.of, *args, **kwargs)
-        if func in SUMS:
-            return _sum(*(self.of(term) for term in args[:2]))
-        incoming = self.of(args[0])
-        if incoming is None:
-            return None
-        if func is F.leaky_relu:
-            return _leaky_relu(incoming, value, *args[1:], **kwargs)
-        if func is F.relu:
-            return torch.where(value > 0, incoming, 0.0)
-        return func(incoming, *args[1:], **kwargs)
+
+class _Operation(NamedTuple):
+    """What a rule gets to see beside the arguments of the call."""
+
+    func: Callable[..., Tensor]
+    value: Tensor
+    of: Callable[[Tensor | None], Tensor | None]
 
 
-TangentOf = Callable[[Tensor | None], Tensor | None]
+def _derivative(operation: _Operation, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor | None:
+    """What the operation's rule says; the signature of a rule is the form of the call that it covers."""
+    rule = RULES[operation.func]
+    try:
+        signature(rule).bind(operation, *args, **kwargs)
+    except TypeError as error:
+        raise NotReplayable(f"{_name(operation.func)}: {error}") from None
+    return rule(operation, *args, **kwargs)
+
+
+def _name(func: Any) -> str:
+    return getattr(func, "__name__", str(func))
+
+
+def _sum_of_two(operation: _Operation, first: Tensor, second: Tensor, /) -> Tensor | None:
+    if not (isinstance(first, Tensor) and isinstance(second, Tensor) and first.shape == second.shape):
+        raise NotReplayable("a sum of other things than two tensors of one shape")
+    return _sum(operation.of(first), operation.of(second))
 
 
 def _sum(*tangents: Tensor | None) -> Tensor | None:
@@ -140,22 +161,39 @@ def _sum(*tangents: Tensor | None) -> Tensor | None:
 
 
 def _convolution(
-    func: Callable[..., Tensor], of: TangentOf, images: Tensor, weight: Tensor, bias: Tensor | None, *options: Any
+    operation: _Operation, images: Tensor, weight: Tensor, bias: Tensor | None = None, /, *options: Any
 ) -> Tensor | None:
     """Bilinear: conv(dx, w) + conv(x, dw) + db."""
+    func, _, of = operation
     incoming, d_weight, d_bias = of(images), of(weight), of(bias)
     from_weight = None if d_weight is None else func(images, d_weight, d_bias, *options)
     from_images = None if incoming is None else func(incoming, weight, d_bias if d_weight is None else None, *options)
     return _sum(from_weight, from_images)
 
 
-def _leaky_relu(incoming: Tensor, value: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """One pass instead of torch.where's three; the value's sign is that of what it was made from."""
-    return torch.ops.aten.leaky_relu_backward(incoming, value, negative_slope, True)
+def _linear(operation: _Operation, images: Tensor, /, *options: Any, **named: Any) -> Tensor | None:
+    incoming = operation.of(images)
+    return None if incoming is None else operation.func(incoming, *options, **named)
 
 
-def _concatenation(of: TangentOf, tensors: Sequence[Tensor], dim: int = 0) -> Tensor | None:
-    tangents = [of(tensor) for tensor in tensors]
+def _relu(operation: _Operation, images: Tensor, /, inplace: bool = False) -> Tensor | None:
+    """Decided by the result, as in torch's own derivative, which would complain if that had been overwritten."""
+    incoming = operation.of(images)
+    return None if incoming is None else torch.where(operation.value > 0, incoming, 0.0)
+
+
+def _leaky_relu(
+    operation: _Operation, images: Tensor, /, negative_slope: float = 0.01, inplace: bool = False
+) -> Tensor | None:
+    """One pass instead of torch.where's three; decided by the result in place and by the input otherwise, as above."""
+    incoming = operation.of(images)
+    if incoming is None:
+        return None
+    return torch.ops.aten.leaky_relu_backward(incoming, images, negative_slope, inplace)
+
+
+def _concatenation(operation: _Operation, tensors: Sequence[Tensor], dim: int = 0) -> Tensor | None:
+    tangents = [operation.of(tensor) for tensor in tensors]
     if all(tangent is None for tangent in tangents):
         return None
     pairs = zip(tangents, tensors, strict=True)
@@ -163,8 +201,9 @@ def _concatenation(of: TangentOf, tensors: Sequence[Tensor], dim: int = 0) -> Te
 
 
 def _instance_norm(
-    of: TangentOf,
+    operation: _Operation,
     images: Tensor,
+    /,
     running_mean: Tensor | None = None,
     running_var: Tensor | None = None,
     weight: Tensor | None = None,
@@ -174,7 +213,9 @@ def _instance_norm(
     eps: float = 1e-5,
 ) -> Tensor | None:
     """With y = (x - mean) / sd: dy = (dx - mean(dx) - y * mean(y * dx)) / sd; then the affine part's product rule."""
-    axes = tuple(range(2, images.ndim))
+    if running_mean is not None or running_var is not None or not use_input_stats:
+        raise NotReplayable("instance_norm with running statistics")
+    of, axes = operation.of, tuple(range(2, images.ndim))
 
     def per_channel(values: Tensor) -> Tensor:
         return values.view(1, -1, *[1] * len(axes))
@@ -194,3 +235,17 @@ def _instance_norm(
     if d_bias is not None:
         found = torch.zeros_like(images) + per_channel(d_bias) if found is None else found.add_(per_channel(d_bias))
     return found
+
+
+RULES: dict[Callable[..., Any], Callable[..., Tensor | None]] = {
+    **dict.fromkeys((torch.conv2d, torch.conv3d, torch.conv_transpose2d, torch.conv_transpose3d), _convolution),
+    **dict.fromkeys((F.avg_pool2d, F.avg_pool3d, F.interpolate), _linear),
+    **dict.fromkeys(
+        (torch.add, torch.Tensor.add, torch.Tensor.add_, torch.Tensor.__add__, torch.Tensor.__iadd__), _sum_of_two
+    ),
+    F.instance_norm: _instance_norm,
+    F.leaky_relu: _leaky_relu,
+    F.relu: _relu,
+    torch.cat: _concatenation,
+}
+"""The derivative of every operation that can be replayed."""

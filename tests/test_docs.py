@@ -74,8 +74,22 @@ def test_every_subcommand_is_documented():
 
 def test_the_functions_of_the_equation_table_exist():
     readme = PAGES[0].read_text(encoding="utf-8")
-    table = readme.partition("equation by equation")[2].partition("\n\nAll weights")[0]
-    names = re.findall(r"`(\w+)\.(\w+)`", table)
-    assert len(names) > 10
-    for module, name in names:
+    method = (REPOSITORY / "docs" / "method.md").read_text(encoding="utf-8")
+    for text, begin, end in (
+        (readme, "equation by equation", "\n\nAll weights"),
+        (method, "## Equation to function", "\n\nAll but"),
+    ):
+        names = re.findall(r"`(\w+)\.(\w+)`", text.partition(begin)[2].partition(end)[0])
+        assert len(names) > 10
+        assert {"logit_tangents", "logits_with_tangents"} <= {name for _, name in names}, "both ways to the tangents"
+        for module, name in names:
+            assert hasattr(importlib.import_module(f"nnunetv2_mlbseg.{module}"), name), f"{module}.{name}"
+
+
+def test_the_modules_that_the_method_names_exist_and_have_what_it_names():
+    """`module.name` anywhere in the text."""
+    method = (REPOSITORY / "docs" / "method.md").read_text(encoding="utf-8")
+    modules = {path.stem for path in (REPOSITORY / "nnunetv2_mlbseg").glob("*.py")}
+    for module, name in re.findall(r"`(?!torch)(\w+)\.(?!py`|md`)(\w+)`", method):
+        assert module in modules, f"{module}.{name}"
         assert hasattr(importlib.import_module(f"nnunetv2_mlbseg.{module}"), name), f"{module}.{name}"

@@ -8,13 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_bootstrapping import _step
+from test_bootstrapping import NETWORKS, _step
 from torch import nn
 
 from nnunetv2_mlbseg import bootstrap_step as bootstrap_step_module
 from nnunetv2_mlbseg.clean_loss import AnnotatedCrossEntropy
 from nnunetv2_mlbseg.mean_teacher import ema_update_
-from nnunetv2_mlbseg.meta_reweighting import logit_tangents
 from nnunetv2_mlbseg.processes import Processes
 from nnunetv2_mlbseg.progress import hold_undefined_dice
 from nnunetv2_mlbseg.step_guard import (
@@ -41,6 +40,19 @@ def _guarded(step) -> StepGuard:
     return StepGuard(step.optimizer, step.student, scaled=False)
 
 
+def _spoil_tangents(monkeypatch, network, spoil_) -> None:
+    """Change the tangents in place that a step with this network gets."""
+    name = {"forward mode": "logit_tangents", "replayed": "logits_with_tangents"}[network]
+    original = getattr(bootstrap_step_module, name)
+
+    def spoilt(*args):
+        logits, tangents = original(*args)
+        spoil_(tangents)
+        return logits, tangents
+
+    monkeypatch.setattr(bootstrap_step_module, name, spoilt)
+
+
 def _run(step, guard: StepGuard, batch) -> dict[str, float]:
     with guard.step():
         found = step(batch)
@@ -50,8 +62,9 @@ def _run(step, guard: StepGuard, batch) -> dict[str, float]:
 
 @pytest.mark.parametrize("key", ["data", "imperfect_data"])
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 1e12])
-def test_a_bad_sample_leaves_weights_momentum_and_teacher_untouched(key, bad):
-    step, batch = _step()
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_bad_sample_leaves_weights_momentum_and_teacher_untouched(network, key, bad):
+    step, batch = _step(network)
     step.optimizer.param_groups[0]["momentum"] = 0.9
     guard = _guarded(step)
     assert _run(step, guard, batch)["skipped"] == 0
@@ -112,8 +125,9 @@ def test_a_step_that_the_gradient_scaler_leaves_out_is_noticed():
     assert found == [(False, False), (True, True), (False, False)]
 
 
-def test_an_exploding_loss_is_clipped_or_left_out_but_never_ends_in_nan():
-    step, batch = _step(initial_lr=9.9, momentum=0.9, gradient_clip=1e5)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_an_exploding_loss_is_clipped_or_left_out_but_never_ends_in_nan(network):
+    step, batch = _step(network, initial_lr=9.9, momentum=0.9, gradient_clip=1e5)
     guard = _guarded(step)
     huge = {**batch, "data": batch["data"] * 1e18, "imperfect_data": batch["imperfect_data"] * 1e18}
     for _ in range(10):
@@ -121,16 +135,11 @@ def test_an_exploding_loss_is_clipped_or_left_out_but_never_ends_in_nan():
         refuse_non_finite({"student": step.student})
 
 
-def test_all_weights_zero_is_counted_and_the_other_terms_train_on(monkeypatch):
+@pytest.mark.parametrize("network", NETWORKS)
+def test_all_weights_zero_is_counted_and_the_other_terms_train_on(monkeypatch, network):
     """The clean gradient agrees with no pixel's label."""
-    step, batch = _step(weighting="meta")
-
-    def disagreeing(network, images, direction):
-        logits, tangents = logit_tangents(network, images, direction)
-        tangents = torch.zeros_like(tangents)
-        return logits, tangents
-
-    monkeypatch.setattr(bootstrap_step_module, "logit_tangents", disagreeing)
+    step, batch = _step(network, weighting="meta")
+    _spoil_tangents(monkeypatch, network, torch.Tensor.zero_)
     weights = _state(step.student)
     found = _run(step, _guarded(step), batch)
     assert found["no_weight"] == 1 and found["bootstrap"] == 0 and found["skipped"] == 0
@@ -139,15 +148,10 @@ def test_all_weights_zero_is_counted_and_the_other_terms_train_on(monkeypatch):
 
 @pytest.mark.parametrize("weighting", ["meta", "tied"])
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_an_overflow_in_the_tangent_counts_as_no_weight_there(monkeypatch, bad, weighting):
-    step, batch = _step(weighting=weighting)
-
-    def overflowing(network, images, direction):
-        logits, tangents = logit_tangents(network, images, direction)
-        tangents[0, :, 3, 3] = bad
-        return logits, tangents
-
-    monkeypatch.setattr(bootstrap_step_module, "logit_tangents", overflowing)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_an_overflow_in_the_tangent_counts_as_no_weight_there(monkeypatch, network, bad, weighting):
+    step, batch = _step(network, weighting=weighting)
+    _spoil_tangents(monkeypatch, network, lambda tangents: tangents[0, :, 3, 3].fill_(bad))
     found = _run(step, _guarded(step), batch)
     assert found["weight_overflow"] == 1 and found["no_weight"] == 0 and found["skipped"] == 0
     assert all(map(math.isfinite, found.values()))
@@ -156,9 +160,10 @@ def test_an_overflow_in_the_tangent_counts_as_no_weight_there(monkeypatch, bad, 
 
 @pytest.mark.parametrize("clean_loss", ["dice_ce", "ce"])
 @pytest.mark.parametrize("value", [0, 2])
-def test_a_clean_batch_without_foreground_or_annotation_is_counted_and_trains_on(clean_loss, value):
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_clean_batch_without_foreground_or_annotation_is_counted_and_trains_on(network, clean_loss, value):
     """2 is the ignore label of the batch: no pixel is annotated then, and the clean gradient is zero."""
-    step, batch = _step(clean_loss=clean_loss, weighting="meta")
+    step, batch = _step(network, clean_loss=clean_loss, weighting="meta")
     step.clean_loss = AnnotatedCrossEntropy(ignore_label=2)
     batch["target"] = torch.full_like(batch["target"], value)
     found = _run(step, _guarded(step), batch)
@@ -167,8 +172,9 @@ def test_a_clean_batch_without_foreground_or_annotation_is_counted_and_trains_on
     assert all(map(math.isfinite, found.values()))
 
 
-def test_the_record_of_disputes_stays_finite():
-    step, batch = _step(weighting="tied")
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_record_of_disputes_stays_finite(network):
+    step, batch = _step(network, weighting="tied")
     guard = _guarded(step)
     _run(step, guard, {**batch, "imperfect_data": batch["imperfect_data"] * math.nan})
     _run(step, guard, batch)
