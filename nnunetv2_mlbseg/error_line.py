@@ -10,9 +10,9 @@ from types import TracebackType
 from nnunetv2_mlbseg.step_guard import TrainingStoppedError
 from noise_synthesis.errors import InputError, describe_os_error
 
-OF_THE_DISK = {
-    getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "ENOENT", "EIO")
-}
+# What a disk does to a training that was well; a missing or forbidden file may as well be a mistake at the start.
+OF_THE_DISK = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO")}
+OF_FILES = OF_THE_DISK | {errno.EACCES, errno.EPERM, errno.ENOENT}
 AFTERWARDS = "Checkpoints and generated labels written before are whole: mend the cause, then go on with --c"
 DEBUG_VARIABLE = "MLBSEG_DEBUG"
 
@@ -22,7 +22,7 @@ class UnsupportedError(NotImplementedError):
 
 
 def install() -> None:
-    """Print our errors, and those of disks, as one line on stderr when they end the process.
+    """Print our errors, and those of disks and files, as one line on stderr when they end the process.
 
     ``MLBSEG_DEBUG=1`` keeps the traceback. nnU-Net's entry points offer no place for this; other exceptions go to the
     hook that was there before.
@@ -34,8 +34,9 @@ def install() -> None:
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         if isinstance(error, (InputError, UnsupportedError, TrainingStoppedError)):
             print(f"mlbseg: error: {error}", file=sys.stderr)
-        elif isinstance(error, OSError) and error.errno in OF_THE_DISK:
-            print(f"mlbseg: error: {describe_os_error(error)}. {AFTERWARDS}", file=sys.stderr)
+        elif isinstance(error, OSError) and error.errno in OF_FILES:
+            then = f". {AFTERWARDS}" if error.errno in OF_THE_DISK else ""
+            print(f"mlbseg: error: {describe_os_error(error)}{then}", file=sys.stderr)
         else:
             previous(kind, error, traceback)
 

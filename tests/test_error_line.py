@@ -23,6 +23,19 @@ def test_ours_is_one_line(kind):
     assert done.stderr == "mlbseg: error: got this, expected that\n"
 
 
+@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO"])
+def test_what_a_disk_does_to_a_training_says_how_to_go_on(name):
+    done = _run(f"import errno\nraise OSError(errno.{name}, 'reason', 'file')")
+    assert done.stderr.startswith("mlbseg: error: file: ") and done.stderr.endswith("then go on with --c\n")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["ENOENT", "EACCES", "EPERM"])
+def test_a_missing_or_forbidden_file_promises_no_checkpoint(name):
+    done = _run(f"import errno\nraise OSError(errno.{name}, 'reason', 'file')")
+    assert done.returncode == 1 and done.stderr == "mlbseg: error: file: reason\n"
+
+
 def test_others_keep_their_traceback():
     done = _run("raise ValueError('boom')")
     assert done.returncode == 1
