@@ -473,9 +473,10 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         else:
             self.partial = replace(present, random_state=self._validation_began)
         self.save_checkpoint(join(self.output_folder, "checkpoint_latest.pth"))
+        then = "nothing of it was saved" if self.disable_checkpointing else "--c goes on from here"
         self.print_to_log_file(
             f"Stopped by SIGTERM in epoch {self.current_epoch} after iteration {present.iterations} of "
-            f"{self._iterations}; --c goes on from here"
+            f"{self._iterations}; {then}"
         )
         self.stop.exit()
 

@@ -147,6 +147,23 @@ def test_outputs_of_before_are_of_the_whole_batch_and_enter_once_where_processes
     assert logged[1:] == [{"loss": 4}]
 
 
+@pytest.mark.parametrize(("disabled", "words"), [(False, "--c goes on from here"), (True, "nothing of it was saved")])
+def test_only_what_was_saved_is_said_to_go_on(monkeypatch, disabled, words):
+    said: list[str] = []
+    monkeypatch.setattr(nnUNetTrainerMLBSeg, "print_to_log_file", lambda self, line: said.append(line))
+    monkeypatch.setattr(nnUNetTrainerMLBSeg, "save_checkpoint", lambda self, path: None)
+    trainer = object.__new__(nnUNetTrainerMLBSeg)
+    trainer.stop, trainer.disable_checkpointing, trainer.output_folder = StopRequest(), disabled, ""
+    trainer._before, trainer._outputs, trainer._validation_began = PartialEpoch([{}] * 2), [{}] * 3, None
+    trainer.current_epoch, trainer._iterations = 7, 9
+    trainer._stop_if_asked()
+    assert not said
+    trainer.stop.requested = True
+    with pytest.raises(SystemExit):
+        trainer._stop_if_asked()
+    assert said == [f"Stopped by SIGTERM in epoch 7 after iteration 5 of 9; {words}"]
+
+
 class _OnMps(torch.Tensor):
     """Stands for a tensor on Apple's GPU: no double precision there, any number once it is on the host."""
 
