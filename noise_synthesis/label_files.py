@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from noise_synthesis.compressed import refuse_damaged_gzip, write_whole
+from noise_synthesis.compressed import is_gzip, refuse_damaged_gzip, write_whole
 from noise_synthesis.errors import InputError
 from noise_synthesis.files import atomic_path
 from noise_synthesis.volumes import LabelVolume
@@ -70,7 +70,11 @@ def hides_non_finite(path: Path) -> bool:
         return False
     import nibabel
 
-    image: Any = nibabel.load(path)
+    image: Any
+    if path.suffix == ".gz" and not is_gzip(path):  # nibabel goes by the name, SimpleITK by the content
+        image = nibabel.Nifti1Image.from_bytes(path.read_bytes())
+    else:
+        image = nibabel.load(path)
     return image.get_data_dtype().kind == "f" and not bool(np.isfinite(np.asanyarray(image.dataobj)).all())
 
 

@@ -13,10 +13,12 @@ import pytest
 import SimpleITK as sitk
 
 from dataset_conversion.case_names import is_case_name, is_file_ending
+from dataset_conversion.images import read_image
 from noise_synthesis import files
 from noise_synthesis.command_line import EXIT_BROKEN_PIPE, run_command
 from noise_synthesis.compressed import refuse_damaged_gzip, refuse_short_nifti, write_whole
 from noise_synthesis.errors import InputError
+from noise_synthesis.label_files import hides_non_finite
 
 
 @pytest.mark.parametrize(
@@ -77,14 +79,14 @@ def _image() -> sitk.Image:
     return sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 9, (4, 16, 16)).astype(np.int16))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
 def test_a_cut_or_damaged_gzip_is_refused(tmp_path, share):
     path = tmp_path / "a.nii.gz"
     write_whole(_image(), path)
     refuse_damaged_gzip(path)
     refuse_short_nifti(path)
     content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))] if share else b"no gzip")
+    path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(InputError, match="damaged or cut short"):
         refuse_damaged_gzip(path)
     flipped = bytearray(content)
@@ -92,6 +94,47 @@ def test_a_cut_or_damaged_gzip_is_refused(tmp_path, share):
     path.write_bytes(bytes(flipped))
     with pytest.raises(InputError, match="damaged or cut short"):
         refuse_damaged_gzip(path)
+
+
+UNUSUAL = {
+    "not compressed": gzip.decompress,
+    "zeros behind it": lambda content: content + bytes(600),
+    "one byte behind it": lambda content: content + b"\x1f",
+    "two members": lambda c: gzip.compress(gzip.decompress(c)[:999]) + gzip.compress(gzip.decompress(c)[999:]),
+}
+
+
+@pytest.mark.parametrize("what", UNUSUAL)
+def test_an_unusual_file_that_itk_reads_is_taken(tmp_path, what):
+    path = tmp_path / "a.nii.gz"
+    write_whole(_image(), path)
+    path.write_bytes(UNUSUAL[what](path.read_bytes()))
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), sitk.GetArrayFromImage(_image()))
+    refuse_damaged_gzip(path)
+    refuse_short_nifti(path)
+
+
+@pytest.mark.parametrize("what", UNUSUAL)
+@pytest.mark.parametrize("value", [1.0, np.nan])
+def test_nan_is_found_in_unusual_files_too(tmp_path, what, value):
+    path = tmp_path / "a.nii.gz"
+    write_whole(sitk.GetImageFromArray(np.full((3, 8, 8), value, np.float32)), path)
+    path.write_bytes(UNUSUAL[what](path.read_bytes()))
+    assert hides_non_finite(path) == np.isnan(value)
+
+
+def test_every_member_must_be_whole(tmp_path):
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(gzip.compress(b"first") + gzip.compress(b"second")[:-1])
+    with pytest.raises(InputError, match="damaged or cut short"):
+        refuse_damaged_gzip(path)
+
+
+def test_a_file_named_gz_that_is_no_image_is_left_to_the_reader(tmp_path):
+    (tmp_path / "a.nii.gz").write_bytes(b"no gzip")
+    refuse_damaged_gzip(tmp_path / "a.nii.gz")
+    with pytest.raises(InputError, match=r"a\.nii\.gz"):
+        read_image(tmp_path / "a.nii.gz")
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
