@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,15 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunetv2_mlbseg.generated_labels import ClassKey, GeneratedLabels
+from nnunetv2_mlbseg.processes import Processes
 from noise_synthesis.compressed import last_line, refuse_short_nifti
 from noise_synthesis.files import atomic_path
+
+
+def divide(cases: Sequence[str], done: Collection[str], processes: Processes) -> list[str]:
+    """This process's part of the cases: of those that still need a label as equal a part as of those that have one."""
+    finished = [case for case in cases if case in done]
+    return [*processes.part(finished), *processes.part([case for case in cases if case not in done])]
 
 
 class LabelGenerator:

@@ -24,7 +24,7 @@ from nnunetv2_mlbseg.config import PLANS_KEY, MLBSegConfig, environment_value, r
 from nnunetv2_mlbseg.fingerprints import fingerprint, weight_sums
 from nnunetv2_mlbseg.generated_labels import GeneratedLabels
 from nnunetv2_mlbseg.held_out import HeldOut
-from nnunetv2_mlbseg.label_generation import LabelGenerator
+from nnunetv2_mlbseg.label_generation import LabelGenerator, divide
 from nnunetv2_mlbseg.loaders import LoaderFactory, abandon, close, has_workers, worker_seeds
 from nnunetv2_mlbseg.mean_teacher import ema_decay_at, ema_update_, make_teacher
 from nnunetv2_mlbseg.networks import plain_network
@@ -295,7 +295,8 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             generator = LabelGenerator(
                 labeller, self.plans_manager, self.configuration_manager, self.dataset_json, mirror, self.device
             )
-            own = self.processes.part(cases)
+            done = self.processes.gather(self.generated.complete())[0]  # the same for all: a fast one may finish a case
+            own = divide(cases, done, self.processes)
             generator.generate(self._dataset(own), own, self.generated, self.print_to_log_file)
         self.processes.wait()
         with self.processes.first_alone():

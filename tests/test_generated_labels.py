@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from nnunetv2_mlbseg.generated_labels import GeneratedLabels
+from nnunetv2_mlbseg.label_generation import divide
+from nnunetv2_mlbseg.processes import Processes
 from noise_synthesis.errors import InputError
 
 SEG = np.random.default_rng(0).integers(0, 3, (1, 4, 20, 18)).astype(np.int16)
@@ -68,3 +70,11 @@ def test_nothing_temporary_stays(tmp_path):
         "case_locations.npz",
         "manifest.json",
     ]
+
+
+def test_the_cases_left_are_divided_among_the_processes_whoever_had_the_others():
+    """The first of two processes had finished its cases, every second one, when the training was killed."""
+    cases, done = list("abcdefg"), set("aceg")
+    parts = [divide(cases, done, Processes(rank, 2)) for rank in range(2)]
+    assert parts == [["a", "e", "b", "f"], ["c", "g", "d"]]
+    assert divide(cases, set(), Processes()) == cases
