@@ -126,7 +126,8 @@ def read_channels(reader_writer: type, paths: Sequence[Path]) -> tuple[np.ndarra
         # On channels that do not fit together nnU-Net prints the reason and raises an error without a word.
         lines = [line.strip() for line in (str(error) or said.getvalue()).splitlines() if line.strip()]
         reason = (lines[-1] if str(error) else lines[0]) if lines else type(error).__name__
-        raise InputError(f"{paths[0]}: cannot be read ({reason[:200]})") from None
+        culprit = next((path for path in paths if str(path) in str(error)), paths[0])  # of a case's several channels
+        raise InputError(f"{culprit}: cannot be read ({reason[:200]})") from None
     return array, properties
 
 
