@@ -118,7 +118,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["nnunetv2_mlbseg*", "dataset_conversion*", "noise_synthesis*"]),
-    package_data={"": ["*.list", "*.json", "py.typed", "Snakefile", "studies/*.yaml", "held_out/*.txt"]},
+    package_data={"": ["*.list", "*.json", "*.html", "py.typed", "Snakefile", "studies/*.yaml", "held_out/*.txt"]},
     install_requires=INSTALL_REQUIRES,
     extras_require={
         "study": STUDY_REQUIRES,
