@@ -161,6 +161,7 @@ class Training:
         networks = (self.network, self.teacher, self.optimizer)
         made = Step(*networks, None, self.loss, [1.0], None, resolve_config(config), CPU)
         made.bfloat16 = self.options.bfloat16
+        made.replays = not self.options.bfloat16  # the tangents stay in float32
         return made
 
     @torch.no_grad()
