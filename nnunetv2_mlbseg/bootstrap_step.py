@@ -205,7 +205,7 @@ class BootstrapStep:
             tangents,
             *both,
             views.apply(ensemble),
-            self._to_device(batch["imperfect_generated"]).repeat(len(views)),
+            batch["imperfect_generated"].repeat(len(views)),
             record,
             config.tied_decay,
             config.tied_strength,

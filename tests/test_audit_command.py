@@ -35,8 +35,7 @@ def trained(tmp_path_factory):
     """A training that has learned the discs; afterwards n0 gets a block too many and n1 loses a slice."""
     workspace = Workspace(tmp_path_factory.mktemp("audit"))
     write_raw_dataset(workspace.root / "raw")
-    done = workspace.command("nnUNetv2_plan_and_preprocess", "-d", 900, "-c", "2d", "-npfp", 1, "-np", 1)
-    assert done.returncode == 0, done.stderr
+    workspace.plan_and_preprocess()
     add_configuration(workspace.preprocessed)
     schedule = {"warmup_epochs": 6, "epochs": 4, "iterations_per_epoch": 15, "initial_lr": 0.02}
     done = workspace.train(MLBSEG_CONFIG=json.dumps(schedule))

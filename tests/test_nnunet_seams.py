@@ -41,6 +41,7 @@ from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
+from training_support import STOCK_FIELDS
 
 from nnunetv2_mlbseg.cli.doctor import versions
 from nnunetv2_mlbseg.error_line import UnsupportedError
@@ -83,17 +84,6 @@ LOOP = [
     "on_epoch_end",
     "on_train_end",
 ]
-CHECKPOINT_FIELDS = {
-    "network_weights",
-    "optimizer_state",
-    "grad_scaler_state",
-    "logging",
-    "_best_ema",
-    "current_epoch",
-    "init_args",
-    "trainer_name",
-    "inference_allowed_mirroring_axes",
-}
 SIGNATURES: dict[str, tuple[Callable[..., Any], list[str]]] = {
     "nnUNetDataLoader": (
         nnUNetDataLoader,
@@ -200,8 +190,8 @@ def test_checkpoints_have_these_fields():
     tree = ast.parse(_source(nnUNetTrainer.save_checkpoint))
     dictionary = next(node for node in ast.walk(tree) if isinstance(node, ast.Dict))
     found = {key.value for key in dictionary.keys if isinstance(key, ast.Constant)}
-    assert found == CHECKPOINT_FIELDS, (
-        f"nnUNetTrainer.save_checkpoint writes {sorted(found)}; checkpoint.collect writes {sorted(CHECKPOINT_FIELDS)}"
+    assert found == STOCK_FIELDS, (
+        f"nnUNetTrainer.save_checkpoint writes {sorted(found)}; checkpoint.collect writes {sorted(STOCK_FIELDS)}"
     )
 
 

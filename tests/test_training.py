@@ -15,7 +15,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from training_support import IGNORE_LABEL, SUPERVISION, TRAINER, Workspace, add_configuration, write_raw_dataset
+from training_support import (
+    IGNORE_LABEL,
+    STOCK_FIELDS,
+    SUPERVISION,
+    TRAINER,
+    Workspace,
+    add_configuration,
+    write_raw_dataset,
+)
 
 from dataset_conversion.supervision_files import Supervision, write_splits, write_supervision
 from nnunetv2_mlbseg.progress import LOGGED
@@ -23,27 +31,13 @@ from nnunetv2_mlbseg.stopping import EXIT_CODE as STOPPED
 
 pytestmark = pytest.mark.integration
 
-# What nnU-Net 2.8.1 writes into a checkpoint; its commands read these names.
-STOCK_FIELDS = {
-    "network_weights",
-    "optimizer_state",
-    "grad_scaler_state",
-    "logging",
-    "_best_ema",
-    "current_epoch",
-    "init_args",
-    "trainer_name",
-    "inference_allowed_mirroring_axes",
-}
-
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Raw and preprocessed data, made once by nnU-Net's own command."""
     workspace = Workspace(tmp_path_factory.mktemp("template"))
     write_raw_dataset(workspace.root / "raw")
-    done = workspace.command("nnUNetv2_plan_and_preprocess", "-d", 900, "-c", "2d", "-npfp", 1, "-np", 1)
-    assert done.returncode == 0, done.stderr[-3000:]
+    workspace.plan_and_preprocess()
     add_configuration(workspace.preprocessed)
     return workspace.root
 
@@ -353,8 +347,7 @@ def test_four_classes_and_partly_ignored_labels_train(tmp_path):
         partial = sitk.GetImageFromArray(label)
         partial.CopyInformation(image)
         sitk.WriteImage(partial, path)
-    done = workspace.command("nnUNetv2_plan_and_preprocess", "-d", 900, "-c", "2d", "-npfp", 1, "-np", 1)
-    assert done.returncode == 0, done.stderr[-3000:]
+    workspace.plan_and_preprocess()
     add_configuration(workspace.preprocessed)
     done = workspace.train()
     assert done.returncode == 0, done.stderr[-3000:]

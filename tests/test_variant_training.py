@@ -52,8 +52,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workspace = Workspace(tmp_path_factory.mktemp("template"))
     raw = write_raw_dataset(workspace.root / "raw")
     write_true_labels(raw)
-    done = workspace.command("nnUNetv2_plan_and_preprocess", "-d", 900, "-c", "2d", "-npfp", 1, "-np", 1)
-    assert done.returncode == 0, done.stderr[-3000:]
+    workspace.plan_and_preprocess()
     add_configuration(workspace.preprocessed)
     return workspace.root
 

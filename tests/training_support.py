@@ -18,6 +18,18 @@ TRAINER = "nnUNetTrainerMLBSeg"
 SUPERVISION = Supervision(clean=("c0", "c1"), noisy=("n0", "n1"), unlabeled=("u0", "u1"))
 VALIDATION = ("v0",)
 IGNORE_LABEL = 2
+# What nnU-Net 2.8.1 writes into a checkpoint; its commands read these names.
+STOCK_FIELDS = {
+    "network_weights",
+    "optimizer_state",
+    "grad_scaler_state",
+    "logging",
+    "_best_ema",
+    "current_epoch",
+    "init_args",
+    "trainer_name",
+    "inference_allowed_mirroring_axes",
+}
 # A configuration for the plans file: a network of three stages that a CPU trains in milliseconds.
 TINY = {
     "inherits_from": "2d",
@@ -106,6 +118,11 @@ class Workspace:
         script = Path(sys.executable).parent / name
         env = {**self.env, **settings}
         return subprocess.run([str(script), *map(str, args)], env=env, capture_output=True, text=True, timeout=600)
+
+    def plan_and_preprocess(self) -> None:
+        """nnU-Net's own command on the tiny dataset, in one process."""
+        done = self.command("nnUNetv2_plan_and_preprocess", "-d", 900, "-c", "2d", "-npfp", 1, "-np", 1)
+        assert done.returncode == 0, done.stderr[-3000:]
 
     def train(self, *args: object, configuration: str = "2d_tiny", fold: str = "0", trainer: str = TRAINER, **settings):
         settings = {"nnUNet_n_proc_DA": "0", **settings}

@@ -21,13 +21,11 @@ def prepare(root: Path, **settings: Any) -> Workspace:
     """Write raw data below ``root``, plan and preprocess it, and add the configuration ``2d_tiny``.
 
     Raises:
-        RuntimeError: nnU-Net's command failed.
+        AssertionError: nnU-Net's command failed.
     """
     workspace = Workspace(root)
     write_raw_dataset(workspace.root / "raw")
-    done = workspace.command("nnUNetv2_plan_and_preprocess", "-d", 900, "-c", "2d", "-npfp", 1, "-np", 1)
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr[-3000:])
+    workspace.plan_and_preprocess()
     add_configuration(workspace.preprocessed, mlbseg={**SETTINGS, **settings})
     return workspace
 
