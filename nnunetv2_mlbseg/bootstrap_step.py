@@ -22,6 +22,7 @@ from nnunetv2_mlbseg.bootstrapping import (
     consistency_terms,
     ensemble_of_views,
     labels_that_count,
+    lessen_generated,
     statistics,
     trouble,
     unit_direction,
@@ -142,7 +143,7 @@ class BootstrapStep:
         Args:
             batch: ``data``, ``target`` of the clean batch, ``imperfect_data``, ``imperfect_target``; images
                 ``(B, channels, *S)``, targets ``(B, 1, *S)`` or a list of them with deep supervision. Tied weights
-                want ``imperfect_generated`` as well, ``(B,)`` bool.
+                and a ``generated_weight`` other than 1 want ``imperfect_generated`` as well, ``(B,)`` bool.
 
         Returns:
             Loss terms and :func:`~nnunetv2_mlbseg.bootstrapping.statistics` on the device, ``loss`` the sum of the
@@ -181,6 +182,9 @@ class BootstrapStep:
         pseudo = views.apply_labels(pseudo_labels(ensemble))
         both = labels_that_count(imperfect, pseudo, config.weighted_labels)
         labels, disputes = self._weights(logits, tangents, both, ensemble, views, batch)
+        if config.generated_weight != 1:
+            generated = batch["imperfect_generated"].repeat(len(views))
+            labels = lessen_generated(labels, generated, config.generated_weight)
         return WeighedBatch(
             views, shown, logits[0], outputs, teacher, labels, disputes, clean_loss, clean_gradient, tangents[0]
         )

@@ -7,7 +7,7 @@ with deep supervision, finest first; without it there is one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -142,6 +142,21 @@ def weigh_disputes(
         weights = normalize_weights(raw_n, raw_p, normalization, total=total)
         weighted.append(WeightedLabels(label_n, label_p, raw_n, raw_p, *weights))
     return weighted, record
+
+
+def lessen_generated(weighted: Sequence[WeightedLabels], generated: Tensor, factor: float) -> list[WeightedLabels]:
+    """Both normalised weights of images whose imperfect label a network made, times ``factor``, at every scale.
+
+    Args:
+        generated: ``(V*B,)`` bool.
+        factor: from 0 (nothing is learned from such images but consistency) to 1.
+    """
+    lessened = []
+    for labels in weighted:
+        factors = torch.where(generated, factor, 1.0).view(-1, *[1] * (labels.imperfect.ndim - 1))
+        both = (labels.weight_imperfect * factors, labels.weight_pseudo * factors)
+        lessened.append(replace(labels, weight_imperfect=both[0], weight_pseudo=both[1]))
+    return lessened
 
 
 def bootstrap_loss(outputs: Sequence[Tensor], weighted: Sequence[WeightedLabels], factors: Sequence[float]) -> Tensor:

@@ -85,6 +85,7 @@ class MLBSegConfig:
 
     # Loss terms (Eq. 9, 11, 13 and the supervised step of the authors' script).
     bootstrap_weight: float = 2.0  # with one sum for both labels: as much as a mean over the pixels for each of them
+    generated_weight: float = 0.25  # of images whose label a network made, in Eq. 9: it adds no evidence of its own
     consistency_weight: float = 1.0
     teacher_weight: float = 1.0
     supervised_weight: float = 1.0
@@ -133,6 +134,7 @@ PAPER: dict[str, Any] = {
     "weighting": "meta",  # Eq. 4-6
     "weight_normalization": "sum",  # Eq. 8
     "bootstrap_weight": 1.0,  # Eq. 9
+    "generated_weight": 1.0,  # Eq. 9
     "clean_loss": "ce",  # Eq. 5
     "pseudo_label_network": "student",  # Eq. 3, 10
     "ema_decay": 0.99,  # section 4.1
@@ -240,6 +242,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "virtual_consistency": _BOOL,
     "pseudo_label_network": _one_of("student", "teacher"),
     "bootstrap_weight": _number(0),
+    "generated_weight": _number(0, 1),
     "consistency_weight": _number(0),
     "teacher_weight": _number(0),
     "supervised_weight": _number(0),

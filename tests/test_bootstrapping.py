@@ -215,6 +215,23 @@ def test_each_term_alone_moves_the_student_and_weight_zero_removes_it(network, t
     assert all(torch.equal(a, b) for a, b in zip(before, none.student.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("weighting", ["tied", "uniform"])
+def test_a_lower_weight_of_generated_labels_scales_their_images_and_no_others(weighting):
+    values = {}
+    for factor in (1.0, 0.25, 0.0):
+        for generated in ([False, False], [True, True], [False, True]):
+            step, batch = _step(weighting=weighting, generated_weight=factor)
+            batch["imperfect_generated"] = torch.tensor(generated)
+            labels = step.weigh(batch).labels[0]
+            image = torch.tensor(generated).repeat(len(labels.imperfect) // 2)
+            values[factor, tuple(generated)] = (labels.weight_imperfect + labels.weight_pseudo, image)
+    for generated in ((False, False), (True, True), (False, True)):
+        (full, image), (quarter, _), (none, _) = (values[factor, generated] for factor in (1.0, 0.25, 0.0))
+        assert full.sum() == pytest.approx(1)
+        assert torch.equal(quarter[~image], full[~image]) and torch.equal(none[~image], full[~image])
+        assert torch.allclose(quarter[image], full[image] / 4) and not none[image].any()
+
+
 def test_the_supervised_term_alone_is_one_plain_sgd_step_on_the_clean_batch():
     step, batch = _step(bootstrap_weight=0, consistency_weight=0, teacher_weight=0)
     reference = _Net()
