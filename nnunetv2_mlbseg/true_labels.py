@@ -97,9 +97,9 @@ class TrueLabels:
         missing = [case for case in self.cases if case not in target.complete()]
         if missing:
             report(f"Preprocessing {len(missing)} of {len(self.cases)} true labels in {target.folder}")
-        raw = get_filenames_of_train_images_and_targets(str(self.raw), self.dataset_json)
+        image_files = self._image_files()
         for case in missing:
-            seg, class_locations = self._preprocessed(case, raw[case]["images"])
+            seg, class_locations = self._preprocessed(case, image_files[case])
             shape = tuple(images.load_case(case)[0].shape[1:])
             if seg.shape[1:] != shape:
                 raise InputError(
@@ -109,6 +109,20 @@ class TrueLabels:
             target.save(case, seg, class_locations, tuple(self.configuration.patch_size))
             target.mark_complete(case)
         return source
+
+    def _image_files(self) -> dict[str, list[str]]:
+        """The channels of every case.
+
+        nnU-Net lists a folder in forked workers, which it then ends by SIGTERM. A worker of a process that handles this
+        signal in Python loses it in the moment after the fork, and the pool waits for ever. A list in dataset.json
+        needs no workers.
+        """
+        if "dataset" in self.dataset_json:
+            listed = get_filenames_of_train_images_and_targets(str(self.raw), self.dataset_json)
+            return {case: found["images"] for case, found in listed.items()}
+        channels, ending = range(len(self.dataset_json["channel_names"])), self.dataset_json["file_ending"]
+        images = self.raw / "imagesTr"
+        return {case: [str(images / f"{case}_{channel:04d}{ending}") for channel in channels] for case in self.cases}
 
     def _preprocessed(self, case: str, image_files: list[str]) -> tuple[np.ndarray, dict[Any, Any]]:
         """Label ``(1, Z, Y, X)`` and class locations, by nnU-Net's own preprocessor of the configuration."""

@@ -139,7 +139,12 @@ def test_plain_training_draws_its_cases_with_their_labels(workspace, suffix, cas
         assert (found[tuple(locations.T)] == 1).all() and len(locations)
 
 
-def test_true_labels_are_prepared_once_and_a_killed_preparation_goes_on(workspace):
+def _no_workers(*_, **__):
+    raise AssertionError("workers forked here can lose the signal that ends them")
+
+
+def test_true_labels_are_prepared_once_and_a_killed_preparation_goes_on(workspace, monkeypatch):
+    monkeypatch.setattr("nnunetv2.utilities.utils.Pool", _no_workers)
     trainer_of(workspace, "NoNoise")._plain_dataset()
     folder = workspace.fold_folder(trainer="nnUNetTrainerMLBSegNoNoise") / "true_labels"
     manifest = json.loads((folder / "manifest.json").read_text())
