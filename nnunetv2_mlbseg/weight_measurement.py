@@ -27,6 +27,7 @@ from nnunetv2_mlbseg.generated_labels import GeneratedLabels
 from nnunetv2_mlbseg.loaders import LoaderFactory
 from nnunetv2_mlbseg.training_labels import METHOD
 from nnunetv2_mlbseg.true_labels import TrueLabels
+from nnunetv2_mlbseg.weight_picture import COLUMNS, LEAST_WRONG, Exhibit, draw, exhibits_of
 from nnunetv2_mlbseg.weight_quality import LabelQuality, judge, summarize
 from noise_synthesis.errors import InputError
 
@@ -60,6 +61,7 @@ def measure(
     seed: int = 0,
     device: torch.device | None = None,
     checkpoints: Sequence[str] | None = None,
+    picture: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Judge the weights at every checkpoint of a fold, each on the same batches.
@@ -70,13 +72,15 @@ def measure(
         role: Which imperfect cases: "noisy", or "unlabeled" with their generated labels.
         iterations: Number of batches, of the size the training had.
         checkpoints: File names; None: all of :data:`CHECKPOINTS` that there are.
+        picture: PNG file for :func:`~nnunetv2_mlbseg.weight_picture.draw`, with the weights of the last checkpoint.
 
     Returns:
         Plain JSON types: what was measured, and under ``checkpoints`` for each file its epoch and, for the imperfect
         and the pseudo label, what :func:`~nnunetv2_mlbseg.weight_quality.summarize` gives.
 
     Raises:
-        InputError: a checkpoint is missing, the training had no weights, or there are no cases or no true labels.
+        InputError: a checkpoint is missing, the training had no weights, there are no cases or no true labels, or there
+            is nothing wrong that a picture could show.
     """
     names = list(checkpoints or [name for name in CHECKPOINTS if (fold_folder / name).is_file()])
     if not names:
@@ -87,11 +91,15 @@ def measure(
         found = checkpoint.read(fold_folder / name, device or torch.device("cpu"))
         report(f"{name}: {iterations} batches of {role} cases")
         with restored_trainer(found, fold_folder, device or torch.device("cpu")) as trainer:
-            quality = _measure(trainer, role, iterations, seed, report)
+            quality, exhibits = _measure(trainer, role, iterations, seed, report)
             config = trainer.config
         result |= {"trainer": found["trainer_name"], "weighting": config.weighting, "views": list(config.all_views)}
         summaries = {label: summarize(judged) for label, judged in quality.items()}
         result["checkpoints"][name] = {"epoch": found["current_epoch"], **summaries}
+    if picture is not None:
+        if not exhibits:
+            raise InputError(f"{picture}: in {iterations} batches no {role} image has {LEAST_WRONG:.0%} wrong pixels")
+        draw(exhibits, picture)
     return result
 
 
@@ -134,13 +142,14 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 def _measure(
     trainer: nnUNetTrainerMLBSeg, role: str, iterations: int, seed: int, report: Callable[[str], None]
-) -> dict[str, list[LabelQuality]]:
+) -> tuple[dict[str, list[LabelQuality]], list[Exhibit]]:
     random_state.seed_everything(seed)
     loader = _loader(trainer, role, report)
     step = trainer.bootstrap_step
     step.seed_generators(seed)
     trainer.network.train()
     judged: dict[str, list[LabelQuality]] = {"imperfect": [], "pseudo": []}
+    exhibits: list[Exhibit] = []
     for _ in range(iterations):
         batch = next(loader)
         target = batch["imperfect_target"]
@@ -150,7 +159,8 @@ def _measure(
         step.disputes = weighed.disputes  # tied weights go on remembering, as in the training
         for label, quality in judge(weighed, truth).items():
             judged[label].append(quality)
-    return judged
+        exhibits += exhibits_of(weighed, truth)[: COLUMNS - len(exhibits)]
+    return judged, exhibits
 
 
 def _loader(trainer: nnUNetTrainerMLBSeg, role: str, report: Callable[[str], None]) -> batches.PairedLoader:

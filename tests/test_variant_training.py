@@ -239,7 +239,9 @@ def test_weights_are_judged_by_true_labels_that_go_through_the_same_augmentation
     train(trainer_of(workspace, "Uniform"))
     train(trainer_of(workspace, ""))
     model, out = workspace.fold_folder().parent, tmp_path / "quality.json"
-    assert main(["weights", str(model), "--iterations", "3", "--json", str(out)]) == 0
+    picture = tmp_path / "weights.png"
+    assert main(["weights", str(model), "--iterations", "3", "--json", str(out), "--picture", str(picture)]) == 0
+    assert sitk.ReadImage(str(picture)).GetNumberOfComponentsPerPixel() == 4
     shown = capsys.readouterr().out
     assert "warmup" in shown and "final" in shown and "imperfect, disputed" in shown
     found = json.loads(out.read_text())
@@ -265,6 +267,9 @@ def test_weights_are_judged_by_true_labels_that_go_through_the_same_augmentation
     numbers = uniform["checkpoints"][last]["imperfect"]["all"]
     assert numbers["share_wrong"] == 0 and numbers["auroc_raw_weight"] is None
     assert numbers["relative_weight_right"] == pytest.approx(1) and numbers["relative_weight_wrong"] is None
+    with pytest.raises(InputError, match=r"none.png: in 2 batches no noisy image has 1% wrong pixels"):
+        measure(workspace.fold_folder(), iterations=2, picture=tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_weights_of_plain_training_or_of_nothing_are_one_line(workspace, capsys):

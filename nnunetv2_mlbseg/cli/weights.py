@@ -40,7 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the drawn batches (default: %(default)s)")
     parser.add_argument("-device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers as JSON")
-    parser.add_argument("--force", action="store_true", help="overwrite the --json file")
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE.png", help="draw some of the images with the last checkpoint's weights"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite the --json and --picture files")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,8 +54,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.iterations < 1:
         raise InputError(f"--iterations is {args.iterations}, expected 1 or more")
-    if args.json is not None:
-        check_target(args.json, args.force)
+    for target in (args.json, args.picture):
+        if target is not None:
+            check_target(target, args.force)
     found = measure(
         args.model_folder / f"fold_{args.fold}",
         role=args.role,
@@ -60,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         device=torch.device(args.device),
         checkpoints=args.checkpoint,
+        picture=args.picture,
     )
     print("\n".join([*table(found), *NOTES]))
     if args.json is not None:
