@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 from importlib import util
 
@@ -136,3 +138,18 @@ def test_two_studies_do_not_run_in_one_folder(study_file, capsys):
         capsys.readouterr().err
         == f"mlbseg: error: {out}: another process still works in it; wait for its end, or end it\n"
     )
+
+
+def test_a_study_in_the_background_can_be_stopped():
+    """A shell's background command ignores SIGINT, which must not be handed down to Snakemake."""
+    snakemake = "import signal, sys, time; print(signal.getsignal(signal.SIGINT), flush=True); time.sleep(60)"
+    study = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); from nnunetv2_mlbseg.study import engine; "
+        f"print(engine.wait_for([sys.executable, '-c', {snakemake!r}], 1), flush=True)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", study], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert "default_int_handler" in process.stdout.readline()
+    process.terminate()
+    assert process.communicate(timeout=30)[0].strip() == str(-signal.SIGINT)

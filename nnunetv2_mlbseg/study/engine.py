@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import resources, util
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from nnunetv2_mlbseg.study.commands import locked
@@ -81,16 +80,24 @@ def wait_for(command: Sequence[str], lock: int) -> int:
     Snakemake alone would go on with its running jobs, and so would they without it.
     """
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(command, env=environment, start_new_session=True, pass_fds=(lock,))
+    started: list[subprocess.Popen[bytes]] = []
+    wanted = False
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGINT)
+    def interrupt(*_: object) -> None:
+        nonlocal wanted
+        wanted = True
+        for process in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
+    # Before the start: a shell's background command ignores SIGINT, and so would Snakemake, to which that is handed
+    # down; a signal that is handled here has its default effect there.
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        return process.wait()
+        started.append(subprocess.Popen(command, env=environment, start_new_session=True, pass_fds=(lock,)))
+        if wanted:
+            interrupt()
+        return started[0].wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
