@@ -291,6 +291,10 @@ class BootstrapStep:
         labels = as_labels(target[0] if isinstance(target, list) else target, self.ignore_label)
         return views, views.apply(images), views.apply_labels(labels)
 
+    def clean_gradient(self, batch: Mapping[str, Any]) -> Gradient:
+        """The gradient of Eq. 5 on a clean batch; on a GPU times the gradient scaler's factor."""
+        return self._clean_gradient({name: self._to_device(batch[name]) for name in ("data", "target")})[1]
+
     def _clean_gradient(self, batch: Mapping[str, Any]) -> tuple[Tensor, Gradient]:
         """Loss of the clean batch (Eq. 5) and its gradient, times the gradient scaler's factor if there is one."""
         with self._autocast():

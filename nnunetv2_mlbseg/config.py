@@ -96,6 +96,9 @@ class MLBSegConfig:
 
     mirror_generated: bool = True  # test-time mirroring, as in nnU-Net's inference, when labels are generated (Eq. 1)
     inference_network: str = "teacher"  # what checkpoint_final.pth holds: student or teacher
+    audit: bool = (
+        False  # True: `mlbseg audit` of the noisy labels at the end, in the fold's folder; needs the raw labels
+    )
     verify_data: bool = True  # read every preprocessed case once before the first epoch
     patient_regex: str | None = None  # its first group in a case's name is the patient. None: what `mlbseg split` noted
     allow_leakage: tuple[str, ...] = ()  # validation and test cases that may also train, or share image or patient
@@ -250,6 +253,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "teacher_noise": _number(0),
     "mirror_generated": _BOOL,
     "inference_network": _one_of("student", "teacher"),
+    "audit": _BOOL,
     "verify_data": _BOOL,
     "patient_regex": (lambda v: v is None or _is_regex(v), "a regular expression, or null"),
     "allow_leakage": (

@@ -185,6 +185,10 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         if not self.was_initialized:
             self.initialize()
         self.print_to_log_file(describe(self.roles, self.config.training_labels))
+        if self.config.audit:
+            from nnunetv2_mlbseg.audit.after_training import check_before_training
+
+            check_before_training(self)
         if self.current_epoch == 0 and self.partial is None:
             self._take_pretrained_weights()
             self._verify_data()
@@ -440,6 +444,20 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             self.current_epoch += 1
         if self.current_epoch < self.num_epochs:
             self._stop_if_asked(epoch_complete=True)
+
+    def on_train_end(self) -> None:
+        """nnU-Net's own; then the audit of the noisy labels, if one is asked for."""
+        super().on_train_end()
+        if not self.config.audit:
+            return
+        from nnunetv2_mlbseg.audit.after_training import FOLDER, audit_training
+
+        with self.stop.at_once():  # the training itself is on disk
+            found = audit_training(self)["cases"]
+        worst = ", ".join(f"{case['case']} ({case['score']:.2f})" for case in found[:3])
+        self.print_to_log_file(
+            f"Audit of {len(found)} noisy labels in {join(self.output_folder, FOLDER)}; worst: {worst}"
+        )
 
     # --- stopping -------------------------------------------------------------------------------------------------
 

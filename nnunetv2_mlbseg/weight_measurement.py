@@ -104,8 +104,14 @@ def measure(
 
 
 @contextmanager
-def restored_trainer(found: dict[str, Any], fold_folder: Path, device: torch.device) -> Iterator[nnUNetTrainerMLBSeg]:
-    """The trainer of a checkpoint, as configured then. Its logs go to a temporary folder, its messages nowhere."""
+def restored_trainer(
+    found: dict[str, Any], fold_folder: Path, device: torch.device, needs_weights: bool = True
+) -> Iterator[nnUNetTrainerMLBSeg]:
+    """The trainer of a checkpoint, as configured then. Its logs go to a temporary folder, its messages nowhere.
+
+    Raises:
+        InputError: it weighs no labels, and ``needs_weights``.
+    """
     init, config = found["init_args"], json.dumps(found["mlbseg"]["config"])
     plans = {**init["plans"], "continue_training": False}  # as nnUNetv2_train hands them over
     with (
@@ -115,7 +121,7 @@ def restored_trainer(found: dict[str, Any], fold_folder: Path, device: torch.dev
         with redirect_stdout(StringIO()):  # nnU-Net tells how it looks for the trainer, and what is in it
             trainer_class = recursive_find_trainer_class_by_name(found["trainer_name"])
             trainer = trainer_class(plans, init["configuration"], init["fold"], init["dataset_json"], device)
-            if trainer.config.training_labels != METHOD:
+            if needs_weights and trainer.config.training_labels != METHOD:
                 raise InputError(
                     f"{fold_folder}: {found['trainer_name']} is plain training without weights "
                     f"(training_labels = {trainer.config.training_labels}), expected one that bootstraps"

@@ -14,10 +14,14 @@ import SimpleITK as sitk
 import torch
 from training_support import TRAINER, Workspace, add_configuration, write_raw_dataset
 
+from nnunetv2_mlbseg import checkpoint
+from nnunetv2_mlbseg.audit.class_weights import class_weights, clean_direction
 from nnunetv2_mlbseg.cli.main import main
+from nnunetv2_mlbseg.meta_reweighting import logit_tangents, normalize_weights
+from nnunetv2_mlbseg.weight_measurement import restored_trainer
 
 pytestmark = pytest.mark.integration
-NOISY = ("n0", "n1")
+NOISY, KINDS = ("n0", "n1"), ("imperfect", "pseudo")
 
 
 def voxels(path: Path) -> np.ndarray:
@@ -37,7 +41,7 @@ def trained(tmp_path_factory):
     write_raw_dataset(workspace.root / "raw")
     workspace.plan_and_preprocess()
     add_configuration(workspace.preprocessed)
-    schedule = {"warmup_epochs": 6, "epochs": 4, "iterations_per_epoch": 15, "initial_lr": 0.02}
+    schedule = {"warmup_epochs": 6, "epochs": 4, "iterations_per_epoch": 15, "initial_lr": 0.02, "audit": True}
     done = workspace.train(MLBSEG_CONFIG=json.dumps(schedule))
     assert done.returncode == 0, done.stderr
     labels = workspace.raw / "labelsTr"
@@ -49,6 +53,16 @@ def trained(tmp_path_factory):
     wrong[2] = 0
     write_voxels(labels / "n1.nii.gz", wrong)
     return workspace
+
+
+def test_a_training_can_audit_its_labels_in_the_end(trained):
+    (folder,) = trained.root.glob("results/*/*/fold_0/audit")
+    found = json.loads((folder / "audit.json").read_text())
+    assert sorted(case["case"] for case in found["cases"]) == list(NOISY)
+    assert found["checkpoint"] == "checkpoint_final.pth" and found["trainer"] == TRAINER
+    assert (folder / "report.html").is_file() and (folder / "weight_imperfect" / "n0.nii.gz").is_file()
+    (log,) = folder.parent.glob("training_log_*.txt")
+    assert f"Audit of 2 noisy labels in {folder}; worst: " in log.read_text()
 
 
 @pytest.fixture
@@ -90,6 +104,15 @@ def test_the_wrong_places_are_found_and_the_files_are_complete(trained, audit, t
                 sitk.ReadImage(str(path / f"{name}.nii.gz")) for path in (folder, trained.raw / "labelsTr")
             )
             assert image.GetOrigin() == reference.GetOrigin() and image.GetSpacing() == reference.GetSpacing()
+    weights = {kind: {name: voxels(out / f"weight_{kind}" / f"{name}.nii.gz") for name in NOISY} for kind in KINDS}
+    for name in NOISY:
+        given, network = (
+            voxels(trained.raw / "labelsTr" / f"{name}.nii.gz"),
+            voxels(out / "network_label" / f"{name}.nii.gz"),
+        )
+        imperfect, pseudo = (weights[kind][name] for kind in KINDS)
+        np.testing.assert_allclose(imperfect + pseudo, 1, atol=2e-3)
+        assert (imperfect[given == network] == 0.5).all() and imperfect[given != network].mean() < 0.3
     assert (out / "report.html").stat().st_size > 20_000
     with open(out / "cases.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -170,6 +193,39 @@ def test_spoiled_labels_and_foreign_checkpoints_are_refused(audit, another, tmp_
     torch.save({name: value for name, value in found.items() if name != "mlbseg"}, path)
     assert "without mlbseg; expected a checkpoint of nnUNetTrainerMLBSeg" in refused(audit, capsys, "--out", out)
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]
+
+
+def reweighted(fold: Path, **config) -> None:
+    """Let the checkpoint be of a training with another configuration."""
+    path = fold / "checkpoint_final.pth"
+    found = torch.load(path, weights_only=False)
+    torch.save({**found, "mlbseg": {**found["mlbseg"], "config": {**found["mlbseg"]["config"], **config}}}, path)
+
+
+def test_weights_of_a_meta_training_are_the_derivatives_of_every_slice(audit, another, tmp_path, capsys):
+    raw, fold = another
+    reweighted(fold, weighting="meta", weight_normalization="sum")
+    assert audit("--out", tmp_path / "out") == 0
+    found = {kind: voxels(tmp_path / "out" / f"weight_{kind}" / "n0.nii.gz") for kind in KINDS}
+    device = torch.device("cpu")
+    with restored_trainer(checkpoint.read(fold / "checkpoint_final.pth", device), fold, device) as trainer:
+        direction = clean_direction(trainer)
+        data, _, _, _ = trainer._dataset(["n0"]).load_case("n0")
+        with trainer._for_inference(trainer.network):
+            slices = torch.from_numpy(np.array(data[:])).movedim(1, 0)  # as large as a patch
+            raw_weights = class_weights(*logit_tangents(trainer.network.eval(), slices, direction))
+    given, network = (
+        torch.from_numpy(voxels(path / "n0.nii.gz").astype(np.int64))
+        for path in (raw / "labelsTr", tmp_path / "out" / "network_label")
+    )
+    raws = [raw_weights.gather(1, labels[:, None])[:, 0] for labels in (given, network)]
+    for kind, expected in zip(KINDS, normalize_weights(*raws, "sum"), strict=True):
+        assert found[kind].mean() == pytest.approx(1, abs=0.01)
+        np.testing.assert_allclose(found[kind], expected.numpy() * given.numel(), atol=2e-2, rtol=1e-2)
+    reweighted(fold, weighting="uniform")
+    assert audit("--out", tmp_path / "plain") == 0
+    assert "No weight maps: weighting is uniform" in capsys.readouterr().out
+    assert not list((tmp_path / "plain").glob("weight_*"))
 
 
 def test_force_replaces_an_earlier_audit(audit, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnunetv2_mlbseg.audit.posterior import posterior, suspicion, uncertainty
+from nnunetv2_mlbseg.audit.posterior import case_confusion, posterior, suspicion, uncertainty, usual_confusion
 from nnunetv2_mlbseg.audit.proposal import proposed_label
 from nnunetv2_mlbseg.audit.quality import label_scores
 from nnunetv2_mlbseg.audit.regions import Geometry, find_regions
@@ -21,42 +21,90 @@ def random_case(classes: int, seed: int = 0):
     generator = torch.Generator().manual_seed(seed)
     probabilities = torch.rand(classes, 3, 8, 9, generator=generator).pow(3)
     given = torch.randint(-1, classes, (3, 8, 9), generator=generator)
-    gain = torch.rand(2, classes, classes, generator=generator) * 2 - 1
-    record = DisputeRecord(gain, torch.ones_like(gain), torch.rand(classes, classes, generator=generator) * 100)
-    return probabilities / probabilities.sum(0), given, record
+    confusion = torch.rand(classes, classes, generator=generator) + torch.eye(classes)
+    return probabilities / probabilities.sum(0), given, confusion / confusion.sum(1, keepdim=True)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
 def test_the_odds_of_given_and_pseudo_label_are_those_the_training_weighs_with(classes):
-    probabilities, given, record = random_case(classes)
-    record.gain[:, range(classes), range(classes)] = 0  # a label has no dispute with itself
-    belief = posterior(probabilities, given, record, strength=3.0)
+    """As long as the clean batches prefer neither label (no gain), and but for what is added before logarithms."""
+    probabilities, given, confusion = random_case(classes)
+    probabilities = 0.9 * probabilities + 0.1 / classes
+    nothing = torch.zeros(2, classes, classes)
+    record = DisputeRecord(nothing, nothing, confusion * 1e6)
+    belief = posterior(probabilities, given, record.confusion)
     pseudo = probabilities.argmax(0)
     share, _ = tied_weights(
         record, given[None], pseudo[None], probabilities[None], torch.zeros(1, dtype=torch.bool), 3.0
     )
     disputed = (given >= 0) & (given != pseudo)
     own, other = (belief.gather(0, labels.clamp_min(0)[None])[0] for labels in (given, pseudo))
-    torch.testing.assert_close((own / (own + other))[disputed], share[0][disputed])
+    torch.testing.assert_close((own / (own + other))[disputed], share[0][disputed], atol=5e-3, rtol=0)
     torch.testing.assert_close(belief.sum(0), torch.ones_like(given, dtype=torch.float32))
 
 
-def test_without_a_label_or_a_record_the_network_speaks_alone():
-    probabilities, given, record = random_case(3)
-    alone = posterior(probabilities, given, None, 3.0)
-    torch.testing.assert_close(alone, probabilities, atol=1e-3, rtol=0)
+def test_without_a_label_the_networks_speak_alone():
+    probabilities, given, confusion = random_case(3)
     nowhere = torch.full_like(given, -1)
-    torch.testing.assert_close(posterior(probabilities, nowhere, record, 3.0), alone)
+    alone = posterior(probabilities, nowhere, confusion)
+    torch.testing.assert_close(alone, probabilities, atol=1e-6, rtol=0)
     assert not suspicion(alone, nowhere).any()
+    prior = usual_confusion(3)
+    torch.testing.assert_close(case_confusion(probabilities, nowhere, prior), prior)
 
 
 def test_suspicion_is_bayes_rule():
     """Network 0.3 foreground; labels miss a fifth of it, never invent it: P(fg | labelled bg) = .3*.2/(.3*.2+.7)."""
-    record = DisputeRecord(torch.zeros(2, 2, 2), torch.ones(2, 2, 2), torch.tensor([[1e9, 0.0], [2e8, 8e8]]))
+    confusion = torch.tensor([[1.0, 0.0], [0.2, 0.8]])
     probabilities = torch.tensor([0.7, 0.3]).view(2, 1, 1, 1)
     given = torch.zeros(1, 1, 1, dtype=torch.int64)
-    found = suspicion(posterior(probabilities, given, record, 0.0), given)
+    found = suspicion(posterior(probabilities, given, confusion), given)
     assert found.item() == pytest.approx(0.06 / 0.76, rel=0.01)
+
+
+def test_small_suspicions_are_told_apart():
+    """1 - own would be 0 for both in float32."""
+    belief = torch.tensor([[1.0, 1.0], [1e-9, 3e-9]])
+    torch.testing.assert_close(suspicion(belief, torch.zeros(2, dtype=torch.int64)), torch.tensor([1e-9, 3e-9]))
+
+
+def test_the_usual_confusion_has_rows_of_probabilities():
+    found = usual_confusion(3)
+    torch.testing.assert_close(found.sum(1), torch.ones(3))
+    torch.testing.assert_close(found[0], torch.tensor([0.99, 0.005, 0.005]))
+    torch.testing.assert_close(found[2], torch.tensor([0.05, 0.05, 0.9]))
+
+
+def corrupted(missing: float, surplus: float):
+    """80,000 voxels of which a quarter is of class 1; probabilities that are true, and a label that errs by chance."""
+    generator = torch.Generator().manual_seed(0)
+    levels = torch.tensor([0.01] * 6 + [0.2] + [0.8] + [0.99] * 2)
+    foreground = levels[torch.randint(10, (20, 40, 100), generator=generator)]
+    truth = (torch.rand(foreground.shape, generator=generator) < foreground).long()
+    change = torch.rand(truth.shape, generator=generator) < torch.where(truth == 1, missing, surplus)
+    return torch.stack([1 - foreground, foreground]), torch.where(change, 1 - truth, truth), truth
+
+
+@pytest.mark.parametrize(("missing", "surplus"), [(0.4, 0.0), (0.05, 0.2), (0.0, 0.0)])
+def test_how_a_label_errs_is_found_from_the_label_itself(missing, surplus):
+    probabilities, given, _ = corrupted(missing, surplus)
+    found = case_confusion(probabilities, given, usual_confusion(2))
+    torch.testing.assert_close(found.sum(1), torch.ones(2))
+    assert found[1, 0].item() == pytest.approx(missing, abs=0.06)
+    assert found[0, 1].item() == pytest.approx(surplus, abs=0.06)
+
+
+def test_a_label_that_is_mostly_confirmed_is_trusted_where_it_is_not():
+    """The same doubt of the networks at the same kind of voxel weighs less against a good label."""
+    suspicions = {}
+    for missing in (0.0, 0.4):
+        probabilities, given, truth = corrupted(missing, 0.0)
+        belief = posterior(probabilities, given, case_confusion(probabilities, given, usual_confusion(2)))
+        doubt = suspicion(belief, given)
+        suspicions[missing] = doubt[(given == 0) & (probabilities[1] > 0.5)].mean()
+        if missing:
+            assert doubt[given != truth].mean() > 0.5 > 0.3 > doubt[given == truth].mean()
+    assert suspicions[0.0] < 0.5 < suspicions[0.4]
 
 
 def test_uncertainty_runs_from_certain_to_all_classes_alike():

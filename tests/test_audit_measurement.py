@@ -11,7 +11,17 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from nnunetv2_mlbseg.audit.case_audit import Settings, Witnesses, audit_case
 from nnunetv2_mlbseg.audit.given_labels import Label
-from nnunetv2_mlbseg.audit.measurement import Detection, Measurement, mean_dice, rank_correlation, softmin, worst_found
+from nnunetv2_mlbseg.audit.measurement import (
+    Detection,
+    Measurement,
+    mean_dice,
+    rank_correlation,
+    softmin,
+    softmin_slices,
+    worst_found,
+)
+from nnunetv2_mlbseg.audit.opinion import Opinion
+from nnunetv2_mlbseg.audit.posterior import suspicion
 
 
 def test_areas_and_precisions_are_those_of_scikit_learn():
@@ -60,7 +70,8 @@ def synthetic_audit(seed: int, wrong_rows: int):
     image = sitk.GetImageFromArray(given.astype(np.uint8))
     label = Label(None, image, torch.from_numpy(given))
     probabilities = torch.stack([1 - foreground, foreground])
-    audited = audit_case(f"case{seed}", probabilities, label, Witnesses(None, 0.0), Settings(0.8, 0.0), 0)
+    opinion = Opinion(probabilities, probabilities)
+    audited = audit_case(f"case{seed}", opinion, label, Witnesses(None), Settings(0.8, 0.0), 0)
     return audited, torch.from_numpy(truth)
 
 
@@ -83,11 +94,32 @@ def test_a_good_network_finds_ranks_and_corrects_the_errors():
 
 
 def test_pixel_and_image_scores_of_the_network_alone_are_cleanlabs():
-    """cleanlab scores a pixel by the probability of its given label, which is 1 - suspicion without a record."""
+    """cleanlab scores a pixel by the probability of its given label: 1 - suspicion by the network alone."""
     audits = [synthetic_audit(seed, rows)[0] for seed, rows in enumerate([0, 2, 5])]
     labels = np.concatenate([audited.label.classes.numpy() for audited in audits])
     probabilities = np.concatenate([audited.probabilities.movedim(1, 0).numpy() for audited in audits])
     images, pixels = get_label_quality_scores(labels, probabilities, n_jobs=1, verbose=False)
-    own = np.concatenate([1 - audited.suspicion.numpy() for audited in audits])
+    plain = [1 - suspicion(audited.probabilities, audited.label.classes) for audited in audits]
+    own = np.concatenate([quality.numpy() for quality in plain])
     np.testing.assert_allclose(np.stack(pixels), own, atol=2e-4)
     np.testing.assert_allclose(images, [softmin(one) for one in pixels], atol=1e-6)
+    by_case = [
+        softmin_slices(quality, audited.label.classes, 0) for quality, audited in zip(plain, audits, strict=True)
+    ]
+    np.testing.assert_allclose(by_case, images.reshape(3, 2).mean(1), atol=1e-5)
+
+
+def test_another_network_and_labels_that_are_right_are_measured_beside():
+    measurement = Measurement(other="nnUNetTrainerOther")
+    for seed, rows in enumerate([1, 2, 3, 5]):
+        audited, truth = synthetic_audit(seed, rows)
+        measurement.add_(audited, truth, 0, other=audited.probabilities)
+    measurement.add_right_(synthetic_audit(7, 0)[0])
+    measurement.add_right_(synthetic_audit(8, 4)[0])
+    found = measurement.summary()
+    assert found["detectors"]["nnUNetTrainerOther"] == found["detectors"]["network"]
+    for name in ("softmin", "softmin_slices"):
+        assert found["rankings"][f"{name} nnUNetTrainerOther"] == found["rankings"][name]
+    changes = found["right_labels"]["cases"]
+    assert -0.02 < changes["case7"] <= 0 and changes["case8"] < -0.05
+    assert found["right_labels"]["worst_change"] == changes["case8"]

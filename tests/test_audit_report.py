@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -16,14 +17,17 @@ from PIL import Image
 
 from nnunetv2_mlbseg.audit.case_audit import Settings, Witnesses, audit_case
 from nnunetv2_mlbseg.audit.given_labels import Label
+from nnunetv2_mlbseg.audit.opinion import Opinion
 from nnunetv2_mlbseg.audit.report import MOST_BYTES, bytes_per_case, write_report
 from nnunetv2_mlbseg.audit.tables import ranked
 from nnunetv2_mlbseg.audit.thumbnails import thumbnails
+from nnunetv2_mlbseg.audit.weight_maps import WeightMaps
 
 NAMES = {0: "background", 1: "left </script><b>", 2: "right & co"}
 ABOUT = {
     "dataset": "Dataset900_<b>Tiny</b>", "trainer": "nnUNetTrainerMLBSeg", "configuration": "2d", "fold": "0",
     "checkpoint": "checkpoint_final.pth", "epoch": 3, "witnesses": None,
+    "weights": {"weighting": "tied", "normalization": "joint", "none_because": None},
 }  # fmt: skip
 
 
@@ -39,7 +43,13 @@ def audited_case(name: str, seed: int, shape=(6, 30, 40)):
     image.SetSpacing((1.0, 1.5, 4.0))
     label = Label(Path(name), image, torch.from_numpy(given))
     probabilities = torch.from_numpy(logits).float().softmax(0)
-    return audit_case(name, probabilities, label, Witnesses(None, 0.0), Settings(0.9, 0.0), 0), rng.random(shape)
+    share = torch.where(label.classes == probabilities.argmax(0), 0.5, 0.1)
+    share[2, 5:7, 8:15] = 0.9
+    weights = WeightMaps(share, 1 - share)
+    audited = audit_case(
+        name, Opinion(probabilities, probabilities), label, Witnesses(None), Settings(0.9, 0.0), 0, weights
+    )
+    return audited, rng.random(shape)
 
 
 def test_pictures_hold_image_labels_and_suspicion_of_the_slices_that_matter():
@@ -55,7 +65,13 @@ def test_pictures_hold_image_labels_and_suspicion_of_the_slices_that_matter():
     np.testing.assert_array_equal(layers[45:90, :, 0] >> 4, audited.likely[2].numpy()[rows])
     np.testing.assert_array_equal(layers[45:90, :, 1] & 15, audited.network[2].numpy()[rows])
     np.testing.assert_array_equal(layers[45:90, :, 1] >> 4, audited.proposal[2].numpy()[rows])
-    np.testing.assert_allclose(layers[45:90, :, 2] / 15, audited.suspicion[2].numpy()[rows], atol=0.034)
+    np.testing.assert_allclose((layers[45:90, :, 2] & 15) / 15, audited.suspicion[2].numpy()[rows], atol=0.034)
+    share = audited.weights.share[2].numpy()[rows]
+    np.testing.assert_allclose(((layers[45:90, :, 2] >> 4) - 1.0) / 14, share, atol=0.036)
+    assert {0.1, 0.5, 0.9} == set(np.round(share.astype(float), 3).flat)
+    without = dataclasses.replace(audited, weights=None)
+    blue = np.asarray(Image.open(io.BytesIO(thumbnails(without, image, 0, 10**6).layers)))[..., 2]
+    np.testing.assert_array_equal(blue, layers[..., 2] & 15)
 
 
 def test_pictures_keep_to_their_size_and_to_the_worst_slices():
@@ -202,10 +218,11 @@ def test_in_a_browser_layers_switch_and_slices_scroll(page):
 
     assert where(page).startswith("Slice 2,")  # the one with the missing rows
     pictures = [view(page)]
-    for key in "1234":
+    for key in "12345":
         press(page, key)
         pictures.append(view(page))
-    assert len(set(pictures)) == 5
+    assert len(set(pictures)) == 6
+    press(page, "5")
     press(page, "4")
     assert page.find_element(By.CSS_SELECTOR, "#layers input[value=suspicion]").is_selected()
     click(page, "#layers input[value=suspicion]")

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg.audit.given_labels import Label
-from nnunetv2_mlbseg.audit.posterior import posterior, suspicion, uncertainty
+from nnunetv2_mlbseg.audit.opinion import Opinion
+from nnunetv2_mlbseg.audit.posterior import case_confusion, posterior, suspicion, uncertainty, usual_confusion
 from nnunetv2_mlbseg.audit.proposal import proposed_label
 from nnunetv2_mlbseg.audit.quality import LabelScores, label_scores
 from nnunetv2_mlbseg.audit.regions import Region, find_regions
+from nnunetv2_mlbseg.audit.weight_maps import WeightMaps
 from nnunetv2_mlbseg.tied_weights import DisputeRecord
 
 
@@ -32,26 +34,21 @@ class Settings:
 
 @dataclass(frozen=True)
 class Witnesses:
-    """What is known about the labels of a fold beside the network's probabilities.
+    """What is known about the labels of a fold beside the networks' probabilities.
 
     Attributes:
         record: The disputes the training remembers; None where its weighting keeps no record.
-        strength: What a preference of 1 adds to the log-odds.
     """
 
     record: DisputeRecord | None
-    strength: float
+
+    def confusion(self, classes: int) -> Tensor:
+        """How the labels of the fold err, (C, C): as the training recorded, or as labels usually do."""
+        return usual_confusion(classes) if self.record is None else self.record.confusion
 
     def as_dict(self) -> dict[str, Any] | None:
         """For the JSON file."""
-        if self.record is None:
-            return None
-        preference = self.record.preference[0]
-        return {
-            "confusion": self.record.confusion.tolist(),
-            "preference": preference.tolist(),
-            "strength": self.strength,
-        }
+        return None if self.record is None else {"confusion": self.record.confusion.tolist()}
 
 
 @dataclass(frozen=True)
@@ -60,17 +57,20 @@ class CaseAudit:
 
     Attributes:
         probabilities: (C, Z, Y, X), the network's.
+        confusion: (C, C), how this label errs.
         belief: (C, Z, Y, X), the probabilities of the true class.
         network: The network's own label.
         suspicion: Probability that the given label is wrong.
         uncertainty: Entropy of the network, 0 to 1.
         likely: The most probable true class; -1 where there is no label.
         proposal: The given label, replaced where the evidence is strong.
+        weights: Of the given label and of the network's in the training; None where its weighting gives no maps.
     """
 
     case: str
     label: Label
     probabilities: Tensor
+    confusion: Tensor
     belief: Tensor
     network: Tensor
     suspicion: Tensor
@@ -79,6 +79,7 @@ class CaseAudit:
     proposal: Tensor
     scores: LabelScores
     regions: tuple[Region, ...]
+    weights: WeightMaps | None = None
 
     def numbers(self, class_names: Mapping[int, str]) -> dict[str, Any]:
         """The row of this case in the JSON file, plain types."""
@@ -92,6 +93,7 @@ class CaseAudit:
             "expected_error_mm3": float(self.suspicion.sum(dtype=torch.float64) * voxel),
             "labelled_mm3": float((given > 0).sum() * voxel),
             "corrected_mm3": float((self.proposal != given).sum() * voxel),
+            "confusion": self.confusion.tolist(),
             "slice_scores": list(self.scores.slices),
             "regions": [_as_row(region, class_names) for region in self.regions],
         }
@@ -103,12 +105,18 @@ def _as_row(region: Region, class_names: Mapping[int, str]) -> dict[str, Any]:
 
 
 def audit_case(
-    case: str, probabilities: Tensor, label: Label, witnesses: Witnesses, settings: Settings, axis: int
+    case: str,
+    opinion: Opinion,
+    label: Label,
+    witnesses: Witnesses,
+    settings: Settings,
+    axis: int,
+    weights: WeightMaps | None = None,
 ) -> CaseAudit:
-    """Hold a given label against the network's probabilities (C, Z, Y, X); slices are counted along ``axis``."""
+    """Hold a given label against what the networks say; slices are counted along ``axis``."""
     given = label.classes
-    record = witnesses.record
-    belief = posterior(probabilities, given, record, witnesses.strength)
+    confusion = case_confusion(opinion.both, given, witnesses.confusion(len(opinion.both)))
+    belief = posterior(opinion.both, given, confusion)
     doubt = suspicion(belief, given)
     likely = torch.where(given >= 0, belief.argmax(dim=0), -1)
     regions = find_regions(
@@ -117,13 +125,15 @@ def audit_case(
     return CaseAudit(
         case=case,
         label=label,
-        probabilities=probabilities,
+        probabilities=opinion.network,
+        confusion=confusion,
         belief=belief,
-        network=probabilities.argmax(dim=0),
+        network=opinion.network.argmax(dim=0),
         suspicion=doubt,
-        uncertainty=uncertainty(probabilities),
+        uncertainty=uncertainty(opinion.network),
         likely=likely,
         proposal=proposed_label(belief, given, settings.evidence),
         scores=label_scores(belief, given, axis),
         regions=tuple(regions),
+        weights=weights,
     )

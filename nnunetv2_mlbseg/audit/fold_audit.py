@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dataset_conversion.cases import TRUE_LABELS
 from nnunetv2_mlbseg.audit.case_audit import CaseAudit, Settings, Witnesses, audit_case
-from nnunetv2_mlbseg.audit.given_labels import READERS, LabelFolder, label_folder
+from nnunetv2_mlbseg.audit.given_labels import READERS, LabelFolder, labels_of
 from nnunetv2_mlbseg.audit.images import Images
 from nnunetv2_mlbseg.audit.maps import write_maps, write_proposal
-from nnunetv2_mlbseg.audit.measurement import Measurement
+from nnunetv2_mlbseg.audit.measuring import measuring
 from nnunetv2_mlbseg.audit.opinion import NetworkOpinion
 from nnunetv2_mlbseg.audit.report import REPORT, bytes_per_case, write_report
 from nnunetv2_mlbseg.audit.source import TrainedFold
 from nnunetv2_mlbseg.audit.tables import SUMMARY, ranked, write_tables
 from nnunetv2_mlbseg.audit.thumbnails import MOST_CLASSES, thumbnails
+from nnunetv2_mlbseg.audit.weight_maps import weighing, without_maps
 from nnunetv2_mlbseg.weight_measurement import restored_trainer
 from noise_synthesis.errors import InputError
 from noise_synthesis.files import write_json
@@ -41,6 +41,7 @@ def audit_fold(
     settings: Settings,
     device: torch.device,
     measure: bool = False,
+    compare_with: TrainedFold | None = None,
     force: bool = False,
     progress: Progress = iter,
 ) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def audit_fold(
         raw: The raw dataset, ``nnUNet_raw/DatasetXXX_NAME``; its labels are read only.
         corrected: Folder for the corrected labels; None: none are written.
         measure: Compare with the true labels in ``labelsTr_true``, for studies; the audit itself never reads them.
+        compare_with: With ``measure``: another training of the same fold, whose network is judged as well.
         force: Replace ``out`` and ``corrected`` if an audit wrote them.
 
     Returns:
@@ -64,28 +66,30 @@ def audit_fold(
         check_place(target, raw)
         check_replaceable(target, marker, force)
     found = fold.read(device)
+    other = None if compare_with is None else (compare_with.trainer, compare_with.folder, compare_with.read(device))
     with ExitStack() as stack:
-        trainer = stack.enter_context(restored_trainer(found, fold.folder, device))
+        trainer = stack.enter_context(restored_trainer(found, fold.folder, device, needs_weights=False))
         labels = given_labels(trainer, raw)
         images = Images(raw, labels.ending)
         images.check(trainer.roles.noisy)
-        truth = true_labels(trainer, raw) if measure else None
+        truth = stack.enter_context(measuring(trainer, raw, other, device)) if measure else None
         folders = [stack.enter_context(complete_folder(target, marker, force)) for target, marker in targets]
         names = class_names(trainer)
-        rows, measurement, pictures = [], Measurement(), {}
+        rows, pictures = [], {}
         allowed, axis = bytes_per_case(len(trainer.roles.noisy)), trainer.plans_manager.transpose_forward[0]
-        for audited in audits(trainer, labels, settings, progress):
+        for audited in audits(trainer, labels, trainer.roles.noisy, settings, progress):
             write_maps(audited, folders[0], labels.ending)
             if corrected:
                 write_proposal(audited, folders[1], labels.ending)
             if truth is not None:
-                true = truth.read(audited.case, audited.label.classes.shape).classes
-                measurement.add_(audited, true, axis)
+                truth.add_(audited)
             rows.append(audited.numbers(names))
             pictures[audited.case] = thumbnails(audited, images.read(audited), axis, allowed)
         about = describe(fold, found["current_epoch"], trainer, settings, names)
-        if measure:
-            about["measured"] = measurement.summary()
+        if truth is not None:
+            for audited in audits(trainer, labels, trainer.roles.clean, settings, progress):
+                truth.measurement.add_right_(audited)
+            about["measured"] = truth.measurement.summary()
         cases = ranked(rows)
         write_report(folders[0] / REPORT, about, cases, pictures)
         write_tables(folders[0], about, cases)
@@ -118,26 +122,8 @@ def given_labels(trainer: nnUNetTrainerMLBSeg, raw: Path) -> LabelFolder:
     if reader not in READERS:
         raise InputError(f"{raw.name}: images are read by {reader}, expected {' or '.join(READERS)}")
     folder = labels_of(trainer, raw, "labelsTr")
-    folder.check(cases)
+    folder.check(cases, "noisy")
     return folder
-
-
-def true_labels(trainer: nnUNetTrainerMLBSeg, raw: Path) -> LabelFolder:
-    """The true labels of the noisy cases, for studies.
-
-    Raises:
-        InputError: a case has none.
-    """
-    folder = labels_of(trainer, raw, TRUE_LABELS)
-    folder.check(trainer.roles.noisy)
-    return folder
-
-
-def labels_of(trainer: nnUNetTrainerMLBSeg, raw: Path, name: str) -> LabelFolder:
-    """A folder of labels of the raw dataset, with the classes of the training."""
-    labels = trainer.label_manager
-    ignore = labels.ignore_label if labels.has_ignore_label else None
-    return label_folder(raw, name, trainer.dataset_json, len(labels.all_labels), ignore)
 
 
 def class_names(trainer: nnUNetTrainerMLBSeg) -> dict[int, str]:
@@ -150,20 +136,21 @@ def witnesses_of(trainer: nnUNetTrainerMLBSeg) -> Witnesses:
     """What the training learned about the labels."""
     record = trainer.bootstrap_step.disputes
     moved = None if record is None else type(record)(**{name: table.cpu() for name, table in record.state().items()})
-    return Witnesses(moved, trainer.config.tied_strength)
+    return Witnesses(moved)
 
 
 def audits(
-    trainer: nnUNetTrainerMLBSeg, labels: LabelFolder, settings: Settings, progress: Progress
+    trainer: nnUNetTrainerMLBSeg, labels: LabelFolder, cases: Sequence[str], settings: Settings, progress: Progress
 ) -> Iterator[CaseAudit]:
     """Audit one case after the other."""
     axis = trainer.plans_manager.transpose_forward[0]
     witnesses = witnesses_of(trainer)
-    with NetworkOpinion.of(trainer) as opinion:
-        for case in progress(trainer.roles.noisy):
-            probabilities = opinion.probabilities(case)
-            label = labels.read(case, probabilities.shape[1:])
-            yield audit_case(case, probabilities, label, witnesses, settings, axis)
+    with NetworkOpinion.of(trainer) as opinion, weighing(trainer, witnesses.record) as weigh:
+        for case in progress(cases):
+            found = opinion.of_case(case)
+            label = labels.read(case, found.network.shape[1:])
+            weights = weigh and weigh(case, found.network, label.classes)
+            yield audit_case(case, found, label, witnesses, settings, axis, weights)
 
 
 def describe(
@@ -178,4 +165,9 @@ def describe(
         "slice_axis": "zyx"[trainer.plans_manager.transpose_forward[0]],
         "settings": vars(settings),
         "witnesses": witnesses,
+        "weights": {
+            "weighting": trainer.config.weighting,
+            "normalization": trainer.config.weight_normalization,
+            "none_because": without_maps(trainer),
+        },
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import SimpleITK as sitk
 import torch
@@ -15,6 +15,9 @@ from dataset_conversion.supervision_files import name_some
 from nnunetv2_mlbseg.audit.regions import Geometry
 from noise_synthesis.errors import InputError
 from noise_synthesis.label_files import FILE_ENDINGS, as_volume, read_label
+
+if TYPE_CHECKING:
+    from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
 
 READERS = ("SimpleITKIO", "NibabelIO")
 """nnU-Net's readers whose arrays have the axes of the file, in SimpleITK's order."""
@@ -58,7 +61,7 @@ class LabelFolder:
         """The file of a case."""
         return self.folder / f"{case}{self.ending}"
 
-    def check(self, cases: Sequence[str]) -> None:
+    def check(self, cases: Sequence[str], role: str) -> None:
         """Refuse cases without a file before any work is done.
 
         Raises:
@@ -69,7 +72,7 @@ class LabelFolder:
         missing = [case for case in cases if not self.path(case).is_file()]
         if missing:
             raise InputError(
-                f"{self.folder}: no label of {len(missing)} of {len(cases)} noisy training cases "
+                f"{self.folder}: no label of {len(missing)} of {len(cases)} {role} training cases "
                 f"({name_some(missing)}), expected a file NAME{self.ending} for each"
             )
 
@@ -98,8 +101,8 @@ class LabelFolder:
         return Label(path, image, classes)
 
 
-def label_folder(raw: Path, name: str, dataset_json: dict[str, Any], classes: int, ignore: int | None) -> LabelFolder:
-    """The folder ``name`` of a raw dataset.
+def labels_of(trainer: nnUNetTrainerMLBSeg, raw: Path, name: str) -> LabelFolder:
+    """The folder ``name`` of a raw dataset, with the classes of the training.
 
     Raises:
         InputError: there is none.
@@ -107,4 +110,6 @@ def label_folder(raw: Path, name: str, dataset_json: dict[str, Any], classes: in
     folder = raw / name
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder, expected the label files of the raw dataset")
-    return LabelFolder(folder, dataset_json["file_ending"], classes, ignore)
+    labels = trainer.label_manager
+    ignore = labels.ignore_label if labels.has_ignore_label else None
+    return LabelFolder(folder, trainer.dataset_json["file_ending"], len(labels.all_labels), ignore)

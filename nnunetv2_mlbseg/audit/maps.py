@@ -13,18 +13,21 @@ from noise_synthesis.files import atomic_path
 from noise_synthesis.label_files import write_like
 
 NETWORK, UNCERTAINTY, SUSPICION = "network_label", "uncertainty", "suspicion"
-FOLDERS = (NETWORK, UNCERTAINTY, SUSPICION)
-DECIMALS = 3  # of probabilities in a file: more do not mean anything and would not compress
+WEIGHT_IMPERFECT, WEIGHT_PSEUDO = "weight_imperfect", "weight_pseudo"
+DECIMALS = 3  # of numbers in a file: more do not mean anything and would not compress
 
 
 def write_maps(audited: CaseAudit, folder: Path, ending: str) -> None:
-    """Write the network's label, its uncertainty and the suspected errors, one folder each."""
-    for name in FOLDERS:
-        (folder / name).mkdir(exist_ok=True)
+    """Write the network's label, its uncertainty, the suspected errors and the weights, one folder each."""
     name, like = f"{audited.case}{ending}", audited.label.image
+    numbers = {UNCERTAINTY: audited.uncertainty, SUSPICION: audited.suspicion}
+    if audited.weights is not None:
+        numbers |= {WEIGHT_IMPERFECT: audited.weights.imperfect, WEIGHT_PSEUDO: audited.weights.pseudo}
+    for kind in (NETWORK, *numbers):
+        (folder / kind).mkdir(exist_ok=True)
     write_like(audited.network.numpy(), like, folder / NETWORK / name)
-    write_float_like(audited.uncertainty.numpy(), like, folder / UNCERTAINTY / name)
-    write_float_like(audited.suspicion.numpy(), like, folder / SUSPICION / name)
+    for kind, values in numbers.items():
+        write_float_like(values.numpy(), like, folder / kind / name)
 
 
 def write_proposal(audited: CaseAudit, folder: Path, ending: str) -> None:
@@ -35,7 +38,7 @@ def write_proposal(audited: CaseAudit, folder: Path, ending: str) -> None:
 
 
 def write_float_like(values: np.ndarray, like: sitk.Image, path: Path) -> None:
-    """Write (Z, Y, X) from 0 to 1 as float32, rounded, with the geometry of ``like``, compressed."""
+    """Write (Z, Y, X) as float32, rounded, with the geometry of ``like``, compressed."""
     image = sitk.GetImageFromArray(np.round(values, DECIMALS).astype(np.float32))
     image.CopyInformation(like)
     with atomic_path(path) as temporary:

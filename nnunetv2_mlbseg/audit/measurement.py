@@ -23,8 +23,9 @@ DETECTORS = ("posterior", "network", "disagreement")
 """What is compared: the audit's suspicion; 1 - the network's probability of the given label; label != prediction."""
 
 
-RANKINGS = (*DETECTORS, "softmin")
-"""Case scores that are compared: the expected Dice under each of them, and cleanlab's (see :func:`softmin`)."""
+RANKINGS = (*DETECTORS, "softmin", "softmin_slices")
+"""Case scores that are compared: the expected Dice under each of them, and cleanlab's (see :func:`softmin`), of all
+voxels at once and as a mean over the slices."""
 
 SOFTMIN_TEMPERATURE = 0.1  # cleanlab's default
 
@@ -81,6 +82,12 @@ def softmin(quality: NDArray[np.floating]) -> float:
     return float((values * weights).sum() / weights.sum())
 
 
+def softmin_slices(quality: Tensor, given: Tensor, axis: int) -> float:
+    """The mean of :func:`softmin` over the slices, each an image as cleanlab takes it. Both (Z, Y, X)."""
+    slices = zip(quality.movedim(axis, 0), given.movedim(axis, 0), strict=True)
+    return float(np.mean([softmin(one[label >= 0].numpy()) for one, label in slices if (label >= 0).any()]))
+
+
 def mean_dice(labels: NDArray[np.integer], truth: NDArray[np.integer], classes: int) -> float:
     """Mean over the foreground classes that either has; 1 where neither has any. Negative values are left out."""
     known = (labels >= 0) & (truth >= 0)
@@ -92,28 +99,52 @@ def mean_dice(labels: NDArray[np.integer], truth: NDArray[np.integer], classes: 
 class Measurement:
     """Collects what the audits of all cases got right.
 
-    Call :meth:`add_` for every case, then :meth:`summary`.
+    Call :meth:`add_` for every noisy case, :meth:`add_right_` for cases whose label is right, then :meth:`summary`.
+
+    Args:
+        other: Name of another network to compare with.
     """
 
-    def __init__(self) -> None:
-        self.detections = {name: (Detection(), Detection()) for name in DETECTORS}  # all voxels, disputed voxels
+    def __init__(self, other: str | None = None) -> None:
+        self.other = () if other is None else (other,)
+        # each: all voxels, disputed voxels
+        self.detections = {name: (Detection(), Detection()) for name in (*DETECTORS, *self.other)}
         self.cases: list[dict[str, Any]] = []
+        self.right: dict[str, float] = {}
 
-    def add_(self, audited: CaseAudit, truth: Tensor, axis: int) -> None:
-        """Compare one case with its true label (Z, Y, X), negative = unknown."""
+    def add_(self, audited: CaseAudit, truth: Tensor, axis: int, other: Tensor | None = None) -> None:
+        """Compare one case with its true label (Z, Y, X), negative = unknown; ``other`` (C, Z, Y, X) probabilities."""
         given = audited.label.classes
         known = (given >= 0) & (truth >= 0)
         wrong = (given != truth)[known].numpy()
         disputed = (given != audited.network)[known].numpy()
         plain = suspicion(audited.probabilities, given)
         maps = {"posterior": audited.suspicion, "network": plain, "disagreement": (given != audited.network).float()}
+        maps |= {name: suspicion(other, given) for name in self.other if other is not None}
         for name, (everywhere, at_disputes) in self.detections.items():
             score = maps[name][known].numpy()
             everywhere.add_(score, wrong)
             at_disputes.add_(score[disputed], wrong[disputed])
-        self.cases.append(self._case(audited, truth, axis))
+        self.cases.append({**self._case(audited, truth, axis), **self._other_scores(given, other, axis)})
+
+    def add_right_(self, audited: CaseAudit) -> None:
+        """Note what the proposal would change in a label that is right."""
+        given, classes = audited.label.classes.numpy(), audited.probabilities.shape[0]
+        self.right[audited.case] = mean_dice(audited.proposal.numpy(), given, classes) - 1
+
+    def _other_scores(self, given: Tensor, other: Tensor | None, axis: int) -> dict[str, float]:
+        if other is None:
+            return {}
+        quality = 1 - suspicion(other, given)
+        (name,) = self.other
+        return {
+            f"score_{name}": label_scores(other, given, axis).case,
+            f"score_softmin {name}": softmin(quality[given >= 0].numpy()),
+            f"score_softmin_slices {name}": softmin_slices(quality, given, axis),
+        }
 
     def _case(self, audited: CaseAudit, truth: Tensor, axis: int) -> dict[str, Any]:
+        quality = 1 - suspicion(audited.probabilities, audited.label.classes)
         given, classes = audited.label.classes, audited.probabilities.shape[0]
         one_hot = torch.nn.functional.one_hot(audited.network, classes).movedim(-1, 0).float()
         return {
@@ -124,17 +155,23 @@ class Measurement:
             "score_posterior": audited.scores.case,
             "score_network": label_scores(audited.probabilities, given, axis).case,
             "score_disagreement": label_scores(one_hot, given, axis).case,
-            "score_softmin": softmin(1 - suspicion(audited.probabilities, given)[given >= 0].numpy()),
+            "score_softmin": softmin(quality[given >= 0].numpy()),
+            "score_softmin_slices": softmin_slices(quality, given, axis),
         }
 
     def summary(self) -> dict[str, Any]:
         """Plain JSON types: per detector its numbers, and what the corrected labels gain."""
         before, after = (np.array([case[name] for case in self.cases]) for name in ("dice", "dice_corrected"))
         gain = after - before
+        others = [label for name in self.other for label in (name, f"softmin {name}", f"softmin_slices {name}")]
         return {
             "cases": self.cases,
-            "detectors": {name: self._detector(name) for name in DETECTORS},
-            "rankings": {name: self._ranking(name, before) for name in RANKINGS},
+            "detectors": {name: self._detector(name) for name in self.detections},
+            "rankings": {name: self._ranking(name, before) for name in (*RANKINGS, *others)},
+            "right_labels": {
+                "cases": self.right,
+                "worst_change": min(self.right.values()) if self.right else None,
+            },
             "correction": {
                 "mean_dice_before": float(before.mean()),
                 "mean_dice_after": float(after.mean()),

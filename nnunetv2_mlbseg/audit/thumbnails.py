@@ -1,7 +1,8 @@
 """The slices of a case as two small pictures for the report: the image as JPEG, labels and suspicion as PNG.
 
 Slices stand one below the other. In the PNG, red holds the given class plus 16 times the likely one, green the class of
-the network plus 16 times that of the proposal, blue the suspicion in 16 steps (0 to 15). 15 stands for "no label".
+the network plus 16 times that of the proposal, blue the suspicion in 16 steps (0 to 15) plus 16 times the given label's
+share of the weight in 15 (1 to 15; 0 where the training gave no weights). As a class, 15 stands for "no label".
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from nnunetv2_mlbseg.audit.case_audit import CaseAudit
 
 LONGEST_PX, MOST_SLICES, JPEG_QUALITY = 192, 40, 70
 STEPS = 15
+SHARES = 14
 NO_LABEL = 15
 LEAST_SHOWN = 0.2  # suspicion below it is not drawn
 MOST_CLASSES = 15  # four bits, one value of which is NO_LABEL
@@ -97,6 +99,8 @@ def _layers(audited: CaseAudit) -> NDArray[np.uint8]:
     red = nibble(audited.label.classes) + 16 * nibble(audited.likely)
     green = nibble(audited.network) + 16 * nibble(audited.proposal)
     blue = np.round(audited.suspicion.numpy() * STEPS).astype(np.uint8)
+    if audited.weights is not None:
+        blue += 16 * (1 + np.round(audited.weights.share.numpy() * SHARES)).astype(np.uint8)
     return np.stack([red, green, blue], axis=-1)
 
 

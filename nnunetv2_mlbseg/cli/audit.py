@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--measure", action="store_true", help="compare with the true labels in labelsTr_true, for studies"
+    )
+    parser.add_argument(
+        "--compare-with",
+        metavar="TRAINER",
+        help="with --measure: also judge the network of another trainer on the same fold and plans",
     )
     parser.add_argument("-device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     parser.add_argument(
@@ -94,21 +100,27 @@ def audit(args: argparse.Namespace) -> int:
     from nnunetv2_mlbseg.audit.source import TrainedFold
 
     check_numbers(args)
+    if args.compare_with and not args.measure:
+        raise InputError("--compare-with needs --measure: it is for comparisons with true labels")
     raw = find_dataset(args.dataset).absolute()
+    fold = TrainedFold(raw.name, args.trainer, args.plans, args.configuration, args.fold, args.checkpoint)
     found = audit_fold(
-        TrainedFold(raw.name, args.trainer, args.plans, args.configuration, args.fold, args.checkpoint),
+        fold,
         raw,
         args.out,
         corrected=args.write_corrected,
         settings=Settings(args.evidence, args.smallest_mm3),
         device=torch.device(args.device),
         measure=args.measure,
+        compare_with=dataclasses.replace(fold, trainer=args.compare_with) if args.compare_with else None,
         force=args.force,
         progress=lambda cases: tqdm(cases, desc="audit", unit="case", disable=None),
     )
     print("\n".join(table(found["cases"])))
     if found["witnesses"] is None:
-        print("The training kept no record of how its labels err, so this rests on the network's probabilities alone.")
+        print("The training kept no record of how its labels err, so this begins from how labels usually err.")
+    if found["weights"]["none_because"] is not None:
+        print(f"No weight maps: {found['weights']['none_because']}.")
     if "measured" in found:
         print("\n".join(measured(found["measured"])))
     print(f"All {len(found['cases'])} cases with pictures: {args.out / 'report.html'}")
@@ -157,11 +169,19 @@ def measured(found: dict[str, Any]) -> list[str]:
         [name, *map(shown, found["detectors"].get(name, dict.fromkeys("123")).values()), *map(shown, ranking.values())]
         for name, ranking in found["rankings"].items()
     ]
-    gain = found["correction"]
+    gain, right = found["correction"], found["right_labels"]["worst_change"]
     return [
         *aligned([heading, *rows]),
         f"corrected labels: mean Dice {gain['mean_dice_before']:.4f} before, {gain['mean_dice_after']:.4f} after; "
         f"{100 * gain['share_improved']:.0f}% of the cases improved, worst change {gain['worst_change']:+.4f}",
+        *(
+            []
+            if right is None
+            else [
+                f"the same on the {len(found['right_labels']['cases'])} clean labels, which are right: "
+                f"worst change {right:+.4f}"
+            ]
+        ),
     ]
 
 
