@@ -18,6 +18,7 @@ from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from torch import nn
 
 from nnunetv2_mlbseg import batches, checkpoint, error_line, random_state
+from nnunetv2_mlbseg.audit import after_training
 from nnunetv2_mlbseg.bootstrap_step import BootstrapStep
 from nnunetv2_mlbseg.clean_loss import over_whole_batch
 from nnunetv2_mlbseg.config import PLANS_KEY, MLBSegConfig, environment_value, resolve_config
@@ -186,9 +187,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             self.initialize()
         self.print_to_log_file(describe(self.roles, self.config.training_labels))
         if self.config.audit:
-            from nnunetv2_mlbseg.audit.after_training import check_before_training
-
-            check_before_training(self)
+            after_training.check_before_training(self)
         if self.current_epoch == 0 and self.partial is None:
             self._take_pretrained_weights()
             self._verify_data()
@@ -450,13 +449,11 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         super().on_train_end()
         if not self.config.audit:
             return
-        from nnunetv2_mlbseg.audit.after_training import FOLDER, audit_training
-
         with self.stop.at_once():  # the training itself is on disk
-            found = audit_training(self)["cases"]
+            found = after_training.audit_training(self)["cases"]
         worst = ", ".join(f"{case['case']} ({case['score']:.2f})" for case in found[:3])
         self.print_to_log_file(
-            f"Audit of {len(found)} noisy labels in {join(self.output_folder, FOLDER)}; worst: {worst}"
+            f"Audit of {len(found)} noisy labels in {join(self.output_folder, after_training.FOLDER)}; worst: {worst}"
         )
 
     # --- stopping -------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ class WeightsAsLogits(nn.Module):
         """(B, channels, *S) to (B, C, *S), of either sign. No gradient flows."""
         with torch.inference_mode(False):  # forward-mode derivatives cannot use the tensors made in it
             logits, tangents = logit_tangents(self.student, images.clone(), self.direction)
+        assert isinstance(logits, Tensor) and isinstance(tangents, Tensor), "deep supervision is on"
         return class_weights(logits, tangents)
 
 
@@ -60,7 +61,8 @@ def clean_direction(trainer: nnUNetTrainerMLBSeg, batches: int = CLEAN_BATCHES, 
         random_state.seed_everything(seed)
         loader = factory.training(trainer._dataset(trainer.roles.clean), trainer.batch_sizes["bootstrapping"])
         directions = [unit_direction(step.clean_gradient(next(loader))) for _ in range(batches)]
-    return [None if parts[0] is None else torch.stack(parts).mean(0) for parts in zip(*directions, strict=True)]
+    present = [[part for part in parts if part is not None] for parts in zip(*directions, strict=True)]
+    return [torch.stack(parts).mean(0) if parts else None for parts in present]
 
 
 class ClassWeights:

@@ -145,11 +145,11 @@ def audits(
     """Audit one case after the other."""
     axis = trainer.plans_manager.transpose_forward[0]
     witnesses = witnesses_of(trainer)
-    with NetworkOpinion.of(trainer) as opinion, weighing(trainer, witnesses.record) as weigh:
+    with weighing(trainer, witnesses.record) as weigh, NetworkOpinion.of(trainer) as opinion:
         for case in progress(cases):
             found = opinion.of_case(case)
             label = labels.read(case, found.network.shape[1:])
-            weights = weigh and weigh(case, found.network, label.classes)
+            weights = None if weigh is None else weigh(case, found.network, label.classes)
             yield audit_case(case, found, label, witnesses, settings, axis, weights)
 
 

@@ -106,7 +106,7 @@ class Measurement:
     """
 
     def __init__(self, other: str | None = None) -> None:
-        self.other = () if other is None else (other,)
+        self.other: tuple[str, ...] = () if other is None else (other,)
         # each: all voxels, disputed voxels
         self.detections = {name: (Detection(), Detection()) for name in (*DETECTORS, *self.other)}
         self.cases: list[dict[str, Any]] = []

@@ -36,7 +36,8 @@ class Truth:
     def add_(self, audited: CaseAudit) -> None:
         """Compare the audit of a noisy case."""
         true = self.labels.read(audited.case, audited.label.classes.shape).classes
-        self.measurement.add_(audited, true, self.axis, self.other and self.other.network(audited.case))
+        other = None if self.other is None else self.other.network(audited.case)
+        self.measurement.add_(audited, true, self.axis, other)
 
 
 @contextmanager

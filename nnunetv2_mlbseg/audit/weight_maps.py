@@ -62,7 +62,8 @@ def tied_maps(
     pseudo, single = probabilities.argmax(dim=0), torch.zeros(1, dtype=torch.bool)
     raw = tied_weights(record, given[None], pseudo[None], probabilities[None], single, strength)
     known = given >= 0
-    return normalized(*(torch.where(known, one[0], 0.0) for one in raw), int(known.sum()), normalization)
+    imperfect, counted = (torch.where(known, one[0], 0.0) for one in raw)
+    return normalized(imperfect, counted, int(known.sum()), normalization)
 
 
 def meta_maps(
