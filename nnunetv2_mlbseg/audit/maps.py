@@ -39,7 +39,8 @@ def write_proposal(audited: CaseAudit, folder: Path, ending: str) -> None:
 
 def write_float_like(values: np.ndarray, like: sitk.Image, path: Path) -> None:
     """Write (Z, Y, X) as float32, rounded, with the geometry of ``like``, compressed."""
-    image = sitk.GetImageFromArray(np.round(values, DECIMALS).astype(np.float32))
+    rounded = np.round(values, DECIMALS) + 0.0  # no negative zeros
+    image = sitk.GetImageFromArray(rounded.astype(np.float32))
     image.CopyInformation(like)
     with atomic_path(path) as temporary:
         write_whole(image, temporary)
