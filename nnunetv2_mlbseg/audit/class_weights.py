@@ -12,7 +12,6 @@ from nnunetv2_mlbseg.audit.opinion import predictor_of, to_image
 from nnunetv2_mlbseg.bootstrapping import unit_direction
 from nnunetv2_mlbseg.loaders import LoaderFactory
 from nnunetv2_mlbseg.meta_reweighting import Direction, label_weights, logit_tangents
-from nnunetv2_mlbseg.networks import plain_network
 
 if TYPE_CHECKING:
     from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
@@ -25,7 +24,7 @@ class WeightsAsLogits(nn.Module):
     """A network whose output is the raw weight of every class, so that nnU-Net's inference can tile and resample it.
 
     Args:
-        student: With deep supervision switched off.
+        student: With deep supervision switched off by the time it is called.
         direction: v, one entry per parameter of ``student``.
     """
 
@@ -66,16 +65,17 @@ def clean_direction(trainer: nnUNetTrainerMLBSeg, batches: int = CLEAN_BATCHES, 
 
 
 class ClassWeights:
-    """Raw weights by class of whole cases, from the student of a restored trainer (deep supervision switched off)."""
+    """Raw weights by class of whole cases, along the direction of the fold's clean cases.
 
-    def __init__(self, trainer: nnUNetTrainerMLBSeg, direction: Direction):
+    Args:
+        trainer: Restored, with deep supervision on, as the loss of its clean batches wants it. It is to be off when
+            :meth:`of_case` is called.
+        student: The trainer's network.
+    """
+
+    def __init__(self, trainer: nnUNetTrainerMLBSeg, student: nn.Module):
         self.trainer = trainer
-        self.generator = predictor_of(trainer, WeightsAsLogits(plain_network(trainer.network), direction), None)
-
-    @classmethod
-    def of(cls, trainer: nnUNetTrainerMLBSeg) -> ClassWeights:
-        """With the direction of the fold's clean cases."""
-        return cls(trainer, clean_direction(trainer))
+        self.generator = predictor_of(trainer, WeightsAsLogits(student, clean_direction(trainer)), None)
 
     def of_case(self, case: str) -> Tensor:
         """(C, Z, Y, X) in the geometry of the raw image, of either sign; 0 where preprocessing cropped it away."""

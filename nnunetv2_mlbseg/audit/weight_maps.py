@@ -112,8 +112,9 @@ def weighing(trainer: nnUNetTrainerMLBSeg, record: DisputeRecord | None) -> Iter
             probabilities, given, record, config.tied_strength, config.weight_normalization
         )
     else:
-        weights = ClassWeights.of(trainer)
-        with trainer._for_inference(plain_network(trainer.network)):
+        student = plain_network(trainer.network)
+        weights = ClassWeights(trainer, student)
+        with trainer._for_inference(student):
             yield lambda case, probabilities, given: meta_maps(
                 weights.of_case(case), probabilities, given, config.weighted_labels, config.weight_normalization
             )
