@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import torch
@@ -56,7 +58,7 @@ def clean_direction(trainer: nnUNetTrainerMLBSeg, batches: int = CLEAN_BATCHES, 
     imperfect batch.
     """
     step, factory = trainer.bootstrap_step, LoaderFactory.of_trainer(trainer, deterministic=True)
-    with random_state.preserved():
+    with random_state.preserved(), redirect_stdout(StringIO()):  # nnU-Net tells how it augments
         random_state.seed_everything(seed)
         loader = factory.training(trainer._dataset(trainer.roles.clean), trainer.batch_sizes["bootstrapping"])
         directions = [unit_direction(step.clean_gradient(next(loader))) for _ in range(batches)]
