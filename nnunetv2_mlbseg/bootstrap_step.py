@@ -23,6 +23,7 @@ from nnunetv2_mlbseg.bootstrapping import (
     ensemble_of_views,
     labels_that_count,
     lessen_generated,
+    mixture_dice,
     statistics,
     trouble,
     unit_direction,
@@ -142,8 +143,9 @@ class BootstrapStep:
 
         Args:
             batch: ``data``, ``target`` of the clean batch, ``imperfect_data``, ``imperfect_target``; images
-                ``(B, channels, *S)``, targets ``(B, 1, *S)`` or a list of them with deep supervision. Tied weights
-                and a ``generated_weight`` other than 1 want ``imperfect_generated`` as well, ``(B,)`` bool.
+                ``(B, channels, *S)``, targets ``(B, 1, *S)`` or a list of them with deep supervision. Tied weights,
+                a ``generated_weight`` other than 1 and a ``mixture_dice_weight`` want ``imperfect_generated`` as
+                well, ``(B,)`` bool.
 
         Returns:
             Loss terms and :func:`~nnunetv2_mlbseg.bootstrapping.statistics` on the device, ``loss`` the sum of the
@@ -155,6 +157,10 @@ class BootstrapStep:
             outputs = weighed.outputs or self._outputs(weighed.shown)
             loss = bootstrap_loss(outputs, weighed.labels, self.scale_factors)
             terms = {"bootstrap": config.bootstrap_weight * loss}
+            if config.mixture_dice_weight > 0:
+                generated = batch["imperfect_generated"].repeat(len(weighed.views))
+                dice = mixture_dice(outputs, weighed.labels, self.scale_factors, generated, self.total)
+                terms["dice"] = config.mixture_dice_weight * dice
             terms |= self._consistency(outputs[0], weighed.teacher, weighed.views)
         self._optimizer_step(self.processes.count * _total(terms), weighed.clean_gradient)
         self.disputes = weighed.disputes and weighed.disputes.unless_spoilt(self.disputes)

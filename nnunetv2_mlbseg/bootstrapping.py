@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg.consistency import teacher_consistency, view_consistency
-from nnunetv2_mlbseg.losses import IGNORE, resize_labels, weighted_cross_entropy
+from nnunetv2_mlbseg.losses import IGNORE, mixture_dice_loss, resize_labels, weighted_cross_entropy
 from nnunetv2_mlbseg.meta_reweighting import normalize_weights
 from nnunetv2_mlbseg.pseudo_labels import ensemble_probabilities, pseudo_labels
 from nnunetv2_mlbseg.tensors import Total, at_least_float32, unchanged
@@ -171,6 +171,25 @@ def bootstrap_loss(outputs: Sequence[Tensor], weighted: Sequence[WeightedLabels]
             for z, w, factor in zip(outputs, weighted, factors, strict=True)
         ]
     ).sum()
+
+
+def mixture_dice(
+    outputs: Sequence[Tensor],
+    weighted: Sequence[WeightedLabels],
+    factors: Sequence[float],
+    generated: Tensor,
+    total: Total = unchanged,
+) -> Tensor:
+    """:func:`~nnunetv2_mlbseg.losses.mixture_dice_loss` of the images with given labels, summed over the scales.
+
+    Args:
+        generated: ``(V*B,)`` bool, whose imperfect label a network made; such images do not count.
+    """
+    losses = []
+    for z, w, factor in zip(outputs, weighted, factors, strict=True):
+        labels, weights = (w.imperfect, w.pseudo), (w.weight_imperfect, w.weight_pseudo)
+        losses.append(factor * mixture_dice_loss(z, labels, weights, ~generated, total))
+    return torch.stack(losses).sum()
 
 
 def consistency_terms(

@@ -85,6 +85,7 @@ class MLBSegConfig:
 
     # Loss terms (Eq. 9, 11, 13 and the supervised step of the authors' script).
     bootstrap_weight: float = 2.0  # with one sum for both labels: as much as a mean over the pixels for each of them
+    mixture_dice_weight: float = 0.0  # soft Dice beside Eq. 9: for strong unbiased noise, harms under biased noise
     generated_weight: float = 0.25  # of images whose label a network made, in Eq. 9: it adds no evidence of its own
     consistency_weight: float = 1.0
     teacher_weight: float = 1.0
@@ -245,6 +246,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "virtual_consistency": _BOOL,
     "pseudo_label_network": _one_of("student", "teacher"),
     "bootstrap_weight": _number(0),
+    "mixture_dice_weight": _number(0),
     "generated_weight": _number(0, 1),
     "consistency_weight": _number(0),
     "teacher_weight": _number(0),

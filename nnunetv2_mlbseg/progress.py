@@ -24,6 +24,7 @@ PANELS: dict[str, dict[str, str]] = {
         "warmup": "warm-up on the clean cases",
         "plain": "labels at face value",
         "bootstrap": "weighted labels (Eq. 9)",
+        "dice": "Dice of their mixture",
         "views": "consistency of the views (Eq. 11)",
         "teacher": "consistency with the teacher (Eq. 13)",
         "supervised": "clean batch",

@@ -146,6 +146,7 @@ class _Net(nn.Module):
         return self.head(torch.tanh(self.body(x)))
 
 
+TERMS = ("bootstrap", "mixture_dice", "consistency", "teacher", "supervised")
 NETWORKS = {"forward mode": _Net, "replayed": small_network}
 """By the way in which the tangents are found on the CPU: tanh cannot be replayed, nnU-Net's networks can."""
 
@@ -201,10 +202,10 @@ def test_a_step_moves_the_student_only_and_all_values_are_finite(network, weight
     assert all(p.grad is None for p in step.teacher.parameters())
 
 
-@pytest.mark.parametrize("term", ["bootstrap", "consistency", "teacher", "supervised"])
+@pytest.mark.parametrize("term", TERMS)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_each_term_alone_moves_the_student_and_weight_zero_removes_it(network, term):
-    off = {f"{name}_weight": 0 for name in ("bootstrap", "consistency", "teacher", "supervised")}
+    off = {f"{name}_weight": 0 for name in TERMS}
     alone, batch = _step(network, **{**off, f"{term}_weight": 1})
     before = [p.detach().clone() for p in alone.student.parameters()]
     alone(batch)
@@ -233,7 +234,7 @@ def test_a_lower_weight_of_generated_labels_scales_their_images_and_no_others(we
 
 
 def test_the_supervised_term_alone_is_one_plain_sgd_step_on_the_clean_batch():
-    step, batch = _step(bootstrap_weight=0, consistency_weight=0, teacher_weight=0)
+    step, batch = _step(bootstrap_weight=0, mixture_dice_weight=0, consistency_weight=0, teacher_weight=0)
     reference = _Net()
     reference.load_state_dict(step.student.state_dict())
     nn.functional.cross_entropy(reference(batch["data"]), batch["target"][:, 0].long()).backward()
