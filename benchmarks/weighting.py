@@ -142,7 +142,7 @@ class Training:
         total = self.options.warmup + self.options.iterations
         for _ in range(iterations):
             for group in self.optimizer.param_groups:
-                group["lr"] = self.options.lr * (1 - self.iteration / total) ** 0.9
+                group["lr"] = self.options.lr * (1 - self.iteration / total) ** self.options.lr_decay_exponent
             take()
             ema_update_(self.teacher, self.network, ema_decay_at(self.iteration, self.options.ema))
             self.iteration += 1
@@ -253,6 +253,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="clean images")
     parser.add_argument("--imperfect-batch", type=int, default=3, help="imperfect images, each in all views")
     parser.add_argument("--lr", type=float, default=0.02)
+    parser.add_argument("--lr-decay-exponent", type=float, default=0.9, help="0: a constant learning rate")
     parser.add_argument("--ema", type=float, default=0.99)
     parser.add_argument("--bfloat16", action="store_true", help="networks in bfloat16")
     parser.add_argument("--out", type=Path, help="a file to append the lines to")
