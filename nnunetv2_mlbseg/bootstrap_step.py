@@ -158,7 +158,7 @@ class BootstrapStep:
             loss = bootstrap_loss(outputs, weighed.labels, self.scale_factors)
             terms = {"bootstrap": config.bootstrap_weight * loss}
             if config.mixture_dice_weight > 0:
-                generated = batch["imperfect_generated"].repeat(len(weighed.views))
+                generated = _generated(batch, weighed.views)
                 dice = mixture_dice(outputs, weighed.labels, self.scale_factors, generated, self.total)
                 terms["dice"] = config.mixture_dice_weight * dice
             terms |= self._consistency(outputs[0], weighed.teacher, weighed.views)
@@ -189,8 +189,7 @@ class BootstrapStep:
         both = labels_that_count(imperfect, pseudo, config.weighted_labels)
         labels, disputes = self._weights(logits, tangents, both, ensemble, views, batch)
         if config.generated_weight != 1:
-            generated = batch["imperfect_generated"].repeat(len(views))
-            labels = lessen_generated(labels, generated, config.generated_weight)
+            labels = lessen_generated(labels, _generated(batch, views), config.generated_weight)
         return WeighedBatch(
             views, shown, logits[0], outputs, teacher, labels, disputes, clean_loss, clean_gradient, tangents[0]
         )
@@ -215,7 +214,7 @@ class BootstrapStep:
             tangents,
             *both,
             views.apply(ensemble),
-            batch["imperfect_generated"].repeat(len(views)),
+            _generated(batch, views),
             record,
             config.tied_decay,
             config.tied_strength,
@@ -416,6 +415,11 @@ class BootstrapStep:
         if isinstance(value, list):
             return [self._to_device(item) for item in value]
         return value.to(self.device, non_blocking=True)
+
+
+def _generated(batch: Mapping[str, Any], views: Views) -> Tensor:
+    """Whose imperfect label a network made, for every image in every view: ``(V*B,)`` bool."""
+    return batch["imperfect_generated"].repeat(len(views))
 
 
 def _total(terms: Mapping[str, Tensor]) -> Tensor:

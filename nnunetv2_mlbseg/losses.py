@@ -71,7 +71,7 @@ def mixture_dice_loss(
         A scalar from 0 to 1; where processes share the batch, a share of it. The gradient is that of this process's
         images in the loss of the whole batch.
     """
-    probabilities, classes = at_least_float32(logits).softmax(dim=1), logits.shape[1]
+    probabilities = at_least_float32(logits).softmax(dim=1)
     counted = counted.view(-1, *[1] * (labels[0].ndim - 1))
     parts = [torch.where(counted, weight.detach().to(probabilities.dtype), 0.0) for weight in weights]
     whole = torch.stack(parts).sum(dim=0)
@@ -85,7 +85,7 @@ def mixture_dice_loss(
     sums = torch.stack([(probabilities * target).sum(over), (probabilities + target).sum(over)])
     sums = total(sums.detach()) + sums - sums.detach()  # the batch's value, this process's gradient
     dice = (2 * sums[0] + DICE_SMOOTH) / (sums[1] + DICE_SMOOTH)
-    loss = 1 - dice[1:classes].mean()
+    loss = 1 - dice[1:].mean()
     return loss - loss.detach() + loss.detach() / total(loss.new_ones(()))
 
 

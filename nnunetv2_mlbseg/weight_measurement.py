@@ -91,7 +91,8 @@ def measure(
         found = checkpoint.read(fold_folder / name, device or torch.device("cpu"))
         report(f"{name}: {iterations} batches of {role} cases")
         with restored_trainer(found, fold_folder, device or torch.device("cpu")) as trainer:
-            quality, exhibits = _measure(trainer, role, iterations, seed, report)
+            wanted = COLUMNS if picture else 0
+            quality, exhibits = _measure(trainer, role, iterations, seed, wanted, report)
             config = trainer.config
         result |= {"trainer": found["trainer_name"], "weighting": config.weighting, "views": list(config.all_views)}
         summaries = {label: summarize(judged) for label, judged in quality.items()}
@@ -147,7 +148,7 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 def _measure(
-    trainer: nnUNetTrainerMLBSeg, role: str, iterations: int, seed: int, report: Callable[[str], None]
+    trainer: nnUNetTrainerMLBSeg, role: str, iterations: int, seed: int, wanted: int, report: Callable[[str], None]
 ) -> tuple[dict[str, list[LabelQuality]], list[Exhibit]]:
     random_state.seed_everything(seed)
     loader = _loader(trainer, role, report)
@@ -165,7 +166,8 @@ def _measure(
         step.disputes = weighed.disputes  # tied weights go on remembering, as in the training
         for label, quality in judge(weighed, truth).items():
             judged[label].append(quality)
-        exhibits += exhibits_of(weighed, truth)[: COLUMNS - len(exhibits)]
+        if len(exhibits) < wanted:
+            exhibits += exhibits_of(weighed, truth)
     return judged, exhibits
 
 

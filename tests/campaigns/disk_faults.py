@@ -11,7 +11,6 @@ training continues with ``--c`` to the weights of an undisturbed one.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -30,7 +29,7 @@ import comparing  # noqa: E402
 import forked_training  # noqa: E402
 from conversion_sources import make_nnunet, tree  # noqa: E402
 from forked_training import ForkedTraining  # noqa: E402
-from prepared import copied, prepared_in  # noqa: E402
+from prepared import campaign_parser, copied, prepared_in  # noqa: E402
 from training_support import SUPERVISION, Workspace  # noqa: E402
 
 from nnunetv2_mlbseg import checkpoint  # noqa: E402
@@ -292,10 +291,8 @@ def _forked_command(root: Path, arguments: list[str], fault: Fault | None) -> tu
 
 def main() -> int:
     """Run it; return 1 if anything went otherwise than demanded."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--out", type=Path, required=True)
+    parser = campaign_parser(__doc__)
     parser.add_argument("--short", action="store_true")
-    parser.add_argument("--template", type=Path, help="a prepared workspace, to save the time of making one")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     forked_training.preload()

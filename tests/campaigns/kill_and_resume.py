@@ -32,7 +32,7 @@ import forked_training  # noqa: E402
 import torch  # noqa: E402
 from forked_training import ForkedTraining, Inside  # noqa: E402
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # noqa: E402
-from prepared import copied, prepared_in  # noqa: E402
+from prepared import campaign_parser, copied, prepared_in  # noqa: E402
 from training_support import Workspace  # noqa: E402
 
 from nnunetv2_mlbseg import checkpoint  # noqa: E402
@@ -243,12 +243,10 @@ def kill_in_validation(nth: int) -> Inside:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--out", type=Path, required=True)
+    parser = campaign_parser(__doc__)
     parser.add_argument("--kills", type=int, default=70)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--template", type=Path, help="a prepared workspace, to save the time of making one")
     return parser.parse_args()
 
 

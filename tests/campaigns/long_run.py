@@ -8,7 +8,6 @@ last epoch has more than 3 % more memory, or more open files, than the second on
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -21,7 +20,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import forked_training  # noqa: E402
 from forked_training import ForkedTraining  # noqa: E402
-from prepared import prepared_in  # noqa: E402
+from prepared import campaign_parser, prepared_in  # noqa: E402
 
 LARGEST_GROWTH = 0.03
 EPOCHS = {"warmup_epochs": 5, "epochs": 15, "iterations_per_epoch": 100, "val_iterations_per_epoch": 2}
@@ -29,10 +28,7 @@ EPOCHS = {"warmup_epochs": 5, "epochs": 15, "iterations_per_epoch": 100, "val_it
 
 def main() -> int:
     """Run and judge."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--template", type=Path)
-    args = parser.parse_args()
+    args = campaign_parser(__doc__).parse_args()
     forked_training.preload()
     workspace = prepared_in(args.out / "workspace", args.template, **EPOCHS)
     training = ForkedTraining(workspace, log=args.out / "log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,14 @@ SETTINGS = {
     "val_iterations_per_epoch": 2,
     "seed": 1,
 }
+
+
+def campaign_parser(doc: str | None) -> argparse.ArgumentParser:
+    """The options that campaigns on such a dataset have in common: where to write, and what to copy."""
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--template", type=Path, help="a prepared workspace, to save the time of making one")
+    return parser
 
 
 def prepare(root: Path, **settings: Any) -> Workspace:

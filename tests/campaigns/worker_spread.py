@@ -9,7 +9,6 @@ undisturbed ones of their seed (root mean square over all weights) than 1.5 time
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import signal
@@ -24,7 +23,7 @@ import comparing  # noqa: E402
 import forked_training  # noqa: E402
 import torch  # noqa: E402
 from forked_training import ForkedTraining  # noqa: E402
-from prepared import copied, prepared_in  # noqa: E402
+from prepared import campaign_parser, copied, prepared_in  # noqa: E402
 from training_support import Workspace  # noqa: E402
 
 WORKERS = {"nnUNet_n_proc_DA": "1"}
@@ -33,10 +32,7 @@ MOST = 1.5
 
 def main() -> int:
     """Run and judge."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--template", type=Path)
-    args = parser.parse_args()
+    args = campaign_parser(__doc__).parse_args()
     forked_training.preload()
     template = prepared_in(args.out / "template", args.template)
     found: dict[str, Any] = {}
