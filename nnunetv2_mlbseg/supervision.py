@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os.path import join
 from pathlib import Path
@@ -40,6 +40,11 @@ class FoldRoles:
     noisy: tuple[str, ...]
     unlabeled: tuple[str, ...]
     validation: tuple[str, ...]
+
+    @classmethod
+    def from_dict(cls, roles: Mapping[str, Iterable[str]]) -> FoldRoles:
+        """As a checkpoint stores them."""
+        return cls(**{role: tuple(cases) for role, cases in roles.items()})
 
     @property
     def imperfect(self) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from nnunetv2_mlbseg.bootstrapping import as_labels
 from nnunetv2_mlbseg.config import ENVIRONMENT_VARIABLE
 from nnunetv2_mlbseg.generated_labels import GeneratedLabels
 from nnunetv2_mlbseg.loaders import LoaderFactory
+from nnunetv2_mlbseg.supervision import FoldRoles
 from nnunetv2_mlbseg.training_labels import METHOD
 from nnunetv2_mlbseg.true_labels import TrueLabels
 from nnunetv2_mlbseg.weight_picture import COLUMNS, LEAST_WRONG, Exhibit, draw, exhibits_of
@@ -106,12 +107,20 @@ def measure(
 
 @contextmanager
 def restored_trainer(
-    found: dict[str, Any], fold_folder: Path, device: torch.device, needs_weights: bool = True
+    found: dict[str, Any],
+    fold_folder: Path,
+    device: torch.device,
+    needs_weights: bool = True,
+    roles_of_then: bool = False,
 ) -> Iterator[nnUNetTrainerMLBSeg]:
     """The trainer of a checkpoint, as configured then. Its logs go to a temporary folder, its messages nowhere.
 
+    Args:
+        roles_of_then: Give it the cases that it trained with, whatever roles the dataset gives them now: for a network
+            that only predicts.
+
     Raises:
-        InputError: it weighs no labels, and ``needs_weights``.
+        InputError: it weighs no labels, and ``needs_weights``; or the dataset gives its cases other roles now.
     """
     init, config = found["init_args"], json.dumps(found["mlbseg"]["config"])
     plans = {**init["plans"], "continue_training": False}  # as nnUNetv2_train hands them over
@@ -127,6 +136,8 @@ def restored_trainer(
                     f"{fold_folder}: {found['trainer_name']} is plain training without weights "
                     f"(training_labels = {trainer.config.training_labels}), expected one that bootstraps"
                 )
+            if roles_of_then:
+                trainer.roles = FoldRoles.from_dict(found["mlbseg"]["roles"])
             trainer.load_checkpoint(found)
         trainer.generated = GeneratedLabels(fold_folder / "generated_labels")
         trainer.true_labels = GeneratedLabels(fold_folder / "true_labels", kind="true")

@@ -229,6 +229,34 @@ def test_weights_of_a_meta_training_are_the_derivatives_of_every_slice(audit, an
     assert not list((tmp_path / "plain").glob("weight_*"))
 
 
+def clean_only(fold: Path, **roles) -> str:
+    """The trained network once more, as if trained on the clean cases of a dataset where the others had no label."""
+    name = "nnUNetTrainerMLBSegCleanOnly"
+    found = torch.load(fold / "checkpoint_final.pth", weights_only=False)
+    own = found["mlbseg"]
+    then = {**own["roles"], "noisy": (), "unlabeled": ("n0", "n1", "u0", "u1"), **roles}
+    state = {**own, "roles": then, "config": {**own["config"], "training_labels": "clean", "audit": False}}
+    target = fold.parents[1] / fold.parent.name.replace(TRAINER, name) / fold.name
+    target.mkdir(parents=True, exist_ok=True)
+    torch.save({**found, "trainer_name": name, "mlbseg": state}, target / "checkpoint_final.pth")
+    return name
+
+
+def test_a_network_that_never_saw_the_audited_labels_is_measured_beside(audit, another, tmp_path, capsys):
+    _, fold = another
+    out, name = tmp_path / "out", clean_only(fold)
+    assert audit("--out", out, "--measure", "--compare-with", name) == 0
+    measured = json.loads((out / "audit.json").read_text())["measured"]
+    # the same network, and cleanlab's scores by it: reached through another dataset's roles
+    assert measured["detectors"][name] == measured["detectors"]["network"]
+    assert all(case[f"score_softmin {name}"] == case["score_softmin"] for case in measured["cases"])
+    assert f"softmin {name}" in capsys.readouterr().out
+    clean_only(fold, clean=("c0", "n1"))
+    message = refused(audit, capsys, "--out", tmp_path / "new", "--measure", "--compare-with", name)
+    assert "checkpoint_final.pth: trained on 1 of the 2 audited cases (n1), expected a training on other" in message
+    assert not (tmp_path / "new").exists()
+
+
 def test_force_replaces_an_earlier_audit(audit, tmp_path):
     assert audit("--out", tmp_path / "out") == 0
     assert audit("--out", tmp_path / "out", "--force", "--smallest-mm3", "1e9") == 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -20,8 +23,11 @@ from nnunetv2_mlbseg.audit.measurement import (
     softmin_slices,
     worst_found,
 )
+from nnunetv2_mlbseg.audit.measuring import check_unseen
 from nnunetv2_mlbseg.audit.opinion import Opinion
 from nnunetv2_mlbseg.audit.posterior import suspicion
+from nnunetv2_mlbseg.supervision import FoldRoles
+from noise_synthesis.errors import InputError
 
 
 def test_areas_and_precisions_are_those_of_scikit_learn():
@@ -123,3 +129,41 @@ def test_another_network_and_labels_that_are_right_are_measured_beside():
     changes = found["right_labels"]["cases"]
     assert -0.02 < changes["case7"] <= 0 and changes["case8"] < -0.05
     assert found["right_labels"]["worst_change"] == changes["case8"]
+
+
+ROLES = {"clean": ("c0",), "noisy": (), "unlabeled": ("n0", "n1"), "validation": ("v0",)}
+
+
+def compared(labels: str = "clean", names: tuple[str, ...] = ("background", "disc", "ignore"), **roles):
+    """What a checkpoint of another training says, whose dataset had other roles."""
+    return {
+        "mlbseg": {"roles": {**ROLES, **roles}, "config": {"training_labels": labels}},
+        "init_args": {"dataset_json": {"labels": {name: value for value, name in enumerate(names)}}},
+    }
+
+
+AUDITED = SimpleNamespace(
+    roles=FoldRoles(("c0",), ("n0", "n1"), (), ("v0",)), dataset_json={"labels": {"background": 0, "disc": 1}}
+)
+
+
+def test_a_network_is_out_of_sample_when_it_trained_on_no_audited_case():
+    check_unseen(compared(), AUDITED, Path("other.pth"))
+    check_unseen(compared("bootstrapped", unlabeled=("u0",)), AUDITED, Path("other.pth"))
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (
+            compared(clean=("c0", "n1")),
+            r"other.pth: trained on 1 of the 2 audited cases \(n1\), expected",
+        ),
+        (compared("given", noisy=("n0",)), r"trained on 1 of the 2 audited cases \(n0\)"),
+        (compared("bootstrapped"), r"trained on 2 of the 2 audited cases \(n0, n1\)"),
+        (compared(names=("background", "square")), r"labels {'background': 0, 'square': 1}, expected {.*'disc': 1}"),
+    ],
+)
+def test_a_network_that_trained_on_audited_cases_or_for_other_classes_is_refused(found, message):
+    with pytest.raises(InputError, match=message):
+        check_unseen(found, AUDITED, Path("other.pth"))

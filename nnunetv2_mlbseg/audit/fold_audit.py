@@ -13,7 +13,7 @@ from nnunetv2_mlbseg.audit.case_audit import CaseAudit, Settings, Witnesses, aud
 from nnunetv2_mlbseg.audit.given_labels import READERS, LabelFolder, labels_of
 from nnunetv2_mlbseg.audit.images import Images
 from nnunetv2_mlbseg.audit.maps import write_maps, write_proposal
-from nnunetv2_mlbseg.audit.measuring import measuring
+from nnunetv2_mlbseg.audit.measuring import class_values, measuring
 from nnunetv2_mlbseg.audit.opinion import NetworkOpinion
 from nnunetv2_mlbseg.audit.report import REPORT, bytes_per_case, write_report
 from nnunetv2_mlbseg.audit.source import TrainedFold
@@ -51,7 +51,7 @@ def audit_fold(
         raw: The raw dataset, ``nnUNet_raw/DatasetXXX_NAME``; its labels are read only.
         corrected: Folder for the corrected labels; None: none are written.
         measure: Compare with the true labels in ``labelsTr_true``, for studies; the audit itself never reads them.
-        compare_with: With ``measure``: another training of the same fold, whose network is judged as well.
+        compare_with: With ``measure``: another training, of none of the audited cases, whose network is judged as well.
         force: Replace ``out`` and ``corrected`` if an audit wrote them.
 
     Returns:
@@ -66,7 +66,7 @@ def audit_fold(
         check_place(target, raw)
         check_replaceable(target, marker, force)
     found = fold.read(device)
-    other = None if compare_with is None else (compare_with.trainer, compare_with.folder, compare_with.read(device))
+    other = None if compare_with is None else (compare_with, compare_with.read(device))
     with ExitStack() as stack:
         trainer = stack.enter_context(restored_trainer(found, fold.folder, device, needs_weights=False))
         labels = given_labels(trainer, raw)
@@ -128,7 +128,7 @@ def given_labels(trainer: nnUNetTrainerMLBSeg, raw: Path) -> LabelFolder:
 
 def class_names(trainer: nnUNetTrainerMLBSeg) -> dict[int, str]:
     """Names by value, as in dataset.json."""
-    names = {int(value): name for name, value in trainer.dataset_json["labels"].items() if name != "ignore"}
+    names = {int(value): name for name, value in class_values(trainer.dataset_json["labels"]).items()}
     return dict(sorted(names.items()))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dataset_conversion.cases import TRUE_LABELS
+from dataset_conversion.supervision_files import name_some
 from nnunetv2_mlbseg.audit.case_audit import CaseAudit
 from nnunetv2_mlbseg.audit.given_labels import LabelFolder, labels_of
 from nnunetv2_mlbseg.audit.measurement import Measurement
 from nnunetv2_mlbseg.audit.opinion import NetworkOpinion
+from nnunetv2_mlbseg.audit.source import TrainedFold
+from nnunetv2_mlbseg.supervision import FoldRoles
+from nnunetv2_mlbseg.training_labels import training_cases
 from nnunetv2_mlbseg.weight_measurement import restored_trainer
+from noise_synthesis.errors import InputError
 
 if TYPE_CHECKING:
     from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
@@ -44,16 +49,16 @@ class Truth:
 def measuring(
     trainer: nnUNetTrainerMLBSeg,
     raw: Path,
-    other: tuple[str, Path, dict[str, Any]] | None,
+    other: tuple[TrainedFold, dict[str, Any]] | None,
     device: torch.device,
 ) -> Iterator[Truth]:
     """Find the true labels of a fold's noisy cases and, where one is asked for, restore the other training.
 
     Args:
-        other: Name, fold folder and checkpoint of the other training.
+        other: The other training and its checkpoint.
 
     Raises:
-        InputError: a noisy case has no true label or a clean one no label.
+        InputError: a noisy case has no true label or a clean one no label; or what :func:`check_unseen` refuses.
     """
     labels = labels_of(trainer, raw, TRUE_LABELS)
     labels.check(trainer.roles.noisy, "noisy")
@@ -62,9 +67,40 @@ def measuring(
     if other is None:
         yield Truth(labels, axis, None, None)
         return
-    name, folder, found = other
+    fold, found = other
+    check_unseen(found, trainer, fold.path)
     with (
-        restored_trainer(found, folder, device, needs_weights=False) as compared,
+        restored_trainer(found, fold.folder, device, needs_weights=False, roles_of_then=True) as compared,
         NetworkOpinion.of(compared) as opinion,
     ):
-        yield Truth(labels, axis, opinion, name)
+        yield Truth(labels, axis, opinion, fold.trainer)
+
+
+def check_unseen(found: dict[str, Any], trainer: nnUNetTrainerMLBSeg, path: Path) -> None:
+    """Refuse to compare with a network whose probabilities are not out of sample, or are of other classes.
+
+    Which roles the other training's dataset gave to its cases does not matter otherwise.
+
+    Args:
+        found: The checkpoint of the other training, ``path``.
+        trainer: The training under audit.
+
+    Raises:
+        InputError: the other training trained on a noisy case of this one, or for other labels.
+    """
+    then = found["mlbseg"]
+    trained_on = training_cases(FoldRoles.from_dict(then["roles"]), then["config"]["training_labels"])
+    seen = sorted(set(trained_on) & set(trainer.roles.noisy))
+    if seen:
+        raise InputError(
+            f"{path}: trained on {len(seen)} of the {len(trainer.roles.noisy)} audited cases ({name_some(seen)}), "
+            f"expected a training on other cases, such as nnUNetTrainerMLBSegCleanOnly"
+        )
+    theirs, ours = (class_values(one["labels"]) for one in (found["init_args"]["dataset_json"], trainer.dataset_json))
+    if theirs != ours:
+        raise InputError(f"{path}: trained for the labels {theirs}, expected {ours}")
+
+
+def class_values(labels: Mapping[str, Any]) -> dict[str, Any]:
+    """The classes of a dataset.json: its labels without the ignore label."""
+    return {name: value for name, value in labels.items() if name != "ignore"}

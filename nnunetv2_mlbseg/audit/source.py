@@ -31,6 +31,11 @@ class TrainedFold:
         model = f"{self.trainer}__{self.plans}__{self.configuration}"
         return Path(join(nnUNet_results, self.dataset, model, f"fold_{self.fold}"))
 
+    @property
+    def path(self) -> Path:
+        """The checkpoint file."""
+        return self.folder / self.checkpoint
+
     def read(self, device: torch.device) -> dict[str, Any]:
         """Read the checkpoint.
 
@@ -43,7 +48,7 @@ class TrainedFold:
             there = sorted(path.parent.name for path in self.folder.parents[1].glob("*/fold_*"))
             hint = f"there: {', '.join(dict.fromkeys(there))}" if there else "no trained model of this dataset there"
             raise InputError(f"{self.folder}: no such folder; {hint}")
-        path = self.folder / self.checkpoint
+        path = self.path
         found = checkpoint.read(path, device)
         init = found["init_args"]
         facts = {
