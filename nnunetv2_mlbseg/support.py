@@ -59,6 +59,23 @@ def check_supported(plans: dict[str, Any], configuration: str, dataset_json: dic
     return chosen
 
 
+def check_deep_supervision(name: str, configuration: ConfigurationManager, config: MLBSegConfig) -> None:
+    """Refuse a network none of whose outputs would count.
+
+    nnU-Net's deep supervision gives the coarsest output, that of the last stage but one, the weight 0. With two stages
+    it is the only output: the weights are 0 / 0, and so is every loss.
+
+    Raises:
+        InputError: deep supervision of fewer than three stages.
+    """
+    stages = len(configuration.pool_op_kernel_sizes)
+    if config.deep_supervision and stages < 3:
+        raise InputError(
+            f"configuration {name} plans a network of {stages} stages, expected at least 3 with deep supervision, "
+            f"which leaves the coarsest output out; set deep_supervision to false or plan more stages"
+        )
+
+
 def check_sharing_supported(network: nn.Module, processes: Processes) -> None:
     """Refuse layers that mix the images of a batch where several processes hold parts of it.
 

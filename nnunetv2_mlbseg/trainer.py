@@ -35,7 +35,12 @@ from nnunetv2_mlbseg.progress import EpochLog, epoch_means, hold_undefined_dice
 from nnunetv2_mlbseg.step_guard import Patience, StepGuard, refuse_non_finite
 from nnunetv2_mlbseg.stopping import PartialEpoch, StoppedBetweenStepsError, StopRequest
 from nnunetv2_mlbseg.supervision import FoldRoles, roles_of_fold
-from nnunetv2_mlbseg.support import check_sharing_supported, check_supported, check_unlabeled_supported
+from nnunetv2_mlbseg.support import (
+    check_deep_supervision,
+    check_sharing_supported,
+    check_supported,
+    check_unlabeled_supported,
+)
 from nnunetv2_mlbseg.threads import use_requested_threads
 from nnunetv2_mlbseg.training_labels import METHOD, TRUE, describe, training_cases
 from nnunetv2_mlbseg.true_labels import TrueLabels
@@ -72,6 +77,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         configuration_manager = check_supported(plans, configuration, dataset_json)
         overrides = configuration_manager.configuration.get(PLANS_KEY)
         self.config: MLBSegConfig = resolve_config(overrides, environment_value(), self.variant, self.variant_defaults)
+        check_deep_supervision(configuration, configuration_manager, self.config)
         labels = self.config.training_labels
         self.processes = Processes.present()
         with self.processes.first_alone():  # it may copy files

@@ -10,8 +10,14 @@ from training_support import TINY
 
 from nnunetv2_mlbseg.config import resolve_config
 from nnunetv2_mlbseg.error_line import UnsupportedError
+from nnunetv2_mlbseg.plans import cut_network
 from nnunetv2_mlbseg.processes import Processes
-from nnunetv2_mlbseg.support import check_sharing_supported, check_supported, check_unlabeled_supported
+from nnunetv2_mlbseg.support import (
+    check_deep_supervision,
+    check_sharing_supported,
+    check_supported,
+    check_unlabeled_supported,
+)
 from noise_synthesis.errors import InputError
 
 PLANS = {
@@ -51,6 +57,19 @@ def test_batch_normalisation_is_refused_where_processes_share_a_batch():
     check_sharing_supported(small_network(norm="instance"), Processes(0, 2))
     with pytest.raises(UnsupportedError, match="use -num_gpus 1"):
         check_sharing_supported(small_network(norm="batch"), Processes(0, 2))
+
+
+def test_two_stages_leave_deep_supervision_nothing_to_count():
+    """nnU-Net's weights 1, 1/2, ... of all outputs but the coarsest, over their sum: 0 / 0 with the only output."""
+    plans = copy.deepcopy(PLANS)
+    architecture = plans["configurations"]["2d"]["architecture"]
+    three = check_supported(copy.deepcopy(plans), "2d", DATASET_JSON)
+    check_deep_supervision("2d", three, resolve_config())
+    plans["configurations"]["2d"]["architecture"] = cut_network(architecture, (4, 8))
+    two = check_supported(plans, "2d", DATASET_JSON)
+    check_deep_supervision("2d", two, resolve_config({"deep_supervision": False}))
+    with pytest.raises(InputError, match=r"2d plans a network of 2 stages, expected at least 3 .* set deep_"):
+        check_deep_supervision("2d", two, resolve_config())
 
 
 def test_unlabeled_cases_need_a_warm_up_and_normalisation_without_a_mask():

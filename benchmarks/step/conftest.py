@@ -17,6 +17,7 @@ from scene import Scene, Sizes
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """The size of the step and how it is timed."""
     group = parser.getgroup("step benchmark")
     group.addoption("--images", type=int, default=10, help="images in each of the two batches, a multiple of 5")
     group.addoption("--size", type=int, default=96, help="height and width in pixels")
@@ -25,17 +26,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """One thread, so that CPU time is comparable; an empty table."""
     torch.set_num_threads(1)
     config.stash[table.FOUND] = table.Found()
 
 
 @pytest.fixture(scope="session")
 def sizes(request: pytest.FixtureRequest) -> Sizes:
+    """The size of the step, from the options."""
     return Sizes(images=request.config.option.images, size=request.config.option.size)
 
 
 @pytest.fixture(scope="session")
 def scene(request: pytest.FixtureRequest, sizes: Sizes) -> Scene:
+    """Network, batches and all ways to take a step; made once for all benchmarks."""
     return Scene(sizes, request.config.option.device)
 
 
@@ -67,5 +71,6 @@ def fastest(request: pytest.FixtureRequest, benchmark: Any) -> Iterator[Callable
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The table, after all benchmarks."""
     for line in config.stash[table.FOUND].lines():
         terminalreporter.write_line(line)

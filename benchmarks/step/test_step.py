@@ -43,22 +43,26 @@ GROWTH = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_whole_step(way, scene, fastest, found):
+    """Seconds of one optimisation step, from the batch on the device to the updated network."""
     found.seconds[way] = fastest(scene.ways()[way])
 
 
 @pytest.mark.parametrize("what", ["stock loading", "our loading"])
 def test_loading(what, scene, fastest, found, tmp_path):
+    """Seconds until a loader hands over its next batch, augmentation included, without worker processes."""
     loader = loaders(scene, tmp_path)[what == "our loading"]
     found.seconds[what] = fastest(lambda: next(loader))
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_part(part, scene, fastest, found):
+    """Seconds of each part of our step on its own."""
     found.parts[part] = fastest(parts(scene)[part])
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_peak_memory(way, sizes, request, found):
+    """MiB that a step needs at most, beyond what network and batches take; each way in a process of its own."""
     program = str(Path(__file__).with_name("peak_memory.py"))
     arguments = [way, str(sizes.images), str(sizes.size), request.config.option.device]
     done = subprocess.run([sys.executable, "-W", "ignore", program, *arguments], capture_output=True, text=True)
@@ -69,6 +73,7 @@ def test_peak_memory(way, sizes, request, found):
 @pytest.mark.parametrize("way", ["stock", "whole"])
 @pytest.mark.parametrize(("axis", "point"), [(axis, n) for axis, points in GROWTH.items() for n in range(len(points))])
 def test_growth(axis, point, way, fastest, found, request):
+    """Seconds of a step along one axis of its size, all others held, beside the stock step at the same size."""
     value, sizes = GROWTH[axis][point]
     scene = Scene(sizes, request.config.option.device)
     found.growth[axis].setdefault(value, {})[way] = fastest(scene.ways()[way])

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nnunetv2_mlbseg.audit.case_audit import CaseAudit, Settings, Witnesses, audit_case
+from nnunetv2_mlbseg.audit.audits import Audits, Progress
+from nnunetv2_mlbseg.audit.case_audit import Settings
 from nnunetv2_mlbseg.audit.given_labels import READERS, LabelFolder, labels_of
 from nnunetv2_mlbseg.audit.images import Images
-from nnunetv2_mlbseg.audit.maps import write_maps, write_proposal
-from nnunetv2_mlbseg.audit.measuring import class_values, measuring
-from nnunetv2_mlbseg.audit.opinion import NetworkOpinion
-from nnunetv2_mlbseg.audit.report import REPORT, bytes_per_case, write_report
+from nnunetv2_mlbseg.audit.measuring import measuring
+from nnunetv2_mlbseg.audit.report import REPORT, write_report
 from nnunetv2_mlbseg.audit.source import TrainedFold
-from nnunetv2_mlbseg.audit.tables import SUMMARY, ranked, write_tables
-from nnunetv2_mlbseg.audit.thumbnails import MOST_CLASSES, thumbnails
-from nnunetv2_mlbseg.audit.weight_maps import weighing, without_maps
+from nnunetv2_mlbseg.audit.tables import SUMMARY, write_tables
+from nnunetv2_mlbseg.audit.thumbnails import MOST_CLASSES
+from nnunetv2_mlbseg.audit.weight_maps import without_maps
 from nnunetv2_mlbseg.weight_measurement import restored_trainer
 from noise_synthesis.errors import InputError
 from noise_synthesis.files import write_json
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
 
 PROPOSALS = "proposals.json"
-Progress = Callable[[Sequence[str]], Iterable[str]]
 
 
 def audit_fold(
@@ -73,30 +70,16 @@ def audit_fold(
         images = Images(raw, labels.ending)
         images.check(trainer.roles.noisy)
         truth = stack.enter_context(measuring(trainer, raw, other, device)) if measure else None
-        folders = [stack.enter_context(complete_folder(target, marker, force)) for target, marker in targets]
-        names = class_names(trainer)
-        rows, pictures = [], {}
-        allowed, axis = bytes_per_case(len(trainer.roles.noisy)), trainer.plans_manager.transpose_forward[0]
-        for audited in audits(trainer, labels, trainer.roles.noisy, settings, progress):
-            write_maps(audited, folders[0], labels.ending)
-            if corrected:
-                write_proposal(audited, folders[1], labels.ending)
-            if truth is not None:
-                truth.add_(audited)
-            rows.append(audited.numbers(names))
-            pictures[audited.case] = thumbnails(audited, images.read(audited), axis, allowed)
-        about = describe(fold, found["current_epoch"], trainer, settings, names)
+        folder, *proposals = [stack.enter_context(complete_folder(*target, force)) for target in targets]
+        audits = Audits(trainer, labels, images, settings, progress)
+        cases, pictures = audits.write(folder, proposals[0] if proposals else None, truth)
+        about = describe(fold, found["current_epoch"], audits)
         if truth is not None:
-            for audited in audits(trainer, labels, trainer.roles.clean, settings, progress):
-                truth.measurement.add_right_(audited)
-            about["measured"] = truth.measurement.summary()
-        cases = ranked(rows)
-        write_report(folders[0] / REPORT, about, cases, pictures)
-        write_tables(folders[0], about, cases)
-        if corrected:
-            write_json(
-                folders[1] / PROPOSALS, {**about, "corrected_mm3": {c["case"]: c["corrected_mm3"] for c in cases}}
-            )
+            about["measured"] = truth.summary(audits.of(trainer.roles.clean))
+        write_report(folder / REPORT, about, cases, pictures)
+        write_tables(folder, about, cases)
+        for one in proposals:
+            write_json(one / PROPOSALS, {**about, "corrected_mm3": {c["case"]: c["corrected_mm3"] for c in cases}})
     return {**about, "cases": cases}
 
 
@@ -126,45 +109,16 @@ def given_labels(trainer: nnUNetTrainerMLBSeg, raw: Path) -> LabelFolder:
     return folder
 
 
-def class_names(trainer: nnUNetTrainerMLBSeg) -> dict[int, str]:
-    """Names by value, as in dataset.json."""
-    names = {int(value): name for name, value in class_values(trainer.dataset_json["labels"]).items()}
-    return dict(sorted(names.items()))
-
-
-def witnesses_of(trainer: nnUNetTrainerMLBSeg) -> Witnesses:
-    """What the training learned about the labels."""
-    record = trainer.bootstrap_step.disputes
-    moved = None if record is None else type(record)(**{name: table.cpu() for name, table in record.state().items()})
-    return Witnesses(moved)
-
-
-def audits(
-    trainer: nnUNetTrainerMLBSeg, labels: LabelFolder, cases: Sequence[str], settings: Settings, progress: Progress
-) -> Iterator[CaseAudit]:
-    """Audit one case after the other."""
-    axis = trainer.plans_manager.transpose_forward[0]
-    witnesses = witnesses_of(trainer)
-    with weighing(trainer, witnesses.record) as weigh, NetworkOpinion.of(trainer) as opinion:
-        for case in progress(cases):
-            found = opinion.of_case(case)
-            label = labels.read(case, found.network.shape[1:])
-            weights = None if weigh is None else weigh(case, found.network, label.classes)
-            yield audit_case(case, found, label, witnesses, settings, axis, weights)
-
-
-def describe(
-    fold: TrainedFold, epoch: int, trainer: nnUNetTrainerMLBSeg, settings: Settings, names: dict[int, str]
-) -> dict[str, Any]:
+def describe(fold: TrainedFold, epoch: int, audits: Audits) -> dict[str, Any]:
     """What was audited and how, for the JSON file."""
-    witnesses = witnesses_of(trainer).as_dict()
+    trainer = audits.trainer
     return {
         **vars(fold),
         "epoch": epoch,
-        "classes": names,
-        "slice_axis": "zyx"[trainer.plans_manager.transpose_forward[0]],
-        "settings": vars(settings),
-        "witnesses": witnesses,
+        "classes": audits.class_names,
+        "slice_axis": "zyx"[audits.axis],
+        "settings": vars(audits.settings),
+        "witnesses": audits.witnesses.as_dict(),
         "weights": {
             "weighting": trainer.config.weighting,
             "normalization": trainer.config.weight_normalization,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,12 @@ class Truth:
         true = self.labels.read(audited.case, audited.label.classes.shape).classes
         other = None if self.other is None else self.other.network(audited.case)
         self.measurement.add_(audited, true, self.axis, other)
+
+    def summary(self, right: Iterable[CaseAudit]) -> dict[str, Any]:
+        """What the audits got right, and what they would change in the labels of clean cases, which are right."""
+        for audited in right:
+            self.measurement.add_right_(audited)
+        return self.measurement.summary()
 
 
 @contextmanager

@@ -1,0 +1,94 @@
+"""The audits of a fold's cases, one after the other, and what they leave in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnunetv2_mlbseg.audit.case_audit import CaseAudit, Settings, Witnesses, audit_case
+from nnunetv2_mlbseg.audit.given_labels import LabelFolder
+from nnunetv2_mlbseg.audit.images import Images
+from nnunetv2_mlbseg.audit.maps import write_maps, write_proposal
+from nnunetv2_mlbseg.audit.measuring import Truth, class_values
+from nnunetv2_mlbseg.audit.opinion import NetworkOpinion
+from nnunetv2_mlbseg.audit.report import bytes_per_case
+from nnunetv2_mlbseg.audit.tables import ranked
+from nnunetv2_mlbseg.audit.thumbnails import Thumbnails, thumbnails
+from nnunetv2_mlbseg.audit.weight_maps import weighing
+
+if TYPE_CHECKING:
+    from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
+
+Progress = Callable[[Sequence[str]], Iterable[str]]
+
+
+@dataclass(frozen=True)
+class Audits:
+    """What the audits of a fold's cases have in common.
+
+    Attributes:
+        trainer: Restored from the checkpoint under audit.
+        progress: Passes the names of the cases on as they are worked on.
+    """
+
+    trainer: nnUNetTrainerMLBSeg
+    labels: LabelFolder
+    images: Images
+    settings: Settings
+    progress: Progress
+
+    @property
+    def axis(self) -> int:
+        """Which of Z, Y, X counts the slices."""
+        return self.trainer.plans_manager.transpose_forward[0]
+
+    @property
+    def class_names(self) -> dict[int, str]:
+        """Names by value, as in dataset.json."""
+        names = {int(value): name for name, value in class_values(self.trainer.dataset_json["labels"]).items()}
+        return dict(sorted(names.items()))
+
+    @property
+    def witnesses(self) -> Witnesses:
+        """What the training learned about the labels."""
+        record = self.trainer.bootstrap_step.disputes
+        if record is None:
+            return Witnesses(None)
+        return Witnesses(type(record)(**{name: table.cpu() for name, table in record.state().items()}))
+
+    def of(self, cases: Sequence[str]) -> Iterator[CaseAudit]:
+        """Audit one case after the other."""
+        witnesses = self.witnesses
+        with weighing(self.trainer, witnesses.record) as weigh, NetworkOpinion.of(self.trainer) as opinion:
+            for case in self.progress(cases):
+                found = opinion.of_case(case)
+                label = self.labels.read(case, found.network.shape[1:])
+                weights = None if weigh is None else weigh(case, found.network, label.classes)
+                yield audit_case(case, found, label, witnesses, self.settings, self.axis, weights)
+
+    def write(
+        self, out: Path, corrected: Path | None, truth: Truth | None
+    ) -> tuple[list[dict[str, Any]], dict[str, Thumbnails]]:
+        """Audit the noisy cases into folders that exist.
+
+        Args:
+            out: For the maps.
+            corrected: For the corrected labels; None: none are written.
+            truth: Compares each audit with the truth.
+
+        Returns:
+            The rows of the cases, worst first, and their pictures for the report.
+        """
+        noisy = self.trainer.roles.noisy
+        rows, pictures, allowed = [], {}, bytes_per_case(len(noisy))
+        for audited in self.of(noisy):
+            write_maps(audited, out, self.labels.ending)
+            if corrected is not None:
+                write_proposal(audited, corrected, self.labels.ending)
+            if truth is not None:
+                truth.add_(audited)
+            rows.append(audited.numbers(self.class_names))
+            pictures[audited.case] = thumbnails(audited, self.images.read(audited), self.axis, allowed)
+        return ranked(rows), pictures
