@@ -17,14 +17,17 @@ from nnunetv2_mlbseg.losses import IGNORE, mixture_dice_loss, resize_labels, wei
 from nnunetv2_mlbseg.meta_reweighting import normalize_weights
 from nnunetv2_mlbseg.pseudo_labels import ensemble_probabilities, pseudo_labels
 from nnunetv2_mlbseg.tensors import Total, at_least_float32, unchanged
-from nnunetv2_mlbseg.tied_weights import DisputeRecord, tied_weights, updated
+from nnunetv2_mlbseg.tied_weights import DisputeRecord, normalized_parts, rivals, tied_weights, updated
 from nnunetv2_mlbseg.views import Views
 from nnunetv2_mlbseg.weighting import WEIGHTINGS, meta_weights
 
 
 @dataclass(frozen=True)
 class WeightedLabels:
-    """Both labels of every pixel at one scale, ``(V*B, *S)``, with their raw and their normalised weights."""
+    """Both labels of every pixel at one scale, ``(V*B, *S)``, with their raw and their normalised weights.
+
+    With tied weights there is a third one, the rival of what both labels agree on, and its normalised weight.
+    """
 
     imperfect: Tensor
     pseudo: Tensor
@@ -32,6 +35,13 @@ class WeightedLabels:
     raw_pseudo: Tensor
     weight_imperfect: Tensor
     weight_pseudo: Tensor
+    rival: Tensor | None = None
+    weight_rival: Tensor | None = None
+
+    def pairs(self) -> list[tuple[Tensor, Tensor]]:
+        """Every label with its normalised weight."""
+        found = [(self.imperfect, self.weight_imperfect), (self.pseudo, self.weight_pseudo)]
+        return found if self.rival is None or self.weight_rival is None else [*found, (self.rival, self.weight_rival)]
 
 
 def as_labels(target: Tensor, ignore_label: int | None) -> Tensor:
@@ -135,17 +145,20 @@ def weigh_disputes(
     """
     raw = meta_weights(logits[0], tangents[0], imperfect, pseudo)
     record = updated(record, *raw, imperfect, pseudo, probabilities, generated, decay, total)
-    maps = (imperfect, pseudo, *tied_weights(record, imperfect, pseudo, probabilities, generated, strength))
+    parts = tied_weights(record, imperfect, pseudo, probabilities, generated, strength)
+    maps = (imperfect, pseudo, *parts, rivals(imperfect, probabilities))
     weighted = []
     for z in logits:
-        label_n, label_p, raw_n, raw_p = (resize_labels(each, z.shape[2:]) for each in maps)
-        weights = normalize_weights(raw_n, raw_p, normalization, total=total)
-        weighted.append(WeightedLabels(label_n, label_p, raw_n, raw_p, *weights))
+        label_n, label_p, raw_n, raw_p, rival = (resize_labels(each, z.shape[2:]) for each in maps)
+        weight_n, weight_p, weight_r = normalized_parts(raw_n, raw_p, normalization, total)
+        weighted.append(WeightedLabels(label_n, label_p, raw_n, raw_p, weight_n, weight_p, rival, weight_r))
     return weighted, record
 
 
 def lessen_generated(weighted: Sequence[WeightedLabels], generated: Tensor, factor: float) -> list[WeightedLabels]:
     """Both normalised weights of images whose imperfect label a network made, times ``factor``, at every scale.
+
+    Such images have no rivals.
 
     Args:
         generated: ``(V*B,)`` bool.
@@ -160,15 +173,12 @@ def lessen_generated(weighted: Sequence[WeightedLabels], generated: Tensor, fact
 
 
 def bootstrap_loss(outputs: Sequence[Tensor], weighted: Sequence[WeightedLabels], factors: Sequence[float]) -> Tensor:
-    """Eq. 9, summed over the scales with deep supervision's factors."""
+    """Eq. 9, with the rivals' term if there are any, summed over the scales with deep supervision's factors."""
     return torch.stack(
         [
-            factor
-            * (
-                weighted_cross_entropy(z, w.imperfect, w.weight_imperfect)
-                + weighted_cross_entropy(z, w.pseudo, w.weight_pseudo)
-            )
-            for z, w, factor in zip(outputs, weighted, factors, strict=True)
+            factor * weighted_cross_entropy(z, label, weight)
+            for z, labels, factor in zip(outputs, weighted, factors, strict=True)
+            for label, weight in labels.pairs()
         ]
     ).sum()
 
@@ -187,7 +197,7 @@ def mixture_dice(
     """
     losses = []
     for z, w, factor in zip(outputs, weighted, factors, strict=True):
-        labels, weights = (w.imperfect, w.pseudo), (w.weight_imperfect, w.weight_pseudo)
+        labels, weights = zip(*w.pairs(), strict=True)
         losses.append(factor * mixture_dice_loss(z, labels, weights, ~generated, total))
     return torch.stack(losses).sum()
 

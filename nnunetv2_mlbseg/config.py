@@ -76,7 +76,7 @@ class MLBSegConfig:
     # tied: learned from the clean batch, shared by pixels of one kind; meta: for every pixel by itself;
     # uniform: fixed and equal (Reed et al. 2014)
     weighting: str = "tied"
-    tied_strength: float = 8.0  # what full agreement of the clean batches adds to the log-odds of a label
+    tied_strength: float = 3.0  # what full agreement of the clean batches adds to the log-odds of a label
     tied_decay: float = 0.99  # share of the tied derivatives that remains after an iteration: about 100 iterations
     weight_normalization: str = "joint"  # sum: Eq. 8; joint: one sum for both labels; accepted: mean over w > 0
     clean_loss: str = "dice_ce"  # of the meta-objective (Eq. 5) and the supervised term; dice_ce is nnU-Net's loss
@@ -85,7 +85,7 @@ class MLBSegConfig:
 
     # Loss terms (Eq. 9, 11, 13 and the supervised step of the authors' script).
     bootstrap_weight: float = 2.0  # with one sum for both labels: as much as a mean over the pixels for each of them
-    mixture_dice_weight: float = 0.0  # soft Dice beside Eq. 9: for strong unbiased noise, harms under biased noise
+    mixture_dice_weight: float = 1.0  # nnU-Net's loss is Dice and cross-entropy; Eq. 9 is the latter alone
     generated_weight: float = 0.25  # of images whose label a network made, in Eq. 9: it adds no evidence of its own
     consistency_weight: float = 1.0
     teacher_weight: float = 1.0
@@ -138,6 +138,7 @@ PAPER: dict[str, Any] = {
     "weighting": "meta",  # Eq. 4-6
     "weight_normalization": "sum",  # Eq. 8
     "bootstrap_weight": 1.0,  # Eq. 9
+    "mixture_dice_weight": 0.0,  # Eq. 9
     "generated_weight": 1.0,  # Eq. 9
     "clean_loss": "ce",  # Eq. 5
     "pseudo_label_network": "student",  # Eq. 3, 10

@@ -16,6 +16,11 @@ The first two are Bayes' rule for the true class given image and imperfect label
 whole images); the third is the meta-learning, and corrects what the first two take from a network that has itself
 learned from biased labels. A generated label (Eq. 1) is no witness of its own, since that network made it: it has
 tables of its own, and no part in M.
+
+Where both labels agree they may both be wrong: a noisy label misses what the network has not learned yet. There the
+same rule weighs the class that they agree on against its rival, the next most probable one, and the rival gets what
+remains. Without that a pixel that the network calls background stays background unless more than half of the labels of
+such pixels say otherwise.
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nnunetv2_mlbseg.meta_reweighting import normalize_weights
 from nnunetv2_mlbseg.tensors import Total, at_least_float32, unchanged
 
 PRIOR_DIAGONAL = 0.8
@@ -33,9 +39,12 @@ PRIOR_DIAGONAL = 0.8
 PRIOR_EXTENT = 1.0
 """Pixels of average size, per iteration, that are counted as undecided: a single derivative decides nothing."""
 
-LEAST_PROBABILITY = 1e-4
+LEAST_PROBABILITY = 0.03
+"""Added to the network's probabilities: its word counts for about 30 to 1 at most. A network that knows a few scans by
+heart is far more certain on other scans than it is right."""
+
 LEAST_CONFUSION = 1e-3
-"""Added before taking logarithms, so that no single factor decides alone."""
+"""Added before taking the logarithm, so that a class pair without counts does not decide alone."""
 
 
 @dataclass(frozen=True)
@@ -154,9 +163,10 @@ def tied_weights(
     generated: Tensor,
     strength: float,
 ) -> tuple[Tensor, Tensor]:
-    """Both labels' parts of every pixel's weight; together 1 where the pixel has a label, else 0.
+    """Both labels' parts of every pixel's weight, of at most 1 together; what remains is the rival's.
 
-    Where the labels agree each has one half; where there is one label it has all.
+    Where a given label and the pseudo label agree, each has half of what their class has against its rival; where a
+    generated label agrees, one half each. Where there is one label it has all.
 
     Args:
         imperfect, pseudo: (B, *S) int64, negative = no label.
@@ -168,15 +178,50 @@ def tied_weights(
         Two maps (B, *S) from 0 to 1, no unit. No gradient flows.
     """
     source, n, p = _kind(imperfect, pseudo, generated)
+    agreed = imperfect == pseudo
+    against = torch.where(agreed, rivals(imperfect, probabilities), p)
     logs = (at_least_float32(probabilities) + LEAST_PROBABILITY).log()
-    odds = _at(logs, n) - _at(logs, p)
+    odds = _at(logs, n) - _at(logs, against)
     confusion = (record.confusion + LEAST_CONFUSION).log()
-    odds = odds + torch.where(source == 1, 0.0, confusion[n, n] - confusion[p, n])
-    odds = odds + strength * record.preference[source, n, p]
-    part = torch.where(imperfect == pseudo, 0.5, odds.sigmoid())
+    odds = odds + torch.where(source == 1, 0.0, confusion[n, n] - confusion[against, n])
+    part = (odds + torch.where(agreed, 0.0, strength * record.preference[source, n, p])).sigmoid()
+    half = torch.where(source == 1, 0.5, part / 2)
     has_n, has_p = imperfect >= 0, pseudo >= 0
-    part = torch.where(has_n & has_p, part, has_n.to(part.dtype))
-    return part, torch.where(has_n | has_p, 1 - part, 0.0)
+    of_n, of_p = torch.where(agreed, half, part), torch.where(agreed, half, 1 - part)
+    return torch.where(has_n & has_p, of_n, has_n.to(part.dtype)), torch.where(has_n, of_p, 1.0) * has_p
+
+
+@torch.no_grad()
+def rivals(imperfect: Tensor, probabilities: Tensor) -> Tensor:
+    """The most probable class other than the imperfect label: (B, *S) and (B, C, *S) to (B, *S) int64.
+
+    In a dispute that is the pseudo label.
+    """
+    others = at_least_float32(probabilities).scatter(1, imperfect.clamp_min(0).unsqueeze(1), -1.0)
+    return others.argmax(dim=1)
+
+
+@torch.no_grad()
+def normalized_parts(
+    part_n: Tensor, part_p: Tensor, how: str, total: Total = unchanged
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Both parts and the rival's, which is what they leave of 1, normalised (Eq. 7, 8).
+
+    Pseudo label and rival count as one map: with ``joint`` everything adds up to 1, with ``sum`` the imperfect label's
+    map does and the other two together.
+
+    Args:
+        part_n, part_p: (B, *S), what :func:`tied_weights` returns; both 0 where a pixel has no label.
+        how: see :func:`~nnunetv2_mlbseg.meta_reweighting.normalize_weights`.
+        total: sums over the processes that share a batch.
+
+    Returns:
+        Weights of imperfect label, pseudo label and rival, (B, *S) each, no unit.
+    """
+    left = torch.where(part_n + part_p > 0, 1 - part_n - part_p, 0.0).clamp_min(0)
+    weight_n, others = normalize_weights(part_n, part_p + left, how, total=total)
+    weight_r = others * left / (part_p + left).clamp_min(torch.finfo(left.dtype).tiny)
+    return weight_n, others - weight_r, weight_r
 
 
 def _at(maps: Tensor, labels: Tensor) -> Tensor:

@@ -62,6 +62,7 @@ class nnUNetTrainerMLBSegNLReweighting(nnUNetTrainerMLBSeg):
         "weighting": "meta",
         "weight_normalization": "sum",
         "weighted_labels": "imperfect",
+        "mixture_dice_weight": 0.0,
         **NO_PLE,
         **NO_TEACHER,
     }

@@ -12,7 +12,7 @@ from nnunetv2_mlbseg.audit.posterior import case_confusion, posterior, suspicion
 from nnunetv2_mlbseg.audit.proposal import proposed_label
 from nnunetv2_mlbseg.audit.quality import label_scores
 from nnunetv2_mlbseg.audit.regions import Geometry, find_regions
-from nnunetv2_mlbseg.tied_weights import DisputeRecord, tied_weights
+from nnunetv2_mlbseg.tied_weights import LEAST_PROBABILITY, DisputeRecord, tied_weights
 
 GEOMETRY = Geometry((0.5, 1.0, 3.0), (10.0, 20.0, 30.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
 
@@ -29,10 +29,10 @@ def random_case(classes: int, seed: int = 0):
 def test_the_odds_of_given_and_pseudo_label_are_those_the_training_weighs_with(classes):
     """As long as the clean batches prefer neither label (no gain), and but for what is added before logarithms."""
     probabilities, given, confusion = random_case(classes)
-    probabilities = 0.9 * probabilities + 0.1 / classes
     nothing = torch.zeros(2, classes, classes)
     record = DisputeRecord(nothing, nothing, confusion * 1e6)
-    belief = posterior(probabilities, given, record.confusion)
+    bounded = probabilities + LEAST_PROBABILITY  # as the training bounds what the network says
+    belief = posterior(bounded / bounded.sum(0), given, record.confusion)
     pseudo = probabilities.argmax(0)
     share, _ = tied_weights(
         record, given[None], pseudo[None], probabilities[None], torch.zeros(1, dtype=torch.bool), 3.0

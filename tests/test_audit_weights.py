@@ -31,13 +31,15 @@ def test_tied_weights_are_shares_that_add_up_to_one(case):
     probabilities, given = case
     found = tied_maps(probabilities, given, record(), 8.0, "joint")
     known = given >= 0
-    assert (found.imperfect + found.pseudo)[known].sub(1).abs().max() < 1e-5
+    disputed = known & (given != probabilities.argmax(0))
+    assert (found.imperfect + found.pseudo)[disputed].sub(1).abs().max() < 1e-5
+    assert (found.imperfect + found.pseudo)[known].max() < 1 + 1e-5
     assert not found.imperfect[~known].any() and not found.pseudo[~known].any()
     pseudo = probabilities.argmax(0)
     own, _ = tied_weights(
         record(), given[None], pseudo[None], probabilities[None], torch.zeros(1, dtype=torch.bool), 8.0
     )
-    torch.testing.assert_close(found.share[known], own[0][known], atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.imperfect[known], own[0][known], atol=1e-5, rtol=0)
     assert (found.share[known & (given == pseudo)] - 0.5).abs().max() < 1e-5
 
 

@@ -225,7 +225,7 @@ def test_a_lower_weight_of_generated_labels_scales_their_images_and_no_others(we
             batch["imperfect_generated"] = torch.tensor(generated)
             labels = step.weigh(batch).labels[0]
             image = torch.tensor(generated).repeat(len(labels.imperfect) // 2)
-            values[factor, tuple(generated)] = (labels.weight_imperfect + labels.weight_pseudo, image)
+            values[factor, tuple(generated)] = (sum(weights for _, weights in labels.pairs()), image)
     for generated in ((False, False), (True, True), (False, True)):
         (full, image), (quarter, _), (none, _) = (values[factor, generated] for factor in (1.0, 0.25, 0.0))
         assert full.sum() == pytest.approx(1)
@@ -308,7 +308,10 @@ def test_tied_weights_at_every_scale_are_the_finest_ones_resized():
     assert torch.equal(labels[1].raw_imperfect, part[:, 1::2, 1::2])  # "nearest-exact" at half the size
     assert torch.equal(labels[1].imperfect, n[:, 1::2, 1::2])
     for at_scale in labels:
-        assert float((at_scale.weight_imperfect + at_scale.weight_pseudo).sum()) == pytest.approx(1)
+        assert float(sum(weights.sum() for _, weights in at_scale.pairs())) == pytest.approx(1)
+        alone = (at_scale.imperfect != at_scale.pseudo) | made.view(-1, 1, 1)
+        assert not at_scale.weight_rival[alone].any() and (at_scale.weight_rival[~alone] > 0).all()
+        assert torch.equal(at_scale.rival[~alone], 1 - at_scale.imperfect[~alone])
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -10,7 +10,7 @@ from maths_support import NoHostReads, VirtualStep, clean_loss, literal_cross_en
 
 from nnunetv2_mlbseg.losses import IGNORE
 from nnunetv2_mlbseg.meta_reweighting import label_weights, logit_tangents
-from nnunetv2_mlbseg.tied_weights import DisputeRecord, tied_weights, updated
+from nnunetv2_mlbseg.tied_weights import DisputeRecord, normalized_parts, rivals, tied_weights, updated
 
 # Four pixels: n against p is 0:0, 0:1, 1:0, and no imperfect label.
 IMPERFECT = torch.tensor([[[0, 0, 1, IGNORE]]])
@@ -92,21 +92,69 @@ def test_the_confusion_matrix_starts_near_the_identity_and_ends_at_the_counts() 
 
 
 def test_parts_are_the_odds_of_bayes_rule_times_the_preference() -> None:
-    """Pixel 0:1 at e = (0.2, 0.8). M = [[0.9, 0.1], [0.3, 0.7]]: odds 0.2/0.8 * 0.9/0.3 = 0.75, times e^(2 * 0.5)."""
+    """Pixel 0:1 at e = (0.2, 0.8), 0.03 added to both. M = [[0.9, 0.1], [0.3, 0.7]].
+
+    Odds 0.23 / 0.83 * 0.9 / 0.3 = 0.8313, times e^(2 * 0.5).
+    """
     record = record_of(gain=0.5, counts=[[9.0, 1.0], [3.0, 7.0]])
     plain, _ = tied_weights(record, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, strength=0.0)
-    assert plain[0, 0, 1].item() == pytest.approx(0.75 / 1.75, abs=2e-3)
+    assert plain[0, 0, 1].item() == pytest.approx(0.8313 / 1.8313, abs=1e-3)
     part, other = tied_weights(record, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, strength=2.0)
-    odds = 0.75 * math.e
-    assert part[0, 0, 1].item() == pytest.approx(odds / (1 + odds), abs=2e-3)
-    torch.testing.assert_close(part + other, torch.ones(1, 1, 4))
+    odds = 0.8313 * math.e
+    assert part[0, 0, 1].item() == pytest.approx(odds / (1 + odds), abs=1e-3)
+    torch.testing.assert_close((part + other)[0, 0, 1:], torch.ones(3))
 
 
-def test_agreement_is_halved_and_a_single_label_has_all_the_weight() -> None:
+def test_where_both_agree_they_share_what_bayes_rule_leaves_them_against_the_rival() -> None:
+    """Pixel 0:0 at e = (0.9, 0.1): odds 0.93 / 0.13 * 0.9 / 0.3 = 21.46, whatever the clean batch prefers."""
+    record = record_of(gain=0.5, counts=[[9.0, 1.0], [3.0, 7.0]])
+    for strength in (0.0, 8.0):
+        part, other = tied_weights(record, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, strength)
+        assert part[0, 0, 0].item() == pytest.approx(21.46 / 22.46 / 2, abs=1e-3)
+        assert other[0, 0, 0] == part[0, 0, 0]
+
+
+def test_agreement_with_a_generated_label_is_halved_and_a_single_label_has_all_the_weight() -> None:
     n, p = torch.tensor([[[1, IGNORE, 1, IGNORE]]]), torch.tensor([[[1, 1, IGNORE, IGNORE]]])
-    part, other = tied_weights(record_of(), n, p, PROBABILITIES, GIVEN, strength=8.0)
+    part, other = tied_weights(record_of(), n, p, PROBABILITIES, GENERATED, strength=8.0)
     assert part.tolist() == [[[0.5, 0.0, 1.0, 0.0]]]
     assert other.tolist() == [[[0.5, 1.0, 0.0, 0.0]]]
+
+
+def test_the_rival_is_the_most_probable_other_class() -> None:
+    e = torch.tensor([[[0.5, 0.5, 0.1, 0.0]], [[0.3, 0.3, 0.8, 0.0]], [[0.2, 0.2, 0.1, 1.0]]]).unsqueeze(0)
+    assert rivals(torch.tensor([[[0, 1, 1, 2]]]), e).flatten().tolist() == [1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("how", ["joint", "sum"])
+def test_normalised_parts(how: str) -> None:
+    """Three pixels: a dispute, agreement, no label. Of 2 in all: 0.25 + 0.4, 0.75 + 0.4, and 0.2 for the rival."""
+    part_n, part_p = torch.tensor([[0.25, 0.4, 0.0]]), torch.tensor([[0.75, 0.4, 0.0]])
+    n, p, r = normalized_parts(part_n, part_p, how)
+    scale_n, scale_p = (2, 2) if how == "joint" else (0.65, 1.35)
+    torch.testing.assert_close(n, part_n / scale_n)
+    torch.testing.assert_close(p, part_p / scale_p)
+    torch.testing.assert_close(r, torch.tensor([[0.0, 0.2, 0.0]]) / scale_p)
+
+
+def test_labels_that_are_right_half_of_the_time_overrule_a_network_that_missed_a_class() -> None:
+    """Pixels of class 1 that the network gives 0.1, half of their labels right, other pixels labelled right.
+
+    A network that cannot tell these pixels apart learns the mean of what they ask for; each round takes it as the new
+    probability. With the rival it climbs above one half; without (agreement is certain) it stays below for ever.
+    """
+    record = record_of(counts=[[0.97, 0.03], [0.5, 0.5]])
+    n = torch.tensor([[[0, 1]]])
+    for rival, expected in ((True, 0.8), (False, 0.5)):
+        e = torch.tensor(0.1)
+        for _ in range(30):
+            probabilities = torch.stack([1 - e, e]).view(1, 2, 1, 1).expand(1, 2, 1, 2)
+            p = probabilities.argmax(dim=1)
+            part, pseudo = tied_weights(record, n, p, probabilities, GIVEN, strength=8.0)
+            other = 1 - part - pseudo if rival else torch.zeros_like(part)
+            of_one = part * (n == 1) + pseudo * (p == 1) + other * (rivals(n, probabilities) == 1)
+            e = (of_one / (part + pseudo + other)).mean()
+        assert (e > expected) == rival
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -174,7 +222,7 @@ def test_a_generated_label_has_tables_of_its_own_and_no_confusion_matrix() -> No
     assert (found.gain[0] == 0).all() and (found.counts == 0).all()
     record = record_of(gain=0.5, counts=[[9.0, 1.0], [3.0, 7.0]])
     part, _ = tied_weights(record, IMPERFECT, PSEUDO, PROBABILITIES, GENERATED, strength=2.0)
-    assert part[0, 0, 1].item() == pytest.approx(0.2, abs=1e-3)  # e_n / e_p = 0.25 alone
+    assert part[0, 0, 1].item() == pytest.approx(0.23 / 1.06, abs=1e-3)  # e_n / e_p alone, 0.03 added to both
 
 
 def test_a_single_pixel_decides_nothing() -> None:

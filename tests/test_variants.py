@@ -74,6 +74,7 @@ def test_length_batches_and_optimiser_are_those_of_the_method(suffix, preset):
         if suffix == "UNetPlusPlus"
         else {"training_labels", "ple", "mean_teacher", "weighted_labels", "weighting", "weight_normalization"}
     )
+    parts |= {"mixture_dice_weight"} if suffix == "NLReweighting" else set()
     follow = {"consistency_weight", "teacher_weight", "pseudo_label_network", "inference_network"}
     changed = {key for key, value in method.as_dict().items() if value != variant.as_dict()[key]}
     assert changed <= parts | follow

@@ -19,7 +19,7 @@ from nnunetv2_mlbseg.audit.class_weights import ClassWeights
 from nnunetv2_mlbseg.bootstrapping import labels_that_count
 from nnunetv2_mlbseg.meta_reweighting import normalize_weights
 from nnunetv2_mlbseg.networks import plain_network
-from nnunetv2_mlbseg.tied_weights import DisputeRecord, tied_weights
+from nnunetv2_mlbseg.tied_weights import DisputeRecord, normalized_parts, tied_weights
 from nnunetv2_mlbseg.training_labels import METHOD
 from nnunetv2_mlbseg.weighting import TIED
 
@@ -32,7 +32,8 @@ class WeightMaps:
     """Weights of both labels, (Z, Y, X) float32, 0 or more, 0 where there is no such label.
 
     The unit is the mean voxel: with ``weight_normalization`` joint both maps together add up to the number of voxels
-    with a label, with sum each of them does, with accepted each has that sum shared by the voxels that it accepts.
+    with a label (with tied weights less what a voxel's rival class gets), with sum each of them does, with accepted
+    each has that sum shared by the voxels that it accepts.
     """
 
     imperfect: Tensor
@@ -63,7 +64,8 @@ def tied_maps(
     raw = tied_weights(record, given[None], pseudo[None], probabilities[None], single, strength)
     known = given >= 0
     imperfect, counted = (torch.where(known, one[0], 0.0) for one in raw)
-    return normalized(imperfect, counted, int(known.sum()), normalization)
+    imperfect, counted, _ = normalized_parts(imperfect, counted, normalization)
+    return WeightMaps(imperfect * int(known.sum()), counted * int(known.sum()))
 
 
 def meta_maps(
