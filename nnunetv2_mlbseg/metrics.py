@@ -54,6 +54,14 @@ def dice(prediction: Mask, truth: Mask) -> float:
     return 2.0 * np.count_nonzero(prediction & truth) / total if total else 1.0
 
 
+def mean_dice(labels: NDArray[np.integer], truth: NDArray[np.integer], classes: int) -> float:
+    """Mean over the foreground classes that either has; 1 where neither has any. Negative values are left out."""
+    known = (labels >= 0) & (truth >= 0)
+    masks = [((labels == c) & known, (truth == c) & known) for c in range(1, classes)]
+    values = [dice(a, b) for a, b in masks if a.any() or b.any()]
+    return float(np.mean(values)) if values else 1.0
+
+
 def jaccard(prediction: Mask, truth: Mask) -> float:
     """Jaccard index |A n B| / |A u B| in [0, 1]; 1 if both masks are empty."""
     union = np.count_nonzero(prediction | truth)

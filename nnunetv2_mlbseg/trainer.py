@@ -456,10 +456,12 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         if not self.config.audit:
             return
         with self.stop.at_once():  # the training itself is on disk
-            found = after_training.audit_training(self)["cases"]
+            audited = after_training.audit_training(self)
+        found = audited["cases"]
         worst = ", ".join(f"{case['case']} ({case['score']:.2f})" for case in found[:3])
         self.print_to_log_file(
-            f"Audit of {len(found)} noisy labels in {join(self.output_folder, after_training.FOLDER)}; worst: {worst}"
+            f"Audit of {len(found)} noisy labels in {join(self.output_folder, after_training.FOLDER)}; worst: {worst}. "
+            f"{audited['corrections']['sentence']}"
         )
 
     # --- stopping -------------------------------------------------------------------------------------------------

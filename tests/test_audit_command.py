@@ -79,7 +79,8 @@ def test_the_wrong_places_are_found_and_the_files_are_complete(trained, audit, t
     before = {path.name: path.read_bytes() for path in (trained.raw / "labelsTr").iterdir()}
     assert audit("--out", out, "--write-corrected", corrected) == 0
     assert {path.name: path.read_bytes() for path in (trained.raw / "labelsTr").iterdir()} == before
-    assert str(out) in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert str(out) in printed and "Corrections can be expected to help" in printed
     found = json.loads((out / "audit.json").read_text())
     assert [case["rank"] for case in found["cases"]] == [1, 2]
     assert sorted(case["case"] for case in found["cases"]) == list(NOISY)
@@ -111,8 +112,10 @@ def test_the_wrong_places_are_found_and_the_files_are_complete(trained, audit, t
             voxels(out / "network_label" / f"{name}.nii.gz"),
         )
         imperfect, pseudo = (weights[kind][name] for kind in KINDS)
-        np.testing.assert_allclose(imperfect + pseudo, 1, atol=2e-3)
-        assert (imperfect[given == network] == 0.5).all() and imperfect[given != network].mean() < 0.3
+        agreed = given == network  # there a rival class may have a part as well
+        np.testing.assert_allclose((imperfect + pseudo)[~agreed], 1, atol=2e-3)
+        np.testing.assert_allclose(imperfect[agreed], pseudo[agreed], atol=2e-3)
+        assert imperfect[agreed].mean() > 0.3 and imperfect.max() <= 1.001 and imperfect[~agreed].mean() < 0.4
     assert (out / "report.html").stat().st_size > 20_000
     with open(out / "cases.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -120,6 +123,25 @@ def test_the_wrong_places_are_found_and_the_files_are_complete(trained, audit, t
     assert float(rows[0]["score"]) == found["cases"][0]["score"] <= found["cases"][1]["score"]
     with open(out / "regions.csv", newline="") as file:
         assert sum(1 for _ in csv.DictReader(file)) == sum(len(case["regions"]) for case in found["cases"])
+
+
+def test_corrections_that_spoil_right_labels_are_written_only_when_asked_for(audit, another, tmp_path, capsys):
+    """The right label of the validation case is moved away from what the network draws."""
+    raw, _ = another
+    validation = raw / "labelsTr" / "v0.nii.gz"
+    write_voxels(validation, np.roll(voxels(validation), 16, axis=1))
+    out, corrected = tmp_path / "out", tmp_path / "corrected"
+    message = refused(audit, capsys, "--out", out, "--write-corrected", corrected)
+    assert "corrected: no corrected labels written. Corrections cannot be trusted: they change" in message
+    assert message.endswith("Write them with --correct-anyway")
+    assert not [path for path in tmp_path.iterdir() if "corrected" in path.name]
+    found = json.loads((out / "audit.json").read_text())["corrections"]
+    assert found["unseen"] == ["v0"] and found["helps"] is False and found["sentence"] in message
+    assert found["network"] < 0.5 < found["labels"] and 2 * found["spoiled"] >= found["changed"]
+    assert found["sentence"] in (out / "report.html").read_text()
+    assert audit("--out", out, "--write-corrected", corrected, "--correct-anyway", "--force") == 0
+    assert found["sentence"] in capsys.readouterr().out
+    assert sorted(os.listdir(corrected)) == ["n0.nii.gz", "n1.nii.gz", "proposals.json"]
 
 
 def test_the_networks_label_is_the_one_that_nnunet_predicts(trained, audit, tmp_path):
@@ -183,6 +205,10 @@ def test_spoiled_labels_and_foreign_checkpoints_are_refused(audit, another, tmp_
     assert "shape (3, 32, 32), expected (5, 32, 32)" in refused(audit, capsys, "--out", out)
     label.unlink()
     assert "no label of 1 of 2 noisy training cases (n1)" in refused(audit, capsys, "--out", out)
+    unseen = raw / "labelsTr" / "v0.nii.gz"
+    shutil.copy(raw / "labelsTr" / "n0.nii.gz", label)
+    unseen.unlink()
+    assert "no label of 1 of 1 validation cases (v0)" in refused(audit, capsys, "--out", out)
     found = torch.load(path, weights_only=False)
     plans = found["init_args"]["plans"]
     changed = {**found, "init_args": {**found["init_args"], "plans": {**plans, "dataset_name": "Dataset077_X"}}}

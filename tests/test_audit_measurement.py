@@ -17,7 +17,6 @@ from nnunetv2_mlbseg.audit.given_labels import Label
 from nnunetv2_mlbseg.audit.measurement import (
     Detection,
     Measurement,
-    mean_dice,
     rank_correlation,
     softmin,
     softmin_slices,
@@ -26,6 +25,7 @@ from nnunetv2_mlbseg.audit.measurement import (
 from nnunetv2_mlbseg.audit.measuring import check_unseen
 from nnunetv2_mlbseg.audit.opinion import Opinion
 from nnunetv2_mlbseg.audit.posterior import suspicion
+from nnunetv2_mlbseg.metrics import mean_dice
 from nnunetv2_mlbseg.supervision import FoldRoles
 from noise_synthesis.errors import InputError
 

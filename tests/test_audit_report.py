@@ -28,6 +28,7 @@ ABOUT = {
     "dataset": "Dataset900_<b>Tiny</b>", "trainer": "nnUNetTrainerMLBSeg", "configuration": "2d", "fold": "0",
     "checkpoint": "checkpoint_final.pth", "epoch": 3, "witnesses": None,
     "weights": {"weighting": "tied", "normalization": "joint", "none_because": None},
+    "corrections": {"sentence": "Corrections cannot be trusted: <b>."},
 }  # fmt: skip
 
 
@@ -197,6 +198,7 @@ def test_in_a_browser_the_table_sorts_and_searches(page):
 
     worst_first = shown_cases(page)
     assert len(worst_first) == 12
+    assert page.find_element(By.ID, "corrections").text == ABOUT["corrections"]["sentence"]
     click(page, "th[data-key=case] button")
     assert shown_cases(page) == sorted(worst_first)
     click(page, "th[data-key=case] button")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,10 +59,11 @@ class Audits:
             return Witnesses(None)
         return Witnesses(type(record)(**{name: table.cpu() for name, table in record.state().items()}))
 
-    def of(self, cases: Sequence[str]) -> Iterator[CaseAudit]:
-        """Audit one case after the other."""
+    def of(self, cases: Sequence[str], *, weighed: bool = True) -> Iterator[CaseAudit]:
+        """Audit one case after the other, with the weight maps of the training or without."""
         witnesses = self.witnesses
-        with weighing(self.trainer, witnesses.record) as weigh, NetworkOpinion.of(self.trainer) as opinion:
+        weighs = weighing(self.trainer, witnesses.record) if weighed else nullcontext(None)
+        with weighs as weigh, NetworkOpinion.of(self.trainer) as opinion:
             for case in self.progress(cases):
                 found = opinion.of_case(case)
                 label = self.labels.read(case, found.network.shape[1:])

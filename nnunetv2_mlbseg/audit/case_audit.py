@@ -16,6 +16,7 @@ from nnunetv2_mlbseg.audit.proposal import proposed_label
 from nnunetv2_mlbseg.audit.quality import LabelScores, label_scores
 from nnunetv2_mlbseg.audit.regions import Region, find_regions
 from nnunetv2_mlbseg.audit.weight_maps import WeightMaps
+from nnunetv2_mlbseg.metrics import mean_dice
 from nnunetv2_mlbseg.tied_weights import DisputeRecord
 
 
@@ -81,6 +82,11 @@ class CaseAudit:
     regions: tuple[Region, ...]
     weights: WeightMaps | None = None
 
+    @property
+    def corrected_dice(self) -> float:
+        """The Dice of the given label and the proposal: 1 where nothing changes."""
+        return mean_dice(self.proposal.numpy(), self.label.classes.numpy(), len(self.probabilities))
+
     def numbers(self, class_names: Mapping[int, str]) -> dict[str, Any]:
         """The row of this case in the JSON file, plain types."""
         given, voxel = self.label.classes, self.label.geometry.voxel_mm3
@@ -93,6 +99,7 @@ class CaseAudit:
             "expected_error_mm3": float(self.suspicion.sum(dtype=torch.float64) * voxel),
             "labelled_mm3": float((given > 0).sum() * voxel),
             "corrected_mm3": float((self.proposal != given).sum() * voxel),
+            "corrected_dice": self.corrected_dice,
             "confusion": self.confusion.tolist(),
             "slice_scores": list(self.scores.slices),
             "regions": [_as_row(region, class_names) for region in self.regions],

@@ -13,6 +13,7 @@ from nnunetv2_mlbseg.audit.case_audit import Settings
 from nnunetv2_mlbseg.audit.given_labels import READERS, LabelFolder, labels_of
 from nnunetv2_mlbseg.audit.images import Images
 from nnunetv2_mlbseg.audit.measuring import measuring
+from nnunetv2_mlbseg.audit.prospect import prospect, refuse_corrections, unseen_cases
 from nnunetv2_mlbseg.audit.report import REPORT, write_report
 from nnunetv2_mlbseg.audit.source import TrainedFold
 from nnunetv2_mlbseg.audit.tables import SUMMARY, write_tables
@@ -39,6 +40,7 @@ def audit_fold(
     device: torch.device,
     measure: bool = False,
     compare_with: TrainedFold | None = None,
+    correct_anyway: bool = False,
     force: bool = False,
     progress: Progress = iter,
 ) -> dict[str, Any]:
@@ -49,6 +51,7 @@ def audit_fold(
         corrected: Folder for the corrected labels; None: none are written.
         measure: Compare with the true labels in ``labelsTr_true``, for studies; the audit itself never reads them.
         compare_with: With ``measure``: another training, of none of the audited cases, whose network is judged as well.
+        correct_anyway: Write ``corrected`` also where corrections cannot be trusted.
         force: Replace ``out`` and ``corrected`` if an audit wrote them.
 
     Returns:
@@ -56,7 +59,8 @@ def audit_fold(
 
     Raises:
         InputError: see :class:`TrainedFold`, :class:`LabelFolder` and
-            :func:`~nnunetv2_mlbseg.weight_measurement.restored_trainer`; a folder exists; the fold has no noisy case.
+            :func:`~nnunetv2_mlbseg.weight_measurement.restored_trainer`; a folder exists; the fold has no noisy case;
+            or, once ``out`` is complete, see :func:`refuse_corrections`.
     """
     targets = [(out, SUMMARY), *([(corrected, PROPOSALS)] if corrected else [])]
     for target, marker in targets:
@@ -70,16 +74,21 @@ def audit_fold(
         images = Images(raw, labels.ending)
         images.check(trainer.roles.noisy)
         truth = stack.enter_context(measuring(trainer, raw, other, device)) if measure else None
-        folder, *proposals = [stack.enter_context(complete_folder(*target, force)) for target in targets]
-        audits = Audits(trainer, labels, images, settings, progress)
-        cases, pictures = audits.write(folder, proposals[0] if proposals else None, truth)
-        about = describe(fold, found["current_epoch"], audits)
-        if truth is not None:
-            about["measured"] = truth.summary(audits.of(trainer.roles.clean))
-        write_report(folder / REPORT, about, cases, pictures)
-        write_tables(folder, about, cases)
-        for one in proposals:
-            write_json(one / PROPOSALS, {**about, "corrected_mm3": {c["case"]: c["corrected_mm3"] for c in cases}})
+        proposals = stack.enter_context(complete_folder(corrected, PROPOSALS, force)) if corrected else None
+        with complete_folder(out, SUMMARY, force) as folder:
+            audits = Audits(trainer, labels, images, settings, progress)
+            cases, pictures = audits.write(folder, proposals, truth)
+            judged = prospect(cases, audits.of(unseen_cases(trainer), weighed=False))
+            about = describe(fold, found["current_epoch"], audits) | {"corrections": judged.as_dict()}
+            if truth is not None:
+                about["measured"] = truth.summary(audits.of(trainer.roles.clean, weighed=False))
+            write_report(folder / REPORT, about, cases, pictures)
+            write_tables(folder, about, cases)
+        if corrected and proposals:
+            if not correct_anyway:
+                refuse_corrections(judged, corrected)
+            changes = {case["case"]: case["corrected_mm3"] for case in cases}
+            write_json(proposals / PROPOSALS, {**about, "corrected_mm3": changes})
     return {**about, "cases": cases}
 
 
@@ -91,7 +100,7 @@ def check_place(target: Path, raw: Path) -> None:
 
 
 def given_labels(trainer: nnUNetTrainerMLBSeg, raw: Path) -> LabelFolder:
-    """The labels of the fold's noisy cases, all of them there.
+    """The labels of the fold's noisy cases, all of them there, and of the validation cases.
 
     Raises:
         InputError: no noisy case, a reader whose axes are unknown, or a label is missing.
@@ -105,7 +114,8 @@ def given_labels(trainer: nnUNetTrainerMLBSeg, raw: Path) -> LabelFolder:
     if reader not in READERS:
         raise InputError(f"{raw.name}: images are read by {reader}, expected {' or '.join(READERS)}")
     folder = labels_of(trainer, raw, "labelsTr")
-    folder.check(cases, "noisy")
+    folder.check(cases, "noisy training")
+    folder.check(unseen_cases(trainer), "validation")
     return folder
 
 

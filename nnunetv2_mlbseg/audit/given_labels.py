@@ -72,7 +72,7 @@ class LabelFolder:
         missing = [case for case in cases if not self.path(case).is_file()]
         if missing:
             raise InputError(
-                f"{self.folder}: no label of {len(missing)} of {len(cases)} {role} training cases "
+                f"{self.folder}: no label of {len(missing)} of {len(cases)} {role} cases "
                 f"({name_some(missing)}), expected a file NAME{self.ending} for each"
             )
 

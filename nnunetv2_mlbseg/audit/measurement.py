@@ -14,7 +14,7 @@ from torch import Tensor
 from nnunetv2_mlbseg.audit.case_audit import CaseAudit
 from nnunetv2_mlbseg.audit.posterior import suspicion
 from nnunetv2_mlbseg.audit.quality import label_scores
-from nnunetv2_mlbseg.metrics import dice
+from nnunetv2_mlbseg.metrics import mean_dice
 
 LARGEST_LOG_ODDS, BINS = 20.0, 4000
 WORST = 10
@@ -88,14 +88,6 @@ def softmin_slices(quality: Tensor, given: Tensor, axis: int) -> float:
     return float(np.mean([softmin(one[label >= 0].numpy()) for one, label in slices if (label >= 0).any()]))
 
 
-def mean_dice(labels: NDArray[np.integer], truth: NDArray[np.integer], classes: int) -> float:
-    """Mean over the foreground classes that either has; 1 where neither has any. Negative values are left out."""
-    known = (labels >= 0) & (truth >= 0)
-    masks = [((labels == c) & known, (truth == c) & known) for c in range(1, classes)]
-    values = [dice(a, b) for a, b in masks if a.any() or b.any()]
-    return float(np.mean(values)) if values else 1.0
-
-
 class Measurement:
     """Collects what the audits of all cases got right.
 
@@ -129,8 +121,7 @@ class Measurement:
 
     def add_right_(self, audited: CaseAudit) -> None:
         """Note what the proposal would change in a label that is right."""
-        given, classes = audited.label.classes.numpy(), audited.probabilities.shape[0]
-        self.right[audited.case] = mean_dice(audited.proposal.numpy(), given, classes) - 1
+        self.right[audited.case] = audited.corrected_dice - 1
 
     def _other_scores(self, given: Tensor, other: Tensor | None, axis: int) -> dict[str, float]:
         if other is None:

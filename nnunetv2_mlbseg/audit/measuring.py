@@ -67,8 +67,8 @@ def measuring(
         InputError: a noisy case has no true label or a clean one no label; or what :func:`check_unseen` refuses.
     """
     labels = labels_of(trainer, raw, TRUE_LABELS)
-    labels.check(trainer.roles.noisy, "noisy")
-    labels_of(trainer, raw, "labelsTr").check(trainer.roles.clean, "clean")
+    labels.check(trainer.roles.noisy, "noisy training")
+    labels_of(trainer, raw, "labelsTr").check(trainer.roles.clean, "clean training")
     axis = trainer.plans_manager.transpose_forward[0]
     if other is None:
         yield Truth(labels, axis, None, None)

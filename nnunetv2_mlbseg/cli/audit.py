@@ -25,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write")
     parser.add_argument("--write-corrected", type=Path, metavar="DIR", help="write corrected labels to this folder")
     parser.add_argument(
+        "--correct-anyway",
+        action="store_true",
+        help="write corrected labels also where the audit expects them to spoil labels",
+    )
+    parser.add_argument(
         "--evidence",
         type=float,
         default=0.9,
@@ -113,6 +118,7 @@ def audit(args: argparse.Namespace) -> int:
         device=torch.device(args.device),
         measure=args.measure,
         compare_with=dataclasses.replace(fold, trainer=args.compare_with) if args.compare_with else None,
+        correct_anyway=args.correct_anyway,
         force=args.force,
         progress=lambda cases: tqdm(cases, desc="audit", unit="case", disable=None),
     )
@@ -123,6 +129,7 @@ def audit(args: argparse.Namespace) -> int:
         print(f"No weight maps: {found['weights']['none_because']}.")
     if "measured" in found:
         print("\n".join(measured(found["measured"])))
+    print(found["corrections"]["sentence"])
     print(f"All {len(found['cases'])} cases with pictures: {args.out / 'report.html'}")
     return 0
 
