@@ -62,6 +62,14 @@ def test_suspicion_is_bayes_rule():
     assert found.item() == pytest.approx(0.06 / 0.76, rel=0.01)
 
 
+def test_a_label_of_half_a_voice_adds_half_of_its_evidence():
+    """e = (0.8, 0.2), label 1, M[0, 1] = 0.1, M[1, 1] = 0.9: odds of class 1 are 0.25 * 9 in full, 0.25 * 3 by half."""
+    e, given = torch.tensor([[0.8], [0.2]]), torch.tensor([1])
+    confusion = torch.tensor([[0.9, 0.1], [0.1, 0.9]])
+    for voice, odds in ((1.0, 2.25), (0.5, 0.75), (0.0, 0.25)):
+        assert float(posterior(e, given, confusion, voice)[1]) == pytest.approx(odds / (1 + odds), abs=1e-5)
+
+
 def test_small_suspicions_are_told_apart():
     """1 - own would be 0 for both in float32."""
     belief = torch.tensor([[1.0, 1.0], [1e-9, 3e-9]])

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from nnunetv2_mlbseg.audit.given_labels import Label
 from nnunetv2_mlbseg.audit.opinion import Opinion
-from nnunetv2_mlbseg.audit.posterior import case_confusion, posterior, suspicion, uncertainty, usual_confusion
+from nnunetv2_mlbseg.audit.posterior import (
+    LABEL_VOICE,
+    case_confusion,
+    posterior,
+    suspicion,
+    uncertainty,
+    usual_confusion,
+)
 from nnunetv2_mlbseg.audit.proposal import proposed_label
 from nnunetv2_mlbseg.audit.quality import LabelScores, label_scores
 from nnunetv2_mlbseg.audit.regions import Region, find_regions
@@ -123,7 +130,7 @@ def audit_case(
     """Hold a given label against what the networks say; slices are counted along ``axis``."""
     given = label.classes
     confusion = case_confusion(opinion.both, given, witnesses.confusion(len(opinion.both)))
-    belief = posterior(opinion.both, given, confusion)
+    belief = posterior(opinion.both, given, confusion, LABEL_VOICE)
     doubt = suspicion(belief, given)
     likely = torch.where(given >= 0, belief.argmax(dim=0), -1)
     regions = find_regions(
