@@ -26,7 +26,7 @@ PRIOR_VOXELS = 5.0
 ROUNDS = 5
 
 LABEL_VOICE = 0.5
-"""The exponent of M where suspicion is told, chosen on LA and PROMISE12 at L2: 1 is Bayes' rule of independent witnesses."""
+"""The exponent of M where suspicion is told: 1 is Bayes' rule of independent witnesses. docs/audit.md has others."""
 
 USUAL_BACKGROUND, USUAL_FOREGROUND = 0.99, 0.9
 """How often labels are right on voxels of background and of other classes, where a training left no record of it."""
