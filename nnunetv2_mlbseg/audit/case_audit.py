@@ -130,9 +130,9 @@ def audit_case(
     """Hold a given label against what the networks say; slices are counted along ``axis``."""
     given = label.classes
     confusion = case_confusion(opinion.both, given, witnesses.confusion(len(opinion.both)))
-    belief = posterior(opinion.both, given, confusion, LABEL_VOICE)
-    doubt = suspicion(belief, given)
-    likely = torch.where(given >= 0, belief.argmax(dim=0), -1)
+    belief = posterior(opinion.both, given, confusion)
+    doubtful = posterior(opinion.both, given, confusion, LABEL_VOICE)
+    doubt, likely = suspicion(doubtful, given), torch.where(given >= 0, doubtful.argmax(dim=0), -1)
     regions = find_regions(
         given.numpy(), likely.numpy(), doubt.numpy(), label.geometry, axis=axis, smallest_mm3=settings.smallest_mm3
     )

@@ -5,7 +5,8 @@ its confusion matrix M[t, n], the probability of the label n on voxels of class 
 each in their own way, so M is found for every case by itself, by expectation and maximisation (EM), and drawn towards
 what is known of the labels of the fold. A label that the networks mostly confirm is thereby trusted where they do not.
 
-The two are not independent: the networks have learned from these very labels. So the label's word counts half.
+The two are not independent: the networks have learned from these very labels. So the label's word counts half where
+voxels are suspected. Where a label is changed or scored it counts in full.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ PRIOR_VOXELS = 5.0
 ROUNDS = 5
 
 LABEL_VOICE = 0.5
-"""The exponent of M where suspicion is told: 1 is Bayes' rule of independent witnesses. docs/audit.md has others."""
+"""The exponent of M in the map of suspicion: 1 is Bayes' rule of independent witnesses. docs/audit.md has others."""
 
 USUAL_BACKGROUND, USUAL_FOREGROUND = 0.99, 0.9
 """How often labels are right on voxels of background and of other classes, where a training left no record of it."""
