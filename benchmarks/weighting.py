@@ -101,6 +101,7 @@ def augment(images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple
 
 
 def autocast(bfloat16: bool) -> AbstractContextManager[Any]:
+    """bfloat16 on the CPU, or nothing."""
     return torch.autocast("cpu", torch.bfloat16, enabled=bfloat16)
 
 
@@ -114,6 +115,7 @@ class Step(BootstrapStep):
 
 
 def network(features: list[int], seed: int) -> nn.Module:
+    """A plain U-Net with one stage per entry of ``features``, for one image channel and two classes."""
     torch.manual_seed(seed)
     depth = len(features)
     normal = {"norm_op": nn.InstanceNorm2d, "norm_op_kwargs": {"eps": 1e-5, "affine": True}}
@@ -123,6 +125,7 @@ def network(features: list[int], seed: int) -> nn.Module:
 
 
 def nnunet_loss() -> nn.Module:
+    """nnU-Net's Dice and cross-entropy loss."""
     dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": False}
     return DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss)
 
@@ -175,6 +178,7 @@ class Training:
 
 @torch.no_grad()
 def predict(which: nn.Module, images: Tensor) -> Tensor:
+    """The most probable class of every pixel, ``(Z, 1, Y, X)`` float32; leaves the network in training mode."""
     which.eval()
     labels = which(images).argmax(1, keepdim=True).float()
     which.train()
@@ -241,6 +245,7 @@ class Lab:
 
 
 def main() -> None:
+    """Read the options, train every row, print and append its line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("datasets", nargs="+", type=Path, help="raw dataset folders")
     rows = [*PLAIN, "uniform", "meta", "tied"]

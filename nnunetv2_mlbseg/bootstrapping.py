@@ -145,8 +145,9 @@ def weigh_disputes(
     """
     raw = meta_weights(logits[0], tangents[0], imperfect, pseudo)
     record = updated(record, *raw, imperfect, pseudo, probabilities, generated, decay, total)
-    parts = tied_weights(record, imperfect, pseudo, probabilities, generated, strength)
-    maps = (imperfect, pseudo, *parts, rivals(imperfect, probabilities))
+    rival = rivals(imperfect, probabilities)
+    parts = tied_weights(record, imperfect, pseudo, probabilities, generated, strength, rival)
+    maps = (imperfect, pseudo, *parts, rival)
     weighted = []
     for z in logits:
         label_n, label_p, raw_n, raw_p, rival = (resize_labels(each, z.shape[2:]) for each in maps)

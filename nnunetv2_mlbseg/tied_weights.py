@@ -162,6 +162,7 @@ def tied_weights(
     probabilities: Tensor,
     generated: Tensor,
     strength: float,
+    rival: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Both labels' parts of every pixel's weight, of at most 1 together; what remains is the rival's.
 
@@ -173,13 +174,14 @@ def tied_weights(
         probabilities: (B, C, *S), what the pseudo labels were taken from.
         generated: (B,) bool, whose imperfect label a network made.
         strength: what a preference of 1 adds to the log-odds.
+        rival: what :func:`rivals` finds, where the caller has it already.
 
     Returns:
         Two maps (B, *S) from 0 to 1, no unit. No gradient flows.
     """
     source, n, p = _kind(imperfect, pseudo, generated)
     agreed = imperfect == pseudo
-    against = torch.where(agreed, rivals(imperfect, probabilities), p)
+    against = torch.where(agreed, rivals(imperfect, probabilities) if rival is None else rival, p)
     logs = (at_least_float32(probabilities) + LEAST_PROBABILITY).log()
     odds = _at(logs, n) - _at(logs, against)
     confusion = (record.confusion + LEAST_CONFUSION).log()

@@ -25,6 +25,7 @@ from nnunetv2_mlbseg.loaders import close
 
 
 def repeated(batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The same batch for ever, in place of a loader."""
     while True:
         yield batch
 

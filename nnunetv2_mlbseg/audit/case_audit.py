@@ -66,7 +66,6 @@ class CaseAudit:
     Attributes:
         probabilities: (C, Z, Y, X), the network's.
         confusion: (C, C), how this label errs.
-        belief: (C, Z, Y, X), the probabilities of the true class.
         network: The network's own label.
         suspicion: Probability that the given label is wrong.
         uncertainty: Entropy of the network, 0 to 1.
@@ -79,7 +78,6 @@ class CaseAudit:
     label: Label
     probabilities: Tensor
     confusion: Tensor
-    belief: Tensor
     network: Tensor
     suspicion: Tensor
     uncertainty: Tensor
@@ -141,7 +139,6 @@ def audit_case(
         label=label,
         probabilities=opinion.network,
         confusion=confusion,
-        belief=belief,
         network=opinion.network.argmax(dim=0),
         suspicion=doubt,
         uncertainty=uncertainty(opinion.network),

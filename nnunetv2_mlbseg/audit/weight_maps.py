@@ -65,7 +65,8 @@ def tied_maps(
     known = given >= 0
     imperfect, counted = (torch.where(known, one[0], 0.0) for one in raw)
     imperfect, counted, _ = normalized_parts(imperfect, counted, normalization)
-    return WeightMaps(imperfect * int(known.sum()), counted * int(known.sum()))
+    voxels = int(known.sum())
+    return WeightMaps(imperfect * voxels, counted * voxels)
 
 
 def meta_maps(
