@@ -236,6 +236,7 @@ class Lab:
         imperfect, step = self.imperfect_slices(training.teacher, seed), training.step({"weighting": row, **config})
 
         def bootstrap() -> None:
+            step.begin_epoch(training.iteration - options.warmup)
             (data, target, _), (images, labels, made) = clean(), imperfect()
             batch = {"data": data, "target": target, "imperfect_data": images, "imperfect_target": labels}
             step({**batch, "imperfect_generated": made})

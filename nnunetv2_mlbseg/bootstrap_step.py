@@ -24,6 +24,7 @@ from nnunetv2_mlbseg.bootstrapping import (
     labels_that_count,
     lessen_generated,
     mixture_dice,
+    ramp_up,
     statistics,
     trouble,
     unit_direction,
@@ -115,6 +116,7 @@ class BootstrapStep:
         # On the CPU the training pass is neither compiled nor in half precision, so the tangents can share it.
         self.replays = device.type == "cpu"
         self.disputes: DisputeRecord | None = None
+        self.begin_epoch(0)
         self.seed_generators(config.seed)
 
     @classmethod
@@ -144,7 +146,7 @@ class BootstrapStep:
         Args:
             batch: ``data``, ``target`` of the clean batch, ``imperfect_data``, ``imperfect_target``; images
                 ``(B, channels, *S)``, targets ``(B, 1, *S)`` or a list of them with deep supervision. Tied weights,
-                a ``generated_weight`` other than 1 and a ``mixture_dice_weight`` want ``imperfect_generated`` as
+                a weight of generated labels other than 1 and a ``mixture_dice_weight`` want ``imperfect_generated`` as
                 well, ``(B,)`` bool.
 
         Returns:
@@ -188,8 +190,8 @@ class BootstrapStep:
         pseudo = views.apply_labels(pseudo_labels(ensemble))
         both = labels_that_count(imperfect, pseudo, config.weighted_labels)
         labels, disputes = self._weights(logits, tangents, both, ensemble, views, batch)
-        if config.generated_weight != 1:
-            labels = lessen_generated(labels, _generated(batch, views), config.generated_weight)
+        if self.generated_weight != 1:
+            labels = lessen_generated(labels, _generated(batch, views), self.generated_weight)
         return WeighedBatch(
             views, shown, logits[0], outputs, teacher, labels, disputes, clean_loss, clean_gradient, tangents[0]
         )
@@ -234,6 +236,11 @@ class BootstrapStep:
                 self.replays = False
         logits, tangents = map(self._scales, logit_tangents(self.student, shown, direction))
         return None, logits, tangents
+
+    def begin_epoch(self, iterations: int) -> None:
+        """Set what rises with the length of the training, after so many iterations of bootstrapping."""
+        config = self.config
+        self.generated_weight = config.generated_weight * ramp_up(iterations, config.generated_ramp_up)
 
     def seed_generators(self, seed: int | None) -> None:
         """Begin the views and the teacher's noise anew; None takes the seed from the operating system."""

@@ -6,6 +6,7 @@ with deep supervision, finest first; without it there is one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -154,6 +155,17 @@ def weigh_disputes(
         weight_n, weight_p, weight_r = normalized_parts(raw_n, raw_p, normalization, total)
         weighted.append(WeightedLabels(label_n, label_p, raw_n, raw_p, weight_n, weight_p, rival, weight_r))
     return weighted, record
+
+
+def ramp_up(iteration: int, length: int) -> float:
+    """What part of its weight a term has: exp(-5 (1 - t)^2) with t from 0 to 1 (Laine and Aila, ICLR 2017).
+
+    Args:
+        iteration: iterations done.
+        length: iterations until the part is 1; 0: it always is.
+    """
+    left = 1 - iteration / length if iteration < length else 0.0
+    return math.exp(-5 * left**2)
 
 
 def lessen_generated(weighted: Sequence[WeightedLabels], generated: Tensor, factor: float) -> list[WeightedLabels]:

@@ -87,6 +87,7 @@ class MLBSegConfig:
     bootstrap_weight: float = 2.0  # with one sum for both labels: as much as a mean over the pixels for each of them
     mixture_dice_weight: float = 1.0  # nnU-Net's loss is Dice and cross-entropy; Eq. 9 is the latter alone
     generated_weight: float = 0.25  # of images whose label a network made, in Eq. 9: it adds no evidence of its own
+    generated_ramp_up: int = 2000  # iterations until that factor is reached: an early network labels worse than it will
     consistency_weight: float = 1.0
     teacher_weight: float = 1.0
     supervised_weight: float = 1.0
@@ -140,6 +141,7 @@ PAPER: dict[str, Any] = {
     "bootstrap_weight": 1.0,  # Eq. 9
     "mixture_dice_weight": 0.0,  # Eq. 9
     "generated_weight": 1.0,  # Eq. 9
+    "generated_ramp_up": 0,  # Eq. 9
     "clean_loss": "ce",  # Eq. 5
     "pseudo_label_network": "student",  # Eq. 3, 10
     "ema_decay": 0.99,  # section 4.1
@@ -249,6 +251,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "bootstrap_weight": _number(0),
     "mixture_dice_weight": _number(0),
     "generated_weight": _number(0, 1),
+    "generated_ramp_up": _whole(0),
     "consistency_weight": _number(0),
     "teacher_weight": _number(0),
     "supervised_weight": _number(0),

@@ -336,6 +336,8 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         self._iterations = self.config.iterations_per_epoch or self._one_pass()
         self.num_iterations_per_epoch = max(0, self._iterations - self._before.iterations)  # those left to do
         self.partial = None
+        epochs = max(0, self.current_epoch - self.config.warmup_epochs)
+        self.bootstrap_step.begin_epoch(epochs * self._iterations)
         self._settle_random_state()
         super().on_epoch_start()
         self.stop.deferred = True
@@ -366,7 +368,9 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         super().on_train_epoch_start()
         before = self._before.iterations
         done = f", continuing after iteration {before}" if before else ""
-        self.print_to_log_file(f"Stage: {self.stage}, {self._iterations} iterations{done}")
+        generated = self.stage == BOOTSTRAP and self.roles.unlabeled
+        weight = f", weight of generated labels {self.bootstrap_step.generated_weight:.3g}" if generated else ""
+        self.print_to_log_file(f"Stage: {self.stage}, {self._iterations} iterations{done}{weight}")
         self.stop.wait_for_batches(has_workers(self.dataloader_train))
 
     def train_step(self, batch: dict) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from nnunetv2_mlbseg.bootstrapping import (
     bootstrap_loss,
     consistency_terms,
     pseudo_labels_in_views,
+    ramp_up,
     statistics,
     unit_direction,
     weigh_disputes,
@@ -221,7 +222,7 @@ def test_a_lower_weight_of_generated_labels_scales_their_images_and_no_others(we
     values = {}
     for factor in (1.0, 0.25, 0.0):
         for generated in ([False, False], [True, True], [False, True]):
-            step, batch = _step(weighting=weighting, generated_weight=factor)
+            step, batch = _step(weighting=weighting, generated_weight=factor, generated_ramp_up=0)
             batch["imperfect_generated"] = torch.tensor(generated)
             labels = step.weigh(batch).labels[0]
             image = torch.tensor(generated).repeat(len(labels.imperfect) // 2)
@@ -231,6 +232,35 @@ def test_a_lower_weight_of_generated_labels_scales_their_images_and_no_others(we
         assert full.sum() == pytest.approx(1)
         assert torch.equal(quarter[~image], full[~image]) and torch.equal(none[~image], full[~image])
         assert torch.allclose(quarter[image], full[image] / 4) and not none[image].any()
+
+
+@pytest.mark.parametrize(
+    ("iteration", "length", "part"),
+    [
+        (0, 100, math.exp(-5)),
+        (50, 100, math.exp(-1.25)),
+        (99, 100, math.exp(-0.0005)),
+        (100, 100, 1),
+        (5000, 100, 1),
+        (0, 0, 1),
+        (7, 0, 1),
+    ],
+)
+def test_a_ramp_up_is_the_published_one(iteration, length, part):
+    assert ramp_up(iteration, length) == pytest.approx(part, rel=1e-12)
+
+
+def test_generated_labels_begin_near_zero_and_reach_their_weight():
+    step, batch = _step(generated_weight=0.25, generated_ramp_up=100)
+    batch["imperfect_generated"] = torch.tensor([True, True])
+    sums = {}
+    for iterations in (0, 50, 100, 1000):
+        step.begin_epoch(iterations)
+        sums[iterations] = float(sum(weights.sum() for _, weights in step.weigh(batch).labels[0].pairs()))
+    expected = {0: 0.25 * math.exp(-5), 50: 0.25 * math.exp(-1.25), 100: 0.25, 1000: 0.25}
+    assert sums == pytest.approx(expected)
+    fresh, _ = _step(generated_weight=0.25, generated_ramp_up=100)
+    assert fresh.generated_weight == pytest.approx(0.25 * math.exp(-5))
 
 
 def test_the_supervised_term_alone_is_one_plain_sgd_step_on_the_clean_batch():

@@ -73,7 +73,8 @@ def assert_equal_weights(a: dict, b: dict) -> None:
 def test_all_stages_run_in_one_command(trained):
     workspace, log = trained
     assert log.count("Stage: warm-up, 3 iterations") == 2
-    assert log.count("Stage: bootstrapping, 3 iterations") == 2
+    assert "Stage: bootstrapping, 3 iterations, weight of generated labels 0.00168\n" in log  # 0.25 exp(-5)
+    assert "Stage: bootstrapping, 3 iterations, weight of generated labels 0.00171\n" in log  # 3 of 2,000 iterations
     assert "generated label 2 of 2: u1" in log
     assert "Mean Validation Dice" in log
     for words in ("loss terms: bootstrap", "views", "teacher", "supervised", "weight_imperfect", "share_pseudo"):
@@ -309,7 +310,7 @@ def test_paper_preset_trains_without_raw_folder_once_copies_exist(workspace):
     assert done.returncode == 0, done.stderr[-3000:]
     # 2 clean cases of 5 slices at batch size 16; 4 imperfect ones at batch size max(1, 4 // 5)
     assert "Stage: warm-up, 1 iterations" in done.stdout
-    assert "Stage: bootstrapping, 20 iterations" in done.stdout
+    assert "Stage: bootstrapping, 20 iterations, weight of generated labels 1\n" in done.stdout
     final = load(workspace.fold_folder() / "checkpoint_final.pth")
     assert_equal_weights(final["network_weights"], final["student_weights"])
 
