@@ -87,7 +87,7 @@ class MLBSegConfig:
     bootstrap_weight: float = 2.0  # with one sum for both labels: as much as a mean over the pixels for each of them
     mixture_dice_weight: float = 1.0  # nnU-Net's loss is Dice and cross-entropy; Eq. 9 is the latter alone
     generated_weight: float = 0.25  # of images whose label a network made, in Eq. 9: it adds no evidence of its own
-    generated_ramp_up: int = 2000  # iterations until that factor is reached: an early network labels worse than it will
+    generated_ramp_up: int = 10_000  # iterations until then, 40 epochs of nnU-Net: early networks label badly
     consistency_weight: float = 1.0
     teacher_weight: float = 1.0
     supervised_weight: float = 1.0

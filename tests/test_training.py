@@ -74,7 +74,7 @@ def test_all_stages_run_in_one_command(trained):
     workspace, log = trained
     assert log.count("Stage: warm-up, 3 iterations") == 2
     assert "Stage: bootstrapping, 3 iterations, weight of generated labels 0.00168\n" in log  # 0.25 exp(-5)
-    assert "Stage: bootstrapping, 3 iterations, weight of generated labels 0.00171\n" in log  # 3 of 2,000 iterations
+    assert "Stage: bootstrapping, 3 iterations, weight of generated labels 0.00169\n" in log  # 3 of 10,000 iterations
     assert "generated label 2 of 2: u1" in log
     assert "Mean Validation Dice" in log
     for words in ("loss terms: bootstrap", "views", "teacher", "supervised", "weight_imperfect", "share_pseudo"):
