@@ -5,8 +5,8 @@ its confusion matrix M[t, n], the probability of the label n on voxels of class 
 each in their own way, so M is found for every case by itself, by expectation and maximisation (EM), and drawn towards
 what is known of the labels of the fold. A label that the networks mostly confirm is thereby trusted where they do not.
 
-The two are not independent: the networks have learned from these very labels. So the label's word counts half where
-voxels are suspected. Where a label is changed or scored it counts in full.
+The two are not independent: the networks have learned from these very labels. So the label's word counts a quarter
+where voxels are suspected. Where a label is changed or scored it counts in full.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PRIOR_VOXELS = 5.0
 """And like so many more of every class, so that a class the case hardly has stays what it is in the fold."""
 ROUNDS = 5
 
-LABEL_VOICE = 0.5
+LABEL_VOICE = 0.25
 """The exponent of M in the map of suspicion: 1 is Bayes' rule of independent witnesses. docs/audit.md has others."""
 
 USUAL_BACKGROUND, USUAL_FOREGROUND = 0.99, 0.9
