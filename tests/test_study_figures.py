@@ -77,6 +77,17 @@ def test_points_are_means_over_seeds_and_the_papers_stand_beside(finished, tmp_p
     assert paper["without mean teacher, as the paper reports"].get_ydata().tolist() == [85.79]
 
 
+def test_the_papers_semi_supervised_points_do_not_stand_beside_noisy_labels(tmp_path):
+    described = [{**FIGURES[0], "where": ["la/noisy"]}]
+    study = read_study(write_study(tmp_path, {"figures": described}))
+    runs = runs_of(study)
+    for run in runs:
+        if "la/noisy" in run.places:
+            write_scores(tmp_path, run, {"a": 0.8})
+    axes = figures.draw_dice_over_views(study, runs, tmp_path, study.figures[0]).axes[0]
+    assert axes.containers and not any("paper" in str(line.get_label()) for line in axes.lines)
+
+
 def test_weights_have_a_line_per_view_from_the_end_of_the_warm_up(finished, tmp_path):
     study, runs = finished
     figure = figures.draw_weights(study, runs, tmp_path, study.figures[1])

@@ -60,7 +60,10 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def draw_dice_over_views(study: Study, runs: Sequence[Run], out: Path, described: Mapping[str, Any]) -> Figure | None:
-    """Mean Dice and its deviation over seeds against Q, with and without the mean teacher; the paper's in pale."""
+    """Mean Dice and its deviation over seeds against Q, with and without the mean teacher.
+
+    Where no case is noisy, as in the paper's figure, its points stand beside in pale.
+    """
     cells = read_cells(study, runs, out, ("dice",))
     places = [place for place in described["places"] if has_points(cells, place, described)]
     if not places:
@@ -96,7 +99,7 @@ def draw_series(
     variants: Mapping[int, str],
     style: Mapping[str, str],
 ) -> None:
-    """One line with error bars, and the paper's points for the same numbers of views."""
+    """One line with error bars and, in a semi-supervised setting, the paper's points for the same numbers of views."""
     points = [
         (views, *mean_and_deviation(cells[place, variant].per_seed("dice")))
         for views, variant in sorted(variants.items())
@@ -113,9 +116,13 @@ def draw_series(
             capsize=3,
             label=style["label"],
         )
-    source = study.datasets[place.partition("/")[0]].converter
+    name, _, setting = place.partition("/")
+    dataset = study.datasets[name]
+    if {**dataset.options, **dataset.settings[setting]}.get("noisy_ratio") != 0:
+        return
     paper = [
-        (views, reported("figure3b", f"Q={views}, {style['paper']}", source, "dice")) for views in sorted(variants)
+        (views, reported("figure3b", f"Q={views}, {style['paper']}", dataset.converter, "dice"))
+        for views in sorted(variants)
     ]
     paper = [(views, dice) for views, dice in paper if dice is not None]
     if paper:
