@@ -88,6 +88,18 @@ def test_the_papers_semi_supervised_points_do_not_stand_beside_noisy_labels(tmp_
     assert axes.containers and not any("paper" in str(line.get_label()) for line in axes.lines)
 
 
+def test_a_long_title_stays_within_a_narrow_figure(tmp_path):
+    described = [{**FIGURES[0], "title": "Number of views (zoom-ins) with and without mean teacher, as Fig. 3b"}]
+    study = read_study(write_study(tmp_path, {"figures": described}))
+    runs = runs_of(study)
+    for run in runs:
+        write_scores(tmp_path, run, {"a": 0.8})
+    figure = figures.draw_dice_over_views(study, runs, tmp_path, study.figures[0])
+    figure.canvas.draw()
+    title = figure._suptitle.get_window_extent()
+    assert title.x0 >= 0 and title.x1 <= figure.bbox.width
+
+
 def test_weights_have_a_line_per_view_from_the_end_of_the_warm_up(finished, tmp_path):
     study, runs = finished
     figure = figures.draw_weights(study, runs, tmp_path, study.figures[1])

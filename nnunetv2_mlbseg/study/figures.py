@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ SERIES = {
     "without": {"label": "without mean teacher", "colour": "#0072B2", "marker": "o", "paper": "no teacher"},
     "with": {"label": "with mean teacher", "colour": "#D55E00", "marker": "s", "paper": "teacher"},
 }
+LETTERS_PER_INCH = 9  # of a title
 LABELS = {"imperfect": "imperfect label", "pseudo": "pseudo label"}
 Curve = NDArray[np.float64]
 
@@ -59,6 +61,12 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def entitle(figure: Figure, title: str) -> None:
+    """A title over the whole figure, in as many lines as its width needs."""
+    lines = textwrap.wrap(title, int(LETTERS_PER_INCH * figure.get_figwidth()))
+    figure.suptitle("\n".join(lines), fontsize=12, x=0.01, ha="left")
+
+
 def draw_dice_over_views(study: Study, runs: Sequence[Run], out: Path, described: Mapping[str, Any]) -> Figure | None:
     """Mean Dice and its deviation over seeds against Q, with and without the mean teacher.
 
@@ -81,7 +89,7 @@ def draw_dice_over_views(study: Study, runs: Sequence[Run], out: Path, described
         label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    figure.suptitle(described["title"], fontsize=12, x=0.01, ha="left")
+    entitle(figure, described["title"])
     return figure
 
 
@@ -158,9 +166,7 @@ def draw_weights(study: Study, runs: Sequence[Run], out: Path, described: Mappin
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside right upper", fontsize=9, frameon=False)
     seeds = len(logs["with"])
-    figure.suptitle(
-        f"{described['title']} ({place}, {seeds} seed{'s' if seeds > 1 else ''})", fontsize=12, x=0.01, ha="left"
-    )
+    entitle(figure, f"{described['title']} ({place}, {seeds} seed{'s' if seeds > 1 else ''})")
     return figure
 
 
