@@ -73,6 +73,7 @@ def assert_equal_weights(a: dict, b: dict) -> None:
 def test_all_stages_run_in_one_command(trained):
     workspace, log = trained
     assert log.count("Stage: warm-up, 3 iterations") == 2
+    assert log.count("Stage: bootstrapping, 3 iterations") == 2
     assert "Stage: bootstrapping, 3 iterations, weight of generated labels 0.00168\n" in log  # 0.25 exp(-5)
     assert "Stage: bootstrapping, 3 iterations, weight of generated labels 0.00169\n" in log  # 3 of 10,000 iterations
     assert "generated label 2 of 2: u1" in log

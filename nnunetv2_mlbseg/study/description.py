@@ -44,6 +44,10 @@ class Dataset:
     settings: Mapping[str, Mapping[str, Any]]  # converter options that differ, by the name of the setting
     config: Mapping[str, Any]  # of the method, for this data set only
 
+    def options_in(self, setting: str) -> dict[str, Any]:
+        """The converter's options in a setting."""
+        return {**self.options, **self.settings[setting]}
+
 
 @dataclass(frozen=True)
 class Variant:

@@ -126,7 +126,7 @@ def draw_series(
         )
     name, _, setting = place.partition("/")
     dataset = study.datasets[name]
-    if {**dataset.options, **dataset.settings[setting]}.get("noisy_ratio") != 0:
+    if dataset.options_in(setting).get("noisy_ratio") != 0:
         return
     paper = [
         (views, reported("figure3b", f"Q={views}, {style['paper']}", dataset.converter, "dice"))

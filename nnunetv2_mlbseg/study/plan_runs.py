@@ -48,8 +48,8 @@ def data_of(study: Study) -> dict[str, Data]:
     """All settings of all data sets, by name."""
     found = {}
     for dataset in study.datasets.values():
-        for setting, own in dataset.settings.items():
-            options = {**dataset.options, **own}
+        for setting in dataset.settings:
+            options = dataset.options_in(setting)
             made_from = {
                 "converter": dataset.converter,
                 "options": {key: content_of(key, value) for key, value in options.items()},
