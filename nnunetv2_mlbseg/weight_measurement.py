@@ -162,7 +162,7 @@ def _measure(
     trainer: nnUNetTrainerMLBSeg, role: str, iterations: int, seed: int, wanted: int, report: Callable[[str], None]
 ) -> tuple[dict[str, list[LabelQuality]], list[Exhibit]]:
     random_state.seed_everything(seed)
-    loader = _loader(trainer, role, report)
+    loader = loader_with_truth(trainer, role, report)
     step = trainer.bootstrap_step
     step.seed_generators(seed)
     trainer.network.train()
@@ -182,7 +182,9 @@ def _measure(
     return judged, exhibits
 
 
-def _loader(trainer: nnUNetTrainerMLBSeg, role: str, report: Callable[[str], None]) -> batches.PairedLoader:
+def loader_with_truth(
+    trainer: nnUNetTrainerMLBSeg, role: str, report: Callable[[str], None] = print
+) -> batches.PairedLoader:
     """Clean batches and imperfect ones with their truth, of the sizes the training had, in this process."""
     cases = getattr(trainer.roles, role)
     if not cases:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from conftest import REPOSITORY
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from opened_files import OpenedFiles
@@ -260,6 +262,12 @@ def test_weights_are_judged_by_true_labels_that_go_through_the_same_augmentation
     generated = tmp_path / "generated.json"
     main(["weights", str(model), "--role", "unlabeled", "--iterations", "2", "--json", str(generated)])
     assert json.loads(generated.read_text())["checkpoints"][last]["imperfect"]["all"]["share_wrong"] > 0
+
+    script = [sys.executable, "-W", "ignore", REPOSITORY / "benchmarks" / "view_quality.py"]
+    views = subprocess.run([*script, model, "--iterations", "2"], capture_output=True, text=True, timeout=600)
+    rows = dict(re.findall(r"^(image|flip|zoom_\w+ [\d.]+) +(\d+\.\d)", views.stdout, re.MULTILINE))
+    assert len(rows) == 12, views.stderr[-3000:]
+    assert all(0 <= float(dice) <= 100 for dice in rows.values()) and len(set(rows.values())) > 2
 
     for case in SUPERVISION.noisy:
         shutil.copy(workspace.raw / "labelsTr" / f"{case}.nii.gz", workspace.raw / "labelsTr_true")
