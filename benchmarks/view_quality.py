@@ -22,24 +22,23 @@ import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg import checkpoint, random_state
-from nnunetv2_mlbseg.bootstrapping import as_labels
 from nnunetv2_mlbseg.pseudo_labels import ensemble_probabilities
 from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
 from nnunetv2_mlbseg.views import Views, draw_views
-from nnunetv2_mlbseg.weight_measurement import loader_with_truth, restored_trainer
+from nnunetv2_mlbseg.weight_measurement import loader_with_truth, restored_trainer, true_labels_of
 
 ZOOMS = (("zoom_in", (1.05, 1.1, 1.15, 1.2, 1.3, 1.4)), ("zoom_out", (0.95, 0.9, 0.8, 0.7)))
 SEEN_AS = ("in view", "with image", "with image and flip")
 
 
 class PooledDice:
-    """Dice of foreground over the pixels of many batches; pixels without a true label do not count."""
+    """Dice over the pixels of many batches; only pixels of the right class of foreground are common."""
 
     def __init__(self) -> None:
         self.common = self.extent = 0
 
     def add(self, probabilities: Tensor, truth: Tensor) -> None:
-        """Count ``(B, C, *S)`` against ``(B, *S)``."""
+        """Count ``(B, C, *S)`` against ``(B, *S)``; pixels without a true label (negative) are left out."""
         predicted, known = probabilities.argmax(dim=1), truth >= 0
         same = (predicted == truth) & (truth > 0)
         self.common += 2 * int(same.sum())
@@ -49,43 +48,45 @@ class PooledDice:
         return f"{100 * self.common / self.extent:.1f}" if self.extent else "-"
 
 
-def views_to_compare(images: int) -> dict[str, Views]:
-    """By name, the image, one view of a fixed factor and one flip; the flips are the same for all names."""
-    found = {}
-    for kind, factors in ZOOMS:
-        for factor in factors:
-            generator = torch.Generator().manual_seed(0)
-            factor_of_kind = {kind: (factor, factor)}
-            found[f"{kind} {factor}"] = draw_views((kind, "flip"), images, 2, generator, **factor_of_kind)
-    return found
+def views_to_compare(images: int) -> tuple[list[str], Views]:
+    """The image, a flip, and every zoom of a fixed factor, with their names."""
+    zooms = {
+        f"{kind} {factor}": draw_views(
+            (kind, "flip"), images, 2, torch.Generator().manual_seed(0), **{kind: (factor, factor)}
+        )
+        for kind, factors in ZOOMS
+        for factor in factors
+    }
+    first = next(iter(zooms.values()))  # the image and the flip are the same in all
+    matrices, inverses = (
+        torch.cat([getattr(first, which)[[0, 2]], *(getattr(views, which)[1:2] for views in zooms.values())])
+        for which in ("matrices", "inverses")
+    )
+    return ["image", "flip", *zooms], Views(matrices, inverses)
 
 
 @torch.no_grad()
 def measure(trainer: nnUNetTrainerMLBSeg, iterations: int) -> dict[str, dict[str, PooledDice]]:
-    """Dice by view and by what it is seen with; ``image`` and ``flip`` stand for themselves."""
+    """Dice by view and by what it is seen with."""
     random_state.seed_everything(0)
     loader, teacher = loader_with_truth(trainer, "noisy"), trainer.teacher
-    found: dict[str, dict[str, PooledDice]] = defaultdict(lambda: defaultdict(PooledDice))
+    names, views = views_to_compare(trainer.batch_sizes["imperfect"])
+    found: dict[str, dict[str, PooledDice]] = {name: defaultdict(PooledDice) for name in names}
     for _ in range(iterations):
         batch = next(loader)
-        target = batch["imperfect_target"]
-        target = target[0] if isinstance(target, list) else target
-        truth = as_labels(target[:, 1:], trainer.label_manager.ignore_label)
-        images = len(truth)
-        for name, views in views_to_compare(images).items():
-            output = teacher(views.apply(batch["imperfect_data"]))
-            output = output if isinstance(output, Tensor) else output[0]
-            probabilities = output.softmax(dim=1)
-            true_in_views = views.apply_labels(truth).unflatten(0, (len(views), images))
-            aligned, covered = views.invert(probabilities), views.covered(truth.shape[1:])
-            seen = found[name]
-            seen["in view"].add(probabilities[images : 2 * images], true_in_views[1])
-            seen["with image"].add(ensemble_probabilities(aligned[:2], covered[:2]), truth)
-            seen["with image and flip"].add(ensemble_probabilities(aligned, covered), truth)
-        # The last views have the image and the flip of all others.
-        found["image"]["in view"].add(probabilities[:images], truth)
-        found["flip"]["in view"].add(probabilities[2 * images :], true_in_views[2])
-        found["flip"]["with image"].add(ensemble_probabilities(aligned[::2], covered[::2]), truth)
+        truth = true_labels_of(batch, trainer.label_manager.ignore_label)
+        output = teacher(views.apply(batch["imperfect_data"]))
+        probabilities = (output if isinstance(output, Tensor) else output[0]).softmax(dim=1)
+        in_views = probabilities.unflatten(0, (len(views), -1))
+        true_in_views = views.apply_labels(truth).unflatten(0, (len(views), -1))
+        aligned, covered = views.invert(probabilities), views.covered(truth.shape[1:])
+        for i, name in enumerate(names):
+            found[name]["in view"].add(in_views[i], true_in_views[i])
+            if i > 0:
+                found[name]["with image"].add(ensemble_probabilities(aligned[[0, i]], covered[[0, i]]), truth)
+            if i > 1:
+                three = [0, 1, i]
+                found[name]["with image and flip"].add(ensemble_probabilities(aligned[three], covered[three]), truth)
     return found
 
 
@@ -100,8 +101,8 @@ def main() -> None:
     with restored_trainer(checkpoint.read(folder / "checkpoint_final.pth", cpu), folder, cpu) as trainer:
         found = measure(trainer, args.iterations)
     print(f"{'view':<14}" + "".join(f"{column:>22}" for column in SEEN_AS))
-    for name in ("image", "flip", *(name for name in found if name not in ("image", "flip"))):
-        print(f"{name:<14}" + "".join(f"{found[name].get(column, '-')!s:>22}" for column in SEEN_AS))
+    for name, seen in found.items():
+        print(f"{name:<14}" + "".join(f"{seen.get(column, '-')!s:>22}" for column in SEEN_AS))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+from torch import Tensor
 
 from nnunetv2_mlbseg import batches, checkpoint, random_state
 from nnunetv2_mlbseg.bootstrapping import as_labels
@@ -170,9 +171,7 @@ def _measure(
     exhibits: list[Exhibit] = []
     for _ in range(iterations):
         batch = next(loader)
-        target = batch["imperfect_target"]
-        target = target[0] if isinstance(target, list) else target
-        truth = as_labels(target[:, 1:].to(trainer.device), trainer.label_manager.ignore_label)
+        truth = true_labels_of(batch, trainer.label_manager.ignore_label).to(trainer.device)
         weighed = step.weigh(batch)
         step.disputes = weighed.disputes  # tied weights go on remembering, as in the training
         for label, quality in judge(weighed, truth).items():
@@ -200,3 +199,9 @@ def loader_with_truth(
         factory.training(WithTruth(base, trainer.true_labels), trainer.batch_sizes["imperfect"]),
         trainer.roles.unlabeled,
     )
+
+
+def true_labels_of(batch: Mapping[str, Any], ignore_label: int | None) -> Tensor:
+    """The true labels of the imperfect images in a batch of :func:`loader_with_truth`: ``(B, *S)``, negative = none."""
+    target = batch["imperfect_target"]
+    return as_labels((target[0] if isinstance(target, list) else target)[:, 1:], ignore_label)

@@ -17,7 +17,7 @@ from conversion_sources import make_h5
 pytestmark = pytest.mark.integration
 
 
-def _run(script: str, *arguments: object) -> str:
+def run_benchmark(script: str, *arguments: object) -> str:
     command = [sys.executable, "-W", "ignore", str(REPOSITORY / "benchmarks" / script), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -37,7 +37,9 @@ def test_step():
 
 
 def test_throughput():
-    printed = _run("step/throughput.py", "--device", "cpu", "--processes", 0, "--images", 5, "--size", 16, "--steps", 1)
+    printed = run_benchmark(
+        "step/throughput.py", "--device", "cpu", "--processes", 0, "--images", 5, "--size", 16, "--steps", 1
+    )
     assert len(re.findall(r"^(?:stock|ours)\D+\d+\.\d", printed, re.MULTILINE)) == 3
 
 
@@ -45,13 +47,13 @@ def test_metrics(tmp_path: Path):
     label = np.zeros((8, 24, 24), np.uint8)
     label[2:6, 5:18, 6:17] = 1
     sitk.WriteImage(sitk.GetImageFromArray(label), str(tmp_path / "a.nii.gz"))
-    assert "a.nii.gz" in _run("metrics_time.py", "--repeats", 1, tmp_path / "a.nii.gz")
+    assert "a.nii.gz" in run_benchmark("metrics_time.py", "--repeats", 1, tmp_path / "a.nii.gz")
 
 
 def test_conversion(tmp_path: Path):
     for number in range(2):
         make_h5(tmp_path / "h5", f"SCAN{number:02d}", seed=number)
-    printed = _run("conversion.py", "--la", tmp_path / "h5", "--cases", 2)
+    printed = run_benchmark("conversion.py", "--la", tmp_path / "h5", "--cases", 2)
     assert len(re.findall(r"\d+\.\d+", printed)) >= 2
 
 
@@ -71,7 +73,7 @@ def test_weighting(tmp_path: Path):
     for role, cases in (("clean", ["a"]), ("noisy", ["b"]), ("unlabeled", ["c"])):
         (dataset / "supervision" / f"{role}.json").write_text(json.dumps(cases))
     (dataset / "splits_final.json").write_text(json.dumps([{"train": ["a", "b", "c"], "val": ["d"]}]))
-    printed = _run("weighting.py", dataset, "--warmup", 1, "--iterations", 1, "--features", 4, 8)
+    printed = run_benchmark("weighting.py", dataset, "--warmup", 1, "--iterations", 1, "--features", 4, 8)
     lines = [json.loads(line) for line in printed.splitlines()]
     assert [line["row"] for line in lines] == ["clean", "given", "true", "uniform", "meta", "tied"]
     assert all(0 <= line[network] <= 1 for line in lines for network in ("student", "teacher"))

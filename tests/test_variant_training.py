@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from conftest import REPOSITORY
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from opened_files import OpenedFiles
+from test_benchmarks import run_benchmark
 from test_variants import SUFFIXES, trainer_class
 from training_support import SUPERVISION, VALIDATION, Workspace, add_configuration, write_raw_dataset
 
@@ -263,10 +263,9 @@ def test_weights_are_judged_by_true_labels_that_go_through_the_same_augmentation
     main(["weights", str(model), "--role", "unlabeled", "--iterations", "2", "--json", str(generated)])
     assert json.loads(generated.read_text())["checkpoints"][last]["imperfect"]["all"]["share_wrong"] > 0
 
-    script = [sys.executable, "-W", "ignore", REPOSITORY / "benchmarks" / "view_quality.py"]
-    views = subprocess.run([*script, model, "--iterations", "2"], capture_output=True, text=True, timeout=600)
-    rows = dict(re.findall(r"^(image|flip|zoom_\w+ [\d.]+) +(\d+\.\d)", views.stdout, re.MULTILINE))
-    assert len(rows) == 12, views.stderr[-3000:]
+    views = run_benchmark("view_quality.py", model, "--iterations", 2)
+    rows = dict(re.findall(r"^(image|flip|zoom_\w+ [\d.]+) +(\d+\.\d)", views, re.MULTILINE))
+    assert len(rows) == 12
     assert all(0 <= float(dice) <= 100 for dice in rows.values()) and len(set(rows.values())) > 2
 
     for case in SUPERVISION.noisy:
