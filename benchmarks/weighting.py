@@ -31,6 +31,7 @@ from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from torch import Tensor, nn
 
 from nnunetv2_mlbseg.bootstrap_step import BootstrapStep
+from nnunetv2_mlbseg.class_shares import fitted_bias
 from nnunetv2_mlbseg.config import resolve_config
 from nnunetv2_mlbseg.mean_teacher import ema_decay_at, ema_update_, make_teacher
 
@@ -177,12 +178,17 @@ class Training:
 
 
 @torch.no_grad()
-def predict(which: nn.Module, images: Tensor) -> Tensor:
-    """The most probable class of every pixel, ``(Z, 1, Y, X)`` float32; leaves the network in training mode."""
+def predicted_logits(which: nn.Module, images: Tensor) -> Tensor:
+    """``(Z, C, Y, X)``; leaves the network in training mode."""
     which.eval()
-    labels = which(images).argmax(1, keepdim=True).float()
+    logits: Tensor = which(images)
     which.train()
-    return labels
+    return logits
+
+
+def predict(which: nn.Module, images: Tensor) -> Tensor:
+    """The most probable class of every pixel, ``(Z, 1, Y, X)`` float32."""
+    return predicted_logits(which, images).argmax(1, keepdim=True).float()
 
 
 class Lab:
@@ -216,10 +222,21 @@ class Lab:
         clean.generator.manual_seed(seed + 10_000)
         return copy.deepcopy(self.warm[seed]), clean
 
-    def imperfect_slices(self, teacher: nn.Module, seed: int) -> Slices:
-        """The imperfect cases, the unlabeled ones with labels that the teacher generates (Eq. 1)."""
+    def generated(self, teacher: nn.Module, align: bool) -> dict[str, Tensor]:
+        """What the teacher labels the unlabeled cases with (Eq. 1), with the clean cases' share if asked to."""
+        logits = {name: predicted_logits(teacher, self.cases[name].image) for name in self.unlabeled}
+        if align and logits:
+            share = torch.stack([self.cases[name].given.mean() for name in self.clean]).mean()
+            pixels = torch.cat([found.movedim(1, -1).flatten(0, -2) for found in logits.values()])
+            bias = fitted_bias(pixels, torch.stack([1 - share, share])).view(1, 2, 1, 1)
+            logits = {name: found + bias for name, found in logits.items()}
+        return {name: found.argmax(1, keepdim=True).float() for name, found in logits.items()}
+
+    def imperfect_slices(self, teacher: nn.Module, seed: int, align: bool) -> Slices:
+        """The imperfect cases, the unlabeled ones with generated labels."""
         cases, made = [self.cases[n] for n in self.imperfect], [n in self.unlabeled for n in self.imperfect]
-        labels = [predict(teacher, c.image) if g else c.given for c, g in zip(cases, made, strict=True)]
+        generated = self.generated(teacher, align)
+        labels = [generated[n] if g else self.cases[n].given for n, g in zip(self.imperfect, made, strict=True)]
         return Slices([c.image for c in cases], labels, made, self.options.imperfect_batch, seed + 1_000)
 
     def train(self, row: str, seed: int, config: dict[str, Any]) -> Training:
@@ -233,7 +250,8 @@ class Lab:
         if row == "clean":
             training.run(lambda: training.plain(clean), options.iterations)
             return training
-        imperfect, step = self.imperfect_slices(training.teacher, seed), training.step({"weighting": row, **config})
+        step = training.step({"weighting": row, **config})
+        imperfect = self.imperfect_slices(training.teacher, seed, step.config.align_shares)
 
         def bootstrap() -> None:
             step.begin_epoch(training.iteration - options.warmup)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
@@ -31,8 +31,10 @@ from nnunetv2_mlbseg.bootstrapping import (
     weigh_disputes,
     weigh_labels,
 )
+from nnunetv2_mlbseg.class_shares import ShareRecord, aligned, followed
 from nnunetv2_mlbseg.clean_loss import cross_entropy_like
 from nnunetv2_mlbseg.config import MLBSegConfig
+from nnunetv2_mlbseg.losses import IGNORE
 from nnunetv2_mlbseg.mean_teacher import disturb
 from nnunetv2_mlbseg.meta_reweighting import displaced, logit_tangents
 from nnunetv2_mlbseg.networks import plain_network
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 ALONE = Processes()
 WARM_UP_CLIP = 12.0  # the largest gradient norm in nnU-Net's own training step
 Gradient = list[Tensor | None]
+Record = TypeVar("Record", DisputeRecord, ShareRecord)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class WeighedBatch:
         disputes: The record of disputes with this batch in it, where the weighting keeps one.
         clean_loss, clean_gradient: Of the clean batch; the gradient times the gradient scaler's factor if there is one.
         tangents: Derivatives of ``logits`` along the clean gradient, where the weights need them.
+        shares: The record of class shares with this batch in it, where unlabeled images are aligned.
     """
 
     views: Views
@@ -77,6 +81,7 @@ class WeighedBatch:
     clean_loss: Tensor
     clean_gradient: Gradient
     tangents: Tensor | None = None
+    shares: ShareRecord | None = None
 
 
 class BootstrapStep:
@@ -116,6 +121,7 @@ class BootstrapStep:
         # On the CPU the training pass is neither compiled nor in half precision, so the tangents can share it.
         self.replays = device.type == "cpu"
         self.disputes: DisputeRecord | None = None
+        self.shares: ShareRecord | None = None
         self.begin_epoch(0)
         self.seed_generators(config.seed)
 
@@ -146,8 +152,8 @@ class BootstrapStep:
         Args:
             batch: ``data``, ``target`` of the clean batch, ``imperfect_data``, ``imperfect_target``; images
                 ``(B, channels, *S)``, targets ``(B, 1, *S)`` or a list of them with deep supervision. Tied weights,
-                a weight of generated labels other than 1 and a ``mixture_dice_weight`` want ``imperfect_generated`` as
-                well, ``(B,)`` bool.
+                aligned shares, a weight of generated labels other than 1 and a ``mixture_dice_weight`` want
+                ``imperfect_generated`` as well, ``(B,)`` bool.
 
         Returns:
             Loss terms and :func:`~nnunetv2_mlbseg.bootstrapping.statistics` on the device, ``loss`` the sum of the
@@ -166,6 +172,7 @@ class BootstrapStep:
             terms |= self._consistency(outputs[0], weighed.teacher, weighed.views)
         self._optimizer_step(self.processes.count * _total(terms), weighed.clean_gradient)
         self.disputes = weighed.disputes and weighed.disputes.unless_spoilt(self.disputes)
+        self.shares = weighed.shares
         terms["supervised"] = config.supervised_weight * weighed.clean_loss / self.processes.count
         terms = {name: term.detach() for name, term in terms.items()}
         found = {"loss": _total(terms), **terms, **statistics(weighed.labels[0], len(weighed.views), self.total)}
@@ -186,15 +193,32 @@ class BootstrapStep:
             logits, tangents = [output.detach() for output in outputs], [None] * len(outputs)
         else:
             outputs, logits, tangents = self._with_tangents(shown, direction)
-        ensemble = ensemble_of_views(self._labelling(logits[0], teacher), views)
+        ensemble, shares = self._aligned(ensemble_of_views(self._labelling(logits[0], teacher), views), batch)
         pseudo = views.apply_labels(pseudo_labels(ensemble))
         both = labels_that_count(imperfect, pseudo, config.weighted_labels)
         labels, disputes = self._weights(logits, tangents, both, ensemble, views, batch)
         if self.generated_weight != 1:
-            labels = lessen_generated(labels, _generated(batch, views), self.generated_weight)
-        return WeighedBatch(
-            views, shown, logits[0], outputs, teacher, labels, disputes, clean_loss, clean_gradient, tangents[0]
-        )
+            labels = lessen_generated(labels, _generated(batch, views), self.weight_of_generated())
+        networks, clean = (logits[0], outputs, teacher), (clean_loss, clean_gradient)
+        return WeighedBatch(views, shown, *networks, labels, disputes, *clean, tangents[0], shares)
+
+    def _aligned(self, ensemble: Tensor, batch: Mapping[str, Any]) -> tuple[Tensor, ShareRecord | None]:
+        """The ensemble with unlabeled images held to the clean class shares, and the record with this batch in it."""
+        if not self.config.align_shares:
+            return ensemble, None
+        record = self.shares or ShareRecord.empty(ensemble.shape[1], self.device)
+        ensemble = aligned(ensemble, batch["imperfect_generated"], record)
+        clean = batch["target"][0] if isinstance(batch["target"], list) else batch["target"]
+        seen = torch.where(ensemble.sum(1) > 0, pseudo_labels(ensemble), IGNORE)
+        clean = as_labels(clean, self.ignore_label)
+        return ensemble, followed(record, clean, seen, batch["imperfect_generated"], self.total)
+
+    def weight_of_generated(self) -> Tensor:
+        """The factor of images without a label of their own in Eq. 9, on the device: at least ``generated_weight``."""
+        least = self.generated_weight
+        if self.shares is None or not self.config.align_shares:
+            return torch.full((), least, device=self.device)
+        return self.shares.weight(least)
 
     def _weights(
         self,
@@ -278,14 +302,20 @@ class BootstrapStep:
         if noise is not None:
             self.noise_generator.set_state(noise.cpu())
 
-    def disputes_state(self) -> dict[str, Tensor] | None:
-        """The record of disputes, for a checkpoint; None before the first batch and without tied weights."""
-        return None if self.disputes is None else self.disputes.state()
+    def records_state(self) -> dict[str, dict[str, Tensor] | None]:
+        """What the step remembers of earlier batches, for a checkpoint; None where there is nothing yet."""
+        return {
+            "disputes": None if self.disputes is None else self.disputes.state(),
+            "shares": None if self.shares is None else self.shares.state(),
+        }
 
-    def set_disputes_state(self, state: Mapping[str, Tensor] | None) -> None:
-        """Undo :meth:`disputes_state`."""
-        moved = None if state is None else {name: value.to(self.device) for name, value in state.items()}
-        self.disputes = None if moved is None else DisputeRecord(**moved)
+    def set_records_state(self, states: Mapping[str, Mapping[str, Tensor] | None]) -> None:
+        """Undo :meth:`records_state`; a record that ``states`` lacks begins anew."""
+        self.disputes = self._record(DisputeRecord, states.get("disputes"))
+        self.shares = self._record(ShareRecord, states.get("shares"))
+
+    def _record(self, kind: type[Record], state: Mapping[str, Tensor] | None) -> Record | None:
+        return None if state is None else kind(**{name: value.to(self.device) for name, value in state.items()})
 
     def _imperfect_in_views(self, batch: Mapping[str, Any]) -> tuple[Views, Tensor, Tensor]:
         images, target = batch["imperfect_data"], batch["imperfect_target"]

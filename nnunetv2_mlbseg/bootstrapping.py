@@ -168,18 +168,18 @@ def ramp_up(iteration: int, length: int) -> float:
     return math.exp(-5 * left**2)
 
 
-def lessen_generated(weighted: Sequence[WeightedLabels], generated: Tensor, factor: float) -> list[WeightedLabels]:
+def lessen_generated(weighted: Sequence[WeightedLabels], generated: Tensor, factor: Tensor) -> list[WeightedLabels]:
     """Both normalised weights of images whose imperfect label a network made, times ``factor``, at every scale.
 
     Such images have no rivals.
 
     Args:
         generated: ``(V*B,)`` bool.
-        factor: from 0 (nothing is learned from such images but consistency) to 1.
+        factor: a number from 0 (nothing is learned from such images but consistency) to 1.
     """
     lessened = []
     for labels in weighted:
-        factors = torch.where(generated, factor, 1.0).view(-1, *[1] * (labels.imperfect.ndim - 1))
+        factors = torch.where(generated, factor, torch.ones_like(factor)).view(-1, *[1] * (labels.imperfect.ndim - 1))
         both = (labels.weight_imperfect * factors, labels.weight_pseudo * factors)
         lessened.append(replace(labels, weight_imperfect=both[0], weight_pseudo=both[1]))
     return lessened

@@ -57,7 +57,7 @@ def collect(trainer: nnUNetTrainerMLBSeg) -> dict[str, Any]:
             "random_state": (trainer.partial and trainer.partial.random_state) or random_state.capture(),
             "partial_epoch": trainer.partial and trainer.partial.state(),
             "generators": trainer.bootstrap_step.generator_states(),
-            "disputes": trainer.bootstrap_step.disputes_state(),
+            **trainer.bootstrap_step.records_state(),
         },
     }
 
@@ -90,7 +90,7 @@ def restore(trainer: nnUNetTrainerMLBSeg, found: Mapping[str, Any]) -> None:
     partial = state.get("partial_epoch")
     trainer.partial = None if partial is None else PartialEpoch.from_state(partial)
     trainer.bootstrap_step.set_generator_states(state["generators"])
-    trainer.bootstrap_step.set_disputes_state(state.get("disputes"))
+    trainer.bootstrap_step.set_records_state(state)
 
 
 def best_so_far(stored: float | None, logged: Sequence[float]) -> float | None:

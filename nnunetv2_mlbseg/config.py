@@ -88,6 +88,7 @@ class MLBSegConfig:
     mixture_dice_weight: float = 1.0  # nnU-Net's loss is Dice and cross-entropy; Eq. 9 is the latter alone
     generated_weight: float = 0.25  # of images whose label a network made, in Eq. 9: it adds no evidence of its own
     generated_ramp_up: int = 10_000  # iterations until then, 40 epochs of nnU-Net: early networks label badly
+    align_shares: bool = True  # labels of unlabeled cases get the class shares of the clean ones (ReMixMatch, 2020)
     consistency_weight: float = 1.0
     teacher_weight: float = 1.0
     supervised_weight: float = 1.0
@@ -142,6 +143,7 @@ PAPER: dict[str, Any] = {
     "mixture_dice_weight": 0.0,  # Eq. 9
     "generated_weight": 1.0,  # Eq. 9
     "generated_ramp_up": 0,  # Eq. 9
+    "align_shares": False,  # Eq. 1, 10
     "clean_loss": "ce",  # Eq. 5
     "pseudo_label_network": "student",  # Eq. 3, 10
     "ema_decay": 0.99,  # section 4.1
@@ -252,6 +254,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "mixture_dice_weight": _number(0),
     "generated_weight": _number(0, 1),
     "generated_ramp_up": _whole(0),
+    "align_shares": _BOOL,
     "consistency_weight": _number(0),
     "teacher_weight": _number(0),
     "supervised_weight": _number(0),

@@ -57,6 +57,14 @@ class GeneratedLabels:
         """Fingerprint of the network the labels came from; None where there are none."""
         return self._read()["source"] if self._manifest.is_file() else None
 
+    def bias(self) -> list[float] | None:
+        """What was added to the logits of every class before these labels were taken; None: not determined."""
+        return self._read().get("bias") if self._manifest.is_file() else None
+
+    def keep_bias(self, bias: list[float]) -> None:
+        """Record it, so that a killed run goes on with the same one."""
+        write_json(self._manifest, {**self._read(), "bias": bias})
+
     def complete(self) -> set[str]:
         """Cases whose files are all in place."""
         found: set[str] = set(self._read()["cases"]) if self._manifest.is_file() else set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -16,16 +17,36 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from nnunetv2_mlbseg.class_shares import fitted_bias
 from nnunetv2_mlbseg.generated_labels import ClassKey, GeneratedLabels
 from nnunetv2_mlbseg.processes import Processes
 from noise_synthesis.compressed import last_line, refuse_short_nifti
 from noise_synthesis.files import atomic_path
+
+SAMPLED_CASES = 20
+"""So many unlabeled cases, at most, tell which bias gives them the class shares of the clean ones."""
+
+SAMPLED_VOXELS = 1_000_000
+"""Of all of them together."""
 
 
 def divide(cases: Sequence[str], done: Collection[str], processes: Processes) -> list[str]:
     """This process's part of the cases: of those that still need a label as equal a part as of those that have one."""
     finished = [case for case in cases if case in done]
     return [*processes.part(finished), *processes.part([case for case in cases if case not in done])]
+
+
+def mean_shares(dataset: nnUNetBaseDataset, classes: int) -> torch.Tensor:
+    """The share of every class in a case's labelled voxels, ``(classes,)``, mean over the cases.
+
+    As in training, what nnU-Net's cropping left outside is background.
+    """
+    shares = np.zeros(classes)
+    for case in dataset.identifiers:
+        labels = np.asarray(dataset.load_case(case)[1][:]).clip(min=0)
+        counts = np.bincount(labels.ravel().astype(np.int64), minlength=classes)[:classes]  # beyond: the ignore label
+        shares += counts / max(counts.sum(), 1)
+    return torch.from_numpy(shares / len(dataset.identifiers))
 
 
 class LabelGenerator:
@@ -57,6 +78,25 @@ class LabelGenerator:
             network, plans, configuration, None, dataset_json, "nnUNetTrainerMLBSeg", mirror_axes
         )
 
+    def fit_bias(self, clean: nnUNetBaseDataset, unlabeled: nnUNetBaseDataset, processes: Processes) -> list[float]:
+        """What to add to the logits of every class for unlabeled cases to get the class shares of the clean ones.
+
+        Predicts up to :data:`SAMPLED_CASES` of the unlabeled cases; every case counts the same, whatever its size.
+        Processes share the work and find the same.
+        """
+        classes = len(self.labels.all_labels)
+        shares = mean_shares(clean, classes)
+        step = math.ceil(len(unlabeled.identifiers) / SAMPLED_CASES)
+        chosen = sorted(unlabeled.identifiers)[::step]
+        own = [self._sample(unlabeled, case, SAMPLED_VOXELS // len(chosen)) for case in processes.part(chosen)]
+        return fitted_bias(torch.cat([part for parts in processes.gather(own) for part in parts]), shares).tolist()
+
+    def _sample(self, dataset: nnUNetBaseDataset, case: str, voxels: int) -> torch.Tensor:
+        """Logits ``(voxels, C)`` of random voxels of a case, the same ones each time, with replacement."""
+        logits = self.logits(dataset, case)[0].flatten(1)
+        drawn = torch.randint(logits.shape[1], (voxels,), generator=torch.Generator().manual_seed(0))
+        return logits[:, drawn].T.float()
+
     def generate(
         self,
         dataset: nnUNetBaseDataset,
@@ -64,12 +104,18 @@ class LabelGenerator:
         target: GeneratedLabels,
         report: Callable[[str], None],
     ) -> None:
-        """Label the cases that ``target`` does not hold yet, one after the other, and say so."""
+        """Label the cases that ``target`` does not hold yet, one after the other, and say so.
+
+        The bias that ``target`` records is added to the logits.
+        """
+        bias = target.bias()
         done = target.complete()
         for number, case in enumerate(cases, start=1):
             if case in done:
                 continue
             logits, properties = self.logits(dataset, case)
+            if bias is not None:
+                logits = logits + torch.tensor(bias, dtype=logits.dtype).view(-1, *[1] * (logits.ndim - 1))
             seg = np.asarray(self.labels.convert_logits_to_segmentation(logits))[None]
             target.save(case, seg, self._class_locations(seg), tuple(self.configuration.patch_size))
             self._export(logits, properties, target.folder / case)

@@ -32,6 +32,7 @@ PANELS: dict[str, dict[str, str]] = {
     "mean weight before normalisation": {
         "weight_imperfect": "imperfect label",
         "weight_pseudo": "pseudo label",
+        "weight_generated": "factor of unlabeled images",
     },
     "share of pixels": {
         "share_imperfect": "imperfect label has a weight",

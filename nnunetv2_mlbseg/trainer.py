@@ -295,7 +295,8 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             self._check_labels(self.generated, cases)
             return
         labeller = self.teacher if self.config.pseudo_label_network == "teacher" else plain_network(self.network)
-        self.generated_by = self.processes.gather(fingerprint(labeller))[0]
+        how = "-aligned" if self.config.align_shares else ""
+        self.generated_by = self.processes.gather(fingerprint(labeller) + how)[0]
         with self.processes.first_alone():
             self.generated.start(self.generated_by)
         self.print_to_log_file(f"Generating labels of {len(cases)} unlabeled cases (Eq. 1) in {self.generated.folder}")
@@ -304,12 +305,26 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             generator = LabelGenerator(
                 labeller, self.plans_manager, self.configuration_manager, self.dataset_json, mirror, self.device
             )
+            if self.config.align_shares:
+                self._fit_bias(generator)
             done = self.processes.gather(self.generated.complete())[0]  # the same for all: a fast one may finish a case
             own = divide(cases, done, self.processes)
             generator.generate(self._dataset(own), own, self.generated, self.print_to_log_file)
         self.processes.wait()
         with self.processes.first_alone():
             self.generated.unite()
+
+    def _fit_bias(self, generator: LabelGenerator) -> None:
+        """Find the bias of the generated labels, unless a killed run has found it already, and say what it is."""
+        bias = self.processes.gather(self.generated.bias())[0]
+        if bias is None:
+            datasets = (self._dataset(self.roles.clean), self._dataset(self.roles.unlabeled))
+            bias = generator.fit_bias(*datasets, self.processes)
+            if self.processes.is_first:
+                self.generated.keep_bias(bias)
+            self.processes.wait()
+        found = ", ".join(f"{value:+.2f}" for value in bias[1:])
+        self.print_to_log_file(f"Log-odds added for the class shares of the clean cases (align_shares): {found}")
 
     def _check_labels(self, labels: GeneratedLabels, cases: Sequence[str]) -> None:
         missing = sorted(set(cases) - labels.complete())
@@ -369,7 +384,9 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         before = self._before.iterations
         done = f", continuing after iteration {before}" if before else ""
         generated = self.stage == BOOTSTRAP and self.roles.unlabeled
-        weight = f", weight of generated labels {self.bootstrap_step.generated_weight:.3g}" if generated else ""
+        least = self.bootstrap_step.generated_weight
+        more = " or more" if self.config.align_shares and least < 1 else ""
+        weight = f", weight of generated labels {least:.3g}{more}" if generated else ""
         self.print_to_log_file(f"Stage: {self.stage}, {self._iterations} iterations{done}{weight}")
         self.stop.wait_for_batches(has_workers(self.dataloader_train))
 
@@ -383,6 +400,8 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
                 found = {"loss": loss, "warmup" if self.stage == WARMUP else "plain": loss}
             else:
                 found = self.bootstrap_step(batch)
+                if self.roles.unlabeled:
+                    found["weight_generated"] = self.bootstrap_step.weight_of_generated() / self.processes.count
         found["skipped"] = self.step_guard.skipped() / self.processes.count
         if not self.step_guard.left_out:
             ema_update_(self.teacher, plain_network(self.network), ema_decay_at(self.ema_step, self.config.ema_decay))

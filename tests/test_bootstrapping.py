@@ -345,16 +345,17 @@ def test_tied_weights_at_every_scale_are_the_finest_ones_resized():
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_the_record_of_disputes_grows_with_every_step_and_survives_a_checkpoint(network):
-    step, batch = _step(network, weighting="tied")
-    assert step.disputes_state() is None
+@pytest.mark.parametrize(("record", "grows"), [("disputes", ("counts", "extent")), ("shares", ("clean", "pseudo"))])
+def test_what_a_step_remembers_grows_and_survives_a_checkpoint(network, record, grows):
+    step, batch = _step(network, weighting="tied", align_shares=True)
+    assert step.records_state() == {"disputes": None, "shares": None}
     step(batch)
-    first = step.disputes_state()
-    assert first["counts"].sum() > 0 and first["extent"].sum() > 0
+    first = step.records_state()
+    assert all(first[record][name].sum() > 0 for name in grows)
     step.weigh(batch)
-    assert all(torch.equal(first[name], value) for name, value in step.disputes_state().items())
-    other, _ = _step(network, weighting="tied")
-    other.set_disputes_state(first)
-    assert torch.equal(other.disputes.preference, step.disputes.preference)
+    assert all(torch.equal(value, step.records_state()[record][name]) for name, value in first[record].items())
+    other, _ = _step(network, weighting="tied", align_shares=True)
+    other.set_records_state(first)
+    assert all(torch.equal(value, other.records_state()[record][name]) for name, value in first[record].items())
     step(batch)
-    assert not torch.equal(step.disputes_state()["counts"], first["counts"])
+    assert not torch.equal(step.records_state()[record][grows[0]], first[record][grows[0]])

@@ -24,6 +24,7 @@ from nnunetv2_mlbseg.step_guard import (
     refuse_non_finite,
 )
 from nnunetv2_mlbseg.stopping import StopRequest
+from nnunetv2_mlbseg.supervision import FoldRoles
 from nnunetv2_mlbseg.tied_weights import DisputeRecord
 from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
 
@@ -91,6 +92,7 @@ def _trainer(step) -> nnUNetTrainerMLBSeg:
     trainer.config, trainer.current_epoch = replace(step.config, warmup_epochs=0), 0
     trainer.stop, trainer.processes, trainer.dataloader_train = StopRequest(), Processes(), None
     trainer.bootstrap_step, trainer.step_guard = step, _guarded(step)
+    trainer.roles = FoldRoles((), (), (), ())
     trainer.network, trainer.teacher = step.student, step.teacher
     trainer.ema_step, trainer._outputs = 1, []
     return trainer

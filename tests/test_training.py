@@ -74,11 +74,12 @@ def test_all_stages_run_in_one_command(trained):
     workspace, log = trained
     assert log.count("Stage: warm-up, 3 iterations") == 2
     assert log.count("Stage: bootstrapping, 3 iterations") == 2
-    assert "Stage: bootstrapping, 3 iterations, weight of generated labels 0.00168\n" in log  # 0.25 exp(-5)
-    assert "Stage: bootstrapping, 3 iterations, weight of generated labels 0.00169\n" in log  # 3 of 10,000 iterations
+    assert "Log-odds added for the class shares of the clean cases (align_shares): " in log
+    for least in ("0.00168", "0.00169"):  # 0.25 exp(-5), and after 3 of 10,000 iterations
+        assert f"Stage: bootstrapping, 3 iterations, weight of generated labels {least} or more\n" in log
     assert "generated label 2 of 2: u1" in log
     assert "Mean Validation Dice" in log
-    for words in ("loss terms: bootstrap", "views", "teacher", "supervised", "weight_imperfect", "share_pseudo"):
+    for words in ("loss terms: bootstrap", "views", "teacher", "supervised", "weight_generated", "share_pseudo"):
         assert words in log
     folder = workspace.fold_folder()
     names = {path.name for path in folder.iterdir()}
@@ -103,6 +104,10 @@ def test_checkpoint_has_nnunets_fields_and_ours(trained):
     assert all(len(series) == 4 for series in state["epoch_log"].values())
     bootstrap = state["epoch_log"]["bootstrap"]
     assert bootstrap[:2] == [None, None] and np.isfinite(bootstrap[2:]).all()
+    assert all(0 < value < 1 for value in state["epoch_log"]["weight_generated"][2:])
+    assert state["shares"]["clean"].sum() > 0 and state["shares"]["pseudo"].sum() > 0
+    manifest = json.loads((workspace.fold_folder() / "generated_labels" / "manifest.json").read_text())
+    assert len(manifest["bias"]) == len(state["shares"]["bias"])
 
 
 def test_generated_labels_open_in_the_geometry_of_the_case(trained):
