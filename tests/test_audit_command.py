@@ -42,6 +42,7 @@ def trained(tmp_path_factory):
     workspace.plan_and_preprocess()
     add_configuration(workspace.preprocessed)
     schedule = {"warmup_epochs": 6, "epochs": 4, "iterations_per_epoch": 15, "initial_lr": 0.02, "audit": True}
+    schedule["align_shares"] = False  # four epochs are too short for it to settle, and noisy labels are the subject
     done = workspace.train(MLBSEG_CONFIG=json.dumps(schedule))
     assert done.returncode == 0, done.stderr
     labels = workspace.raw / "labelsTr"
