@@ -208,9 +208,8 @@ class BootstrapStep:
             return ensemble, None
         record = self.shares or ShareRecord.empty(ensemble.shape[1], self.device)
         ensemble = aligned(ensemble, batch["imperfect_generated"], record)
-        clean = batch["target"][0] if isinstance(batch["target"], list) else batch["target"]
         seen = torch.where(ensemble.sum(1) > 0, pseudo_labels(ensemble), IGNORE)
-        clean = as_labels(clean, self.ignore_label)
+        clean = as_labels(batch["target"], self.ignore_label)
         return ensemble, followed(record, clean, seen, batch["imperfect_generated"], self.total)
 
     def weight_of_generated(self) -> Tensor:
@@ -330,7 +329,7 @@ class BootstrapStep:
         )
         if self.imperfect_batch_size is not None:
             views = views.rows(self.processes.share(self.imperfect_batch_size))
-        labels = as_labels(target[0] if isinstance(target, list) else target, self.ignore_label)
+        labels = as_labels(target, self.ignore_label)
         return views, views.apply(images), views.apply_labels(labels)
 
     def clean_gradient(self, batch: Mapping[str, Any]) -> Gradient:

@@ -45,9 +45,13 @@ class WeightedLabels:
         return found if self.rival is None or self.weight_rival is None else [*found, (self.rival, self.weight_rival)]
 
 
-def as_labels(target: Tensor, ignore_label: int | None) -> Tensor:
-    """nnU-Net's target ``(B, 1, *S)`` as class indices ``(B, *S)`` int64 with ignored pixels negative."""
-    labels = target[:, 0].long()
+def as_labels(target: Tensor | Sequence[Tensor], ignore_label: int | None, channel: int = 0) -> Tensor:
+    """nnU-Net's target ``(B, 1, *S)`` as class indices ``(B, *S)`` int64 with ignored pixels negative.
+
+    With deep supervision the target is a list, finest first, and the finest counts. Where labels of another kind travel
+    along, ``channel`` tells which.
+    """
+    labels = (target if isinstance(target, Tensor) else target[0])[:, channel].long()
     return labels if ignore_label is None else torch.where(labels == ignore_label, IGNORE, labels)
 
 
@@ -272,6 +276,6 @@ def trouble(
     Pixels with a weight, tangents that are not finite, and foreground pixels of nnU-Net's clean target.
     """
     weights = torch.stack([weighted.weight_imperfect, weighted.weight_pseudo])
-    labels = as_labels(target if isinstance(target, Tensor) else target[0], ignore_label)
+    labels = as_labels(target, ignore_label)
     overflow = torch.zeros_like(labels.sum()) if tangents is None else (~torch.isfinite(tangents)).sum()
     return torch.stack([(weights > 0).sum(), overflow, (labels > 0).sum()]).float()

@@ -203,5 +203,4 @@ def loader_with_truth(
 
 def true_labels_of(batch: Mapping[str, Any], ignore_label: int | None) -> Tensor:
     """The true labels of the imperfect images in a batch of :func:`loader_with_truth`: ``(B, *S)``, negative = none."""
-    target = batch["imperfect_target"]
-    return as_labels((target[0] if isinstance(target, list) else target)[:, 1:], ignore_label)
+    return as_labels(batch["imperfect_target"], ignore_label, channel=1)

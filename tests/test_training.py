@@ -79,8 +79,9 @@ def test_all_stages_run_in_one_command(trained):
         assert f"Stage: bootstrapping, 3 iterations, weight of generated labels {least} or more\n" in log
     assert "generated label 2 of 2: u1" in log
     assert "Mean Validation Dice" in log
-    for words in ("loss terms: bootstrap", "views", "teacher", "supervised", "weight_generated", "share_pseudo"):
+    for words in ("loss terms: bootstrap", "views", "teacher", "supervised", "weight_imperfect", "share_pseudo"):
         assert words in log
+    assert "weight_generated" in log
     folder = workspace.fold_folder()
     names = {path.name for path in folder.iterdir()}
     assert {"checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_warmup.pth", "progress.png"} <= names
