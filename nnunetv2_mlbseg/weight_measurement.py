@@ -173,7 +173,7 @@ def _measure(
         batch = next(loader)
         truth = true_labels_of(batch, trainer.label_manager.ignore_label).to(trainer.device)
         weighed = step.weigh(batch)
-        step.disputes = weighed.disputes  # tied weights go on remembering, as in the training
+        step.remember(weighed)  # tied weights and class shares go on as in the training
         for label, quality in judge(weighed, truth).items():
             judged[label].append(quality)
         if len(exhibits) < wanted:
