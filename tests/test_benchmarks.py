@@ -77,3 +77,36 @@ def test_weighting(tmp_path: Path):
     lines = [json.loads(line) for line in printed.splitlines()]
     assert [line["row"] for line in lines] == ["clean", "given", "true", "uniform", "meta", "tied"]
     assert all(0 <= line[network] <= 1 for line in lines for network in ("student", "teacher"))
+
+
+def test_core_and_rim(tmp_path: Path):
+    """A square of 9 x 9 pixels has a core of 5 x 5; where the frame cuts an organ off, its rim goes on."""
+    dataset = tmp_path / "Dataset001_Tiny"
+    true = np.zeros((3, 15, 15), np.uint8)
+    true[1, 3:12, 3:12] = 1
+    true[2, :5, :5] = 1
+    for folder, suffix, array in (
+        ("imagesTr", "_0000", true * 9.0),
+        ("labelsTr", "", np.roll(true, 1, axis=2)),
+        ("labelsTr_true", "", true),
+    ):
+        (dataset / folder).mkdir(parents=True)
+        image = sitk.GetImageFromArray(array)
+        image.SetSpacing((0.5, 0.5, 3))
+        sitk.WriteImage(image, str(dataset / folder / f"a{suffix}.nii.gz"))
+    description = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "organ": 1}, "file_ending": ".nii.gz"}
+    (dataset / "dataset.json").write_text(json.dumps({**description, "numTraining": 1}))
+    assert "1 cases with core and rim" in run_benchmark("core_and_rim.py", dataset, "Dataset002_Zones")
+    zones = sitk.ReadImage(str(tmp_path / "Dataset002_Zones" / "labelsTr" / "a.nii.gz"))
+    assert zones.GetSpacing() == (0.5, 0.5, 3)
+    expected = true * 2  # the depth of the squares is 5 and 3: the core begins at 3 and at 2
+    expected[1, 5:10, 5:10] = 1
+    expected[2, 1:4, 1:4] = 1
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(zones), expected)
+    written = json.loads((tmp_path / "Dataset002_Zones" / "dataset.json").read_text())
+    assert written["labels"] == {"background": 0, "core": 1, "rim": 2} and written["numTraining"] == 1
+    before = (tmp_path / "Dataset002_Zones" / "dataset.json").read_bytes()
+    command = [sys.executable, str(REPOSITORY / "benchmarks" / "core_and_rim.py"), str(dataset), "Dataset002_Zones"]
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 2 and "exists already" in again.stderr
+    assert (tmp_path / "Dataset002_Zones" / "dataset.json").read_bytes() == before

@@ -33,6 +33,7 @@ CORE: dict[str, Any] = {
     "pseudo_label_network": "student",
     "consistency_weight": 0,
     "teacher_weight": 0,
+    "strong_augmentation": 0,
     "supervised_weight": 0,
 }
 

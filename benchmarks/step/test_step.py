@@ -20,6 +20,7 @@ PARTS = (
     "views",
     "clean gradient",
     "teacher",
+    "strong augmentation",
     "tangents on their own",
     "forward with tangents",
     "pseudo labels",
