@@ -41,7 +41,6 @@ from nnunetv2_mlbseg.networks import plain_network
 from nnunetv2_mlbseg.processes import Processes
 from nnunetv2_mlbseg.pseudo_labels import pseudo_labels
 from nnunetv2_mlbseg.replayed_tangents import NotReplayable, logits_with_tangents
-from nnunetv2_mlbseg.strong_augmentation import strongly_augmented
 from nnunetv2_mlbseg.tensors import Total, at_least_float32, unchanged
 from nnunetv2_mlbseg.tied_weights import DisputeRecord
 from nnunetv2_mlbseg.views import Views, draw_views
@@ -62,7 +61,6 @@ class WeighedBatch:
 
     Attributes:
         shown: Imperfect images in all views, ``(V*B, channels, *S)``.
-        seen: The same as the student sees them.
         logits: The student's at full resolution, ``(V*B, C, *S)``, without a graph.
         outputs: The student's at all scales with their graph, where the weights needed no pass without one.
         teacher: The teacher's probabilities ``(V*B, C, *S)``, where anything needs them.
@@ -75,7 +73,6 @@ class WeighedBatch:
 
     views: Views
     shown: Tensor
-    seen: Tensor
     logits: Tensor
     outputs: list[Tensor] | None
     teacher: Tensor | None
@@ -165,7 +162,7 @@ class BootstrapStep:
         batch = {name: self._to_device(value) for name, value in batch.items()}
         config, weighed = self.config, self.weigh(batch)
         with self._autocast():
-            outputs = weighed.outputs or self._outputs(weighed.seen)
+            outputs = weighed.outputs or self._outputs(weighed.shown)
             loss = bootstrap_loss(outputs, weighed.labels, self.scale_factors)
             terms = {"bootstrap": config.bootstrap_weight * loss}
             if config.mixture_dice_weight > 0:
@@ -187,15 +184,14 @@ class BootstrapStep:
         views, shown, imperfect = self._imperfect_in_views(batch)
         clean_loss, clean_gradient = self._clean_gradient(batch)
         teacher = self._teacher_probabilities(shown)
-        seen = self._strongly_augmented(shown)
-        direction = self._direction(clean_gradient, seen, teacher, views, batch)
+        direction = self._direction(clean_gradient, shown, teacher, views, batch)
         outputs: list[Tensor] | None = None
         tangents: Sequence[Tensor | None]
         if direction is None:
-            outputs = self._outputs(seen)  # without tangents one forward serves weighing and training
+            outputs = self._outputs(shown)  # without tangents one forward serves weighing and training
             logits, tangents = [output.detach() for output in outputs], [None] * len(outputs)
         else:
-            outputs, logits, tangents = self._with_tangents(seen, direction)
+            outputs, logits, tangents = self._with_tangents(shown, direction)
         ensemble, shares = self._aligned(ensemble_of_views(self._labelling(logits[0], teacher), views), batch)
         pseudo = views.apply_labels(pseudo_labels(ensemble))
         both = labels_that_count(imperfect, pseudo, config.weighted_labels)
@@ -203,7 +199,7 @@ class BootstrapStep:
         if self.generated_weight != 1:
             labels = lessen_generated(labels, _generated(batch, views), self.weight_of_generated())
         networks, clean = (logits[0], outputs, teacher), (clean_loss, clean_gradient)
-        return WeighedBatch(views, shown, seen, *networks, labels, disputes, *clean, tangents[0], shares)
+        return WeighedBatch(views, shown, *networks, labels, disputes, *clean, tangents[0], shares)
 
     def remember(self, weighed: WeighedBatch) -> None:
         """Go on from the records of earlier batches that have this one in them; spoilt disputes are left out."""
@@ -256,16 +252,16 @@ class BootstrapStep:
         )
 
     def _with_tangents(
-        self, seen: Tensor, direction: Gradient
+        self, shown: Tensor, direction: Gradient
     ) -> tuple[list[Tensor] | None, list[Tensor], list[Tensor]]:
         """The student's outputs with their graph, if one pass gives both, its logits, and their tangents."""
         if self.replays:
             try:
-                outputs, tangents = map(self._scales, logits_with_tangents(self.student, seen, direction))
+                outputs, tangents = map(self._scales, logits_with_tangents(self.student, shown, direction))
                 return outputs, [output.detach() for output in outputs], tangents
             except NotReplayable:
                 self.replays = False
-        logits, tangents = map(self._scales, logit_tangents(self.student, seen, direction))
+        logits, tangents = map(self._scales, logit_tangents(self.student, shown, direction))
         return None, logits, tangents
 
     def begin_epoch(self, iterations: int) -> None:
@@ -364,7 +360,7 @@ class BootstrapStep:
     def _direction(
         self,
         clean_gradient: Gradient,
-        seen: Tensor,
+        shown: Tensor,
         teacher: Tensor | None,
         views: Views,
         batch: Mapping[str, Any],
@@ -375,17 +371,17 @@ class BootstrapStep:
         if not self.config.virtual_consistency:
             return unit_direction(clean_gradient)
         with self._autocast():
-            terms = self._consistency(self._outputs(seen)[0], teacher, views)
+            terms = self._consistency(self._outputs(shown)[0], teacher, views)
         if not terms:
             return unit_direction(clean_gradient)
         step = self._unscaled(self._gradient(self.processes.count * _total(terms)))
         with displaced(self.student, step, self.optimizer.param_groups[0]["lr"]):
             return unit_direction(self._clean_gradient(batch)[1])
 
-    def _outputs(self, seen: Tensor) -> list[Tensor]:
+    def _outputs(self, shown: Tensor) -> list[Tensor]:
         """The student's logits with their graph, for training."""
         with self._autocast():
-            return self._scales(self.student(seen))
+            return self._scales(self.student(shown))
 
     def _labelling(self, logits: Tensor, teacher: Tensor | None) -> Tensor:
         """The probabilities that pseudo labels come from."""
@@ -403,22 +399,18 @@ class BootstrapStep:
         return at_least_float32(self._scales(output)[0]).softmax(dim=1)
 
     def _disturbed(self, shown: Tensor) -> Tensor:
-        return disturb(shown, self.config.teacher_noise, self.noise_generator, **self._part(shown))
-
-    def _strongly_augmented(self, shown: Tensor) -> Tensor:
-        """What the student sees of images that the teacher labels."""
-        strength = self.config.strong_augmentation
-        if strength == 0:
-            return shown
-        return strongly_augmented(shown, strength, self.noise_generator, **self._part(shown))
-
-    def _part(self, shown: Tensor) -> dict[str, Any]:
-        """Which part of the batch this process shows, so that all draw the noise of the whole."""
         whole = self.imperfect_batch_size
         if whole is None:
-            return {}
+            return disturb(shown, self.config.teacher_noise, self.noise_generator)
         rows = self.processes.share(whole)
-        return {"views": shown.shape[0] // (rows.stop - rows.start), "batch_size": whole, "rows": rows}
+        return disturb(
+            shown,
+            self.config.teacher_noise,
+            self.noise_generator,
+            views=shown.shape[0] // (rows.stop - rows.start),
+            batch_size=whole,
+            rows=rows,
+        )
 
     def _consistency(self, output: Tensor, teacher: Tensor | None, views: Views) -> dict[str, Tensor]:
         weights = {"views": self.config.consistency_weight, "teacher": self.config.teacher_weight}

@@ -96,7 +96,6 @@ class MLBSegConfig:
     # Mean teacher (section 3.3).
     ema_decay: float = 0.999  # Tarvainen and Valpola 2017, after their ramp-up; averages over about 4 epochs of nnU-Net
     teacher_noise: float = 0.02  # gamma of Eq. 12, in standard deviations of the normalised image
-    strong_augmentation: float = 1.0  # 0 to 1: of what the student sees of images that the teacher labels (FixMatch)
 
     mirror_generated: bool = True  # test-time mirroring, as in nnU-Net's inference, when labels are generated (Eq. 1)
     inference_network: str = "teacher"  # what checkpoint_final.pth holds: student or teacher
@@ -148,7 +147,6 @@ PAPER: dict[str, Any] = {
     "clean_loss": "ce",  # Eq. 5
     "pseudo_label_network": "student",  # Eq. 3, 10
     "ema_decay": 0.99,  # section 4.1
-    "strong_augmentation": 0.0,
     "mirror_generated": False,
     "inference_network": "student",
 }
@@ -161,7 +159,6 @@ WITHOUT_TEACHER: dict[str, Any] = {
     "teacher_weight": 0.0,
     "pseudo_label_network": "student",
     "inference_network": "student",
-    "strong_augmentation": 0.0,
 }
 
 
@@ -263,7 +260,6 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "supervised_weight": _number(0),
     "ema_decay": _number(0, 0.999999),
     "teacher_noise": _number(0),
-    "strong_augmentation": _number(0, 1),
     "mirror_generated": _BOOL,
     "inference_network": _one_of("student", "teacher"),
     "audit": _BOOL,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -68,26 +67,7 @@ def disturb(
         views, batch_size, rows: where ``images`` is the part ``rows`` of a batch of ``batch_size`` in ``views`` views,
             the noise is drawn for all of it, so that processes with equal generators disturb it as one would.
     """
-    noise = drawn_for(images, torch.randn, images.shape[1:], generator, views, batch_size, rows)
-    return images + noise_scale * noise
-
-
-def drawn_for(
-    images: Tensor,
-    draw: Callable[..., Tensor],
-    shape: Sequence[int],
-    generator: torch.Generator | None,
-    views: int,
-    batch_size: int | None,
-    rows: slice,
-) -> Tensor:
-    """Random numbers for each of ``images`` (V*B, C, *S): (V*B, *shape), of their type and on their device.
-
-    Args:
-        draw: ``torch.randn`` or ``torch.rand``.
-        generator, views, batch_size, rows: as for :func:`disturb`.
-    """
     device = images.device if generator is None else generator.device
-    whole = (views, images.shape[0] // views if batch_size is None else batch_size, *shape)
-    drawn = draw(whole, generator=generator, device=device, dtype=images.dtype)
-    return drawn[:, rows].flatten(0, 1).to(images.device)
+    drawn = (views, images.shape[0] // views if batch_size is None else batch_size, *images.shape[1:])
+    noise = torch.randn(drawn, generator=generator, device=device, dtype=images.dtype)[:, rows].flatten(0, 1)
+    return images + noise_scale * noise.to(images.device)

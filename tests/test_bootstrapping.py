@@ -9,7 +9,6 @@ import torch
 from maths_support import NoHostReads, small_network
 from torch import nn
 
-from nnunetv2_mlbseg import bootstrap_step
 from nnunetv2_mlbseg.bootstrap_step import BootstrapStep
 from nnunetv2_mlbseg.bootstrapping import (
     as_labels,
@@ -363,24 +362,3 @@ def test_what_a_step_remembers_grows_and_survives_a_checkpoint(network, record, 
     assert torch.equal(other.records_state()[record][grows[0]], first[record][grows[0]])
     other(batch)
     assert not torch.equal(other.records_state()[record][grows[0]], first[record][grows[0]])
-
-
-@pytest.mark.parametrize("network", NETWORKS)
-def test_strong_augmentation_reaches_the_student_alone(network, monkeypatch):
-    """The teacher answers to the images as they are; the student, its tangents and its loss to the augmented ones."""
-    seen = {}
-
-    def augmented(images, strength, *_, **__):
-        seen["before"], seen["strength"] = images.clone(), strength
-        return images + 1
-
-    monkeypatch.setattr(bootstrap_step, "strongly_augmented", augmented)
-    plain, batch = _step(network, strong_augmentation=0.0, teacher_noise=0.0)
-    step, _ = _step(network, strong_augmentation=0.7, teacher_noise=0.0)
-    without, weighed = plain.weigh(batch), step.weigh(batch)
-    assert seen["strength"] == 0.7 and torch.equal(seen["before"], without.shown)
-    assert torch.equal(weighed.shown, without.shown) and torch.equal(weighed.seen, without.shown + 1)
-    assert torch.equal(without.seen, without.shown)
-    assert torch.equal(weighed.teacher, without.teacher)
-    assert not torch.allclose(weighed.logits, without.logits)
-    torch.testing.assert_close(weighed.logits, step._outputs(weighed.seen)[0].detach())

@@ -75,13 +75,7 @@ def test_length_batches_and_optimiser_are_those_of_the_method(suffix, preset):
         else {"training_labels", "ple", "mean_teacher", "weighted_labels", "weighting", "weight_normalization"}
     )
     parts |= {"mixture_dice_weight"} if suffix == "NLReweighting" else set()
-    follow = {
-        "consistency_weight",
-        "teacher_weight",
-        "pseudo_label_network",
-        "inference_network",
-        "strong_augmentation",
-    }
+    follow = {"consistency_weight", "teacher_weight", "pseudo_label_network", "inference_network"}
     changed = {key for key, value in method.as_dict().items() if value != variant.as_dict()[key]}
     assert changed <= parts | follow
     assert changed or suffix == "Uniform" or (suffix, preset) == ("UNetPlusPlus", "paper")
@@ -102,7 +96,6 @@ def test_what_each_ablation_keeps(suffix, weighting, views, teacher):
     config = config_of(suffix, {"views": ["flip", "zoom_in"]})
     assert config.weighting == weighting
     assert len(config.shown_views) == views and (config.consistency_weight > 0) == (views > 0)
-    assert (config.strong_augmentation > 0) == teacher
     assert (config.teacher_weight > 0) == teacher
     assert (config.pseudo_label_network, config.inference_network) == (
         ("teacher",) * 2 if teacher else ("student",) * 2

@@ -71,8 +71,7 @@ def test_truth_follows_the_labels_into_every_view():
     maps = torch.rand(labels.shape)
     weighted = WeightedLabels(labels, labels, maps, maps, maps, maps)
     logits = torch.randn(labels.shape[0], 3, 12, 12)
-    nothing = torch.empty(0)
-    batch = WeighedBatch(views, nothing, nothing, logits, None, None, [weighted], None, torch.zeros(()), [])
+    batch = WeighedBatch(views, torch.empty(0), logits, None, None, [weighted], None, torch.zeros(()), [])
     found = judge(batch, truth)
     for quality in found.values():
         assert not quality.wrong.any() and quality.wrong.size == int((labels >= 0).sum()) < labels.numel()

@@ -32,10 +32,10 @@ def parts(scene: Scene) -> dict[str, Callable[[], Any]]:
     """The parts by name, in the order of a step. The time between them is the step's time less their sum."""
     step, batch = scene.step, scene.batch
     weighed = step.weigh(batch)
-    views, shown, seen, labels = weighed.views, weighed.shown, weighed.seen, weighed.labels
-    direction = step._direction(weighed.clean_gradient, seen, weighed.teacher, views, batch)
+    views, shown, labels = weighed.views, weighed.shown, weighed.labels
+    direction = step._direction(weighed.clean_gradient, shown, weighed.teacher, views, batch)
     assert direction is not None, "the parts are those of a step with tangents"
-    logits, tangents = (step._scales(found) for found in logit_tangents(scene.network, seen, direction))
+    logits, tangents = (step._scales(found) for found in logit_tangents(scene.network, shown, direction))
     probabilities = logits[0].softmax(dim=1)
     ensemble = ensemble_of_views(probabilities, views)
     maps = (labels[0].imperfect, labels[0].pseudo)
@@ -43,7 +43,7 @@ def parts(scene: Scene) -> dict[str, Callable[[], Any]]:
     values = [{"loss": torch.zeros((), device=scene.device)} for _ in range(3)]
 
     def training_pass() -> None:
-        outputs = step._outputs(seen)
+        outputs = step._outputs(shown)
         torch.autograd.grad(bootstrap_loss(outputs, labels, [1.0]), step.parameters, allow_unused=True)
 
     def consistency() -> None:
@@ -60,9 +60,8 @@ def parts(scene: Scene) -> dict[str, Callable[[], Any]]:
         "views": lambda: step._imperfect_in_views(batch),
         "clean gradient": lambda: step._clean_gradient(batch),
         "teacher": lambda: step._teacher_probabilities(shown),
-        "strong augmentation": lambda: step._strongly_augmented(shown),
-        "tangents on their own": lambda: logit_tangents(scene.network, seen, direction),
-        "forward with tangents": lambda: logits_with_tangents(scene.network, seen, direction),
+        "tangents on their own": lambda: logit_tangents(scene.network, shown, direction),
+        "forward with tangents": lambda: logits_with_tangents(scene.network, shown, direction),
         "pseudo labels": lambda: pseudo_labels_in_views(probabilities, views),
         "weights": lambda: step._weights(logits, tangents, maps, ensemble, views, batch),
         "weighted forward, backward": training_pass,

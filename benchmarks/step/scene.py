@@ -33,7 +33,6 @@ CORE: dict[str, Any] = {
     "pseudo_label_network": "student",
     "consistency_weight": 0,
     "teacher_weight": 0,
-    "strong_augmentation": 0,
     "supervised_weight": 0,
 }
 

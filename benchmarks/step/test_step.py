@@ -20,7 +20,6 @@ PARTS = (
     "views",
     "clean gradient",
     "teacher",
-    "strong augmentation",
     "tangents on their own",
     "forward with tangents",
     "pseudo labels",
