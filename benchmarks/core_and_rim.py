@@ -10,13 +10,16 @@ with its images and true labels (``labelsTr_true`` where there are any), for ``m
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import distance_transform_edt
+
+from dataset_conversion.cases import TRUE_LABELS
+from dataset_conversion.raw_dataset import building
+from noise_synthesis.files import read_json, write_json
 
 CORE, RIM = 1, 2
 
@@ -41,27 +44,25 @@ def main() -> None:
     parser.add_argument("name", help="of the new dataset, for example Dataset510_Zones")
     options = parser.parse_args()
     target = options.dataset.parent / options.name
-    description = json.loads((options.dataset / "dataset.json").read_text())
+    description = read_json(options.dataset / "dataset.json")
     if len(description["labels"]) != 2:
         parser.error(f"{options.dataset}: labels {description['labels']}, expected background and one class")
     if target.exists():
         parser.error(f"{target} exists already")
-    unfinished = target.with_name(f"{target.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(options.dataset / "imagesTr", unfinished / "imagesTr")
-    (unfinished / "labelsTr").mkdir()
     ending = description["file_ending"]
-    for path in sorted((options.dataset / "labelsTr").glob(f"*{ending}")):
-        hidden = options.dataset / "labelsTr_true" / path.name
-        image = sitk.ReadImage(str(hidden if hidden.is_file() else path))
-        zones = sitk.GetImageFromArray(core_and_rim(sitk.GetArrayFromImage(image)))
-        zones.CopyInformation(image)
-        sitk.WriteImage(zones, str(unfinished / "labelsTr" / path.name))
-    count = len(list((unfinished / "labelsTr").iterdir()))
-    description |= {"labels": {"background": 0, "core": CORE, "rim": RIM}, "numTraining": count}
-    (unfinished / "dataset.json").write_text(json.dumps(description, indent=2))
-    unfinished.rename(target)
-    print(f"{target}: {count} cases with core and rim")
+    paths = sorted((options.dataset / "labelsTr").glob(f"*{ending}"))
+    with building(target) as folder:
+        (folder / "supervision").rmdir()  # all labels are clean; a dataset with roles would not be converted again
+        shutil.copytree(options.dataset / "imagesTr", folder / "imagesTr", dirs_exist_ok=True)
+        for path in paths:
+            hidden = options.dataset / TRUE_LABELS / path.name
+            image = sitk.ReadImage(str(hidden if hidden.is_file() else path))
+            zones = sitk.GetImageFromArray(core_and_rim(sitk.GetArrayFromImage(image)))
+            zones.CopyInformation(image)
+            sitk.WriteImage(zones, str(folder / "labelsTr" / path.name))
+        description |= {"labels": {"background": 0, "core": CORE, "rim": RIM}, "numTraining": len(paths)}
+        write_json(folder / "dataset.json", description)
+    print(f"{target}: {len(paths)} cases with core and rim")
 
 
 if __name__ == "__main__":

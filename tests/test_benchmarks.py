@@ -105,6 +105,8 @@ def test_core_and_rim(tmp_path: Path):
     np.testing.assert_array_equal(sitk.GetArrayFromImage(zones), expected)
     written = json.loads((tmp_path / "Dataset002_Zones" / "dataset.json").read_text())
     assert written["labels"] == {"background": 0, "core": 1, "rim": 2} and written["numTraining"] == 1
+    found = {path.name for path in (tmp_path / "Dataset002_Zones").iterdir()}
+    assert found == {"dataset.json", "imagesTr", "labelsTr"}, "mlbseg convert nnunet refuses a dataset that has roles"
     before = (tmp_path / "Dataset002_Zones" / "dataset.json").read_bytes()
     command = [sys.executable, str(REPOSITORY / "benchmarks" / "core_and_rim.py"), str(dataset), "Dataset002_Zones"]
     again = subprocess.run(command, capture_output=True, text=True)
