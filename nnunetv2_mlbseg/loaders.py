@@ -103,7 +103,7 @@ class LoaderFactory:
         # By count, a third of the batch is sure to show foreground; of a batch of one that third is none.
         by_chance = self.probabilistic_oversampling or batch_size < SMALLEST_COUNTED_BATCH
         percent, part = self.oversample_foreground_percent, self.processes.share(batch_size)
-        return nnUNetDataLoader(
+        loader = nnUNetDataLoader(
             dataset,
             part.stop - part.start,
             drawn_patch_size,
@@ -115,6 +115,10 @@ class LoaderFactory:
             transforms=transforms,
             probabilistic_oversampling=by_chance,
         )
+        # With an ignore label nnU-Net centres patches at annotated voxels, however near the border, in place of drawing
+        # them at random. Where every voxel is annotated that only fills patches with padding.
+        loader.has_ignore = self.label_manager.has_ignore_label and has_ignored(dataset, self.label_manager)
+        return loader
 
     def _augmenter(self, loader: SlimDataLoaderBase, processes: int, cached: int, seeds: list[int] | None) -> Augmenter:
         """Worker processes, or this one for 0."""
@@ -129,6 +133,11 @@ class LoaderFactory:
             pin_memory=self.pin_memory,
             wait_time=0.002,
         )
+
+
+def has_ignored(dataset: nnUNetBaseDataset, labels: LabelManager) -> bool:
+    """Whether any case leaves voxels without a label. Reads the labels until it finds one."""
+    return any((dataset.load_case(case)[1][:] == labels.ignore_label).any() for case in dataset.identifiers)
 
 
 def oversampled_share(percent: float, batch_size: int, part: slice) -> float:

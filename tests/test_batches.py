@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from nnunetv2_mlbseg.batches import PairedLoader, RelabelledDataset, count_slices, verify_cases
 from nnunetv2_mlbseg.generated_labels import GeneratedLabels
-from nnunetv2_mlbseg.loaders import untimed, worker_seeds
+from nnunetv2_mlbseg.loaders import LoaderFactory, untimed, worker_seeds
+from nnunetv2_mlbseg.processes import Processes
 from noise_synthesis.errors import InputError
 
 SHAPE = (1, 3, 8, 8)
@@ -123,3 +125,56 @@ def test_timed_choices_are_switched_off_at_any_depth():
     blur = Node(benchmark=True)
     assert untimed(Node(transforms=[Node(transform=Node(transforms=[blur]))])) is not None
     assert blur.benchmark is False
+
+
+IGNORE_LABEL = 2
+ANNOTATED = (-1, 0, 1)
+
+
+def _loader(folder: Path, labels: dict[str, int]):
+    factory = LoaderFactory(
+        initial_patch_size=(24, 24),
+        patch_size=(16, 16),
+        label_manager=LabelManager(labels, None),
+        oversample_foreground_percent=0.0,
+        probabilistic_oversampling=False,
+        training_transforms=None,
+        validation_transforms=None,
+        pin_memory=False,
+        processes=Processes(),
+    )
+    return factory.training(nnUNetDatasetBlosc2(str(folder)), batch_size=40)
+
+
+def _save_annotated(folder: Path, ignored: int) -> None:
+    folder.mkdir()
+    seg = np.zeros((1, 3, 16, 16), np.int16)
+    seg[:, :, 6:10, 6:10] = 1
+    seg[:, :, :ignored] = IGNORE_LABEL
+    known = np.argwhere(seg != IGNORE_LABEL)
+    properties = {"class_locations": {1: np.argwhere(seg == 1), ANNOTATED: known}}
+    nnUNetDatasetBlosc2.save_case(np.ones((1, 3, 16, 16), np.float32), seg, properties, str(folder / "case"))
+
+
+def test_complete_labels_are_drawn_from_as_if_there_were_no_ignore_label(tmp_path):
+    _save_annotated(tmp_path / "complete", ignored=0)
+    known = {"background": 0, "organ": 1}
+    drawn = []
+    for labels in (known, {**known, "ignore": IGNORE_LABEL}):
+        np.random.seed(0)
+        loader = _loader(tmp_path / "complete", labels)
+        drawn.append(np.stack([np.array(loader.get_bbox((3, 16, 16), False, _locations(loader))) for _ in range(40)]))
+    np.testing.assert_array_equal(*drawn)
+    assert (drawn[0][:, 1, 1:] >= 16).all(), "every patch of 24 shows the whole middle of an image of 16"
+
+
+def test_partial_labels_are_drawn_around_annotated_voxels(tmp_path):
+    _save_annotated(tmp_path / "partial", ignored=15)
+    loader = _loader(tmp_path / "partial", {"background": 0, "organ": 1, "ignore": IGNORE_LABEL})
+    np.random.seed(0)
+    starts = {loader.get_bbox((3, 16, 16), False, _locations(loader))[0][1] for _ in range(40)}
+    assert starts == {15 - 24 // 2}, "the only annotated row is in the middle of the patch"
+
+
+def _locations(loader) -> dict:
+    return loader._data.load_case("case")[3]["class_locations"]
