@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
 
 Progress = Callable[[Sequence[str]], Iterable[str]]
+Judge = Callable[[CaseAudit], CaseAudit]
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Audits:
                 yield audit_case(case, found, label, witnesses, self.settings, self.axis, weights)
 
     def write(
-        self, out: Path, corrected: Path | None, truth: Truth | None
+        self, out: Path, corrected: Path | None, truth: Truth | None, judged: Judge
     ) -> tuple[list[dict[str, Any]], dict[str, Thumbnails]]:
         """Audit the noisy cases into folders that exist.
 
@@ -79,13 +80,14 @@ class Audits:
             out: For the maps.
             corrected: For the corrected labels; None: none are written.
             truth: Compares each audit with the truth.
+            judged: Says of each audit whether its correction stands.
 
         Returns:
             The rows of the cases, worst first, and their pictures for the report.
         """
         noisy = self.trainer.roles.noisy
         rows, pictures, allowed = [], {}, bytes_per_case(len(noisy))
-        for audited in self.of(noisy):
+        for audited in map(judged, self.of(noisy)):
             write_maps(audited, out, self.labels.ending)
             if corrected is not None:
                 write_proposal(audited, corrected, self.labels.ending)

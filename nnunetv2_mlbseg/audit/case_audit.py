@@ -71,7 +71,9 @@ class CaseAudit:
         uncertainty: Entropy of the network, 0 to 1.
         likely: The most probable true class; -1 where there is no label.
         proposal: The given label, replaced where the evidence is strong.
+        change: 1 - the Dice of the given label and that proposal: 0 where nothing changes.
         weights: Of the given label and of the network's in the training; None where its weighting gives no maps.
+        p_value: Share of right labels whose correction changes as much; None where that is not known.
     """
 
     case: str
@@ -83,14 +85,11 @@ class CaseAudit:
     uncertainty: Tensor
     likely: Tensor
     proposal: Tensor
+    change: float
     scores: LabelScores
     regions: tuple[Region, ...]
     weights: WeightMaps | None = None
-
-    @property
-    def corrected_dice(self) -> float:
-        """The Dice of the given label and the proposal: 1 where nothing changes."""
-        return mean_dice(self.proposal.numpy(), self.label.classes.numpy(), len(self.probabilities))
+    p_value: float | None = None
 
     def numbers(self, class_names: Mapping[int, str]) -> dict[str, Any]:
         """The row of this case in the JSON file, plain types."""
@@ -104,7 +103,8 @@ class CaseAudit:
             "expected_error_mm3": float(self.suspicion.sum(dtype=torch.float64) * voxel),
             "labelled_mm3": float((given > 0).sum() * voxel),
             "corrected_mm3": float((self.proposal != given).sum() * voxel),
-            "corrected_dice": self.corrected_dice,
+            "change": self.change,
+            "p_value": self.p_value,
             "confusion": self.confusion.tolist(),
             "slice_scores": list(self.scores.slices),
             "regions": [_as_row(region, class_names) for region in self.regions],
@@ -134,6 +134,7 @@ def audit_case(
     regions = find_regions(
         given.numpy(), likely.numpy(), doubt.numpy(), label.geometry, axis=axis, smallest_mm3=settings.smallest_mm3
     )
+    proposal = proposed_label(belief, given, settings.evidence)
     return CaseAudit(
         case=case,
         label=label,
@@ -143,7 +144,8 @@ def audit_case(
         suspicion=doubt,
         uncertainty=uncertainty(opinion.network),
         likely=likely,
-        proposal=proposed_label(belief, given, settings.evidence),
+        proposal=proposal,
+        change=1 - mean_dice(proposal.numpy(), given.numpy(), len(opinion.network)),
         scores=label_scores(belief, given, axis),
         regions=tuple(regions),
         weights=weights,

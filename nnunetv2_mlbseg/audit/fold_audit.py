@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from nnunetv2_mlbseg.audit.case_audit import Settings
 from nnunetv2_mlbseg.audit.given_labels import READERS, LabelFolder, labels_of
 from nnunetv2_mlbseg.audit.images import Images
 from nnunetv2_mlbseg.audit.measuring import measuring
-from nnunetv2_mlbseg.audit.prospect import prospect, refuse_corrections, unseen_cases
+from nnunetv2_mlbseg.audit.prospect import RightLabels, prospect, refuse_corrections, unseen_cases
 from nnunetv2_mlbseg.audit.report import REPORT, write_report
 from nnunetv2_mlbseg.audit.source import TrainedFold
 from nnunetv2_mlbseg.audit.tables import SUMMARY, write_tables
@@ -51,7 +52,7 @@ def audit_fold(
         corrected: Folder for the corrected labels; None: none are written.
         measure: Compare with the true labels in ``labelsTr_true``, for studies; the audit itself never reads them.
         compare_with: With ``measure``: another training, of none of the audited cases, whose network is judged as well.
-        correct_anyway: Write ``corrected`` also where corrections cannot be trusted.
+        correct_anyway: Correct all labels, and write ``corrected`` also where corrections cannot be trusted.
         force: Replace ``out`` and ``corrected`` if an audit wrote them.
 
     Returns:
@@ -77,16 +78,18 @@ def audit_fold(
         proposals = stack.enter_context(complete_folder(corrected, PROPOSALS, force)) if corrected else None
         with complete_folder(out, SUMMARY, force) as folder:
             audits = Audits(trainer, labels, images, settings, progress)
-            cases, pictures = audits.write(folder, proposals, truth)
-            judged = prospect(cases, audits.of(unseen_cases(trainer), weighed=False))
-            about = describe(fold, found["current_epoch"], audits) | {"corrections": judged.as_dict()}
+            right = RightLabels.of(audits.of(unseen_cases(trainer), weighed=False))
+            judge = partial(right.judged, correct_anyway=correct_anyway)
+            cases, pictures = audits.write(folder, proposals, truth, judge)
+            expected = prospect(cases, right)
+            about = describe(fold, found["current_epoch"], audits) | {"corrections": expected.as_dict()}
             if truth is not None:
-                about["measured"] = truth.summary(audits.of(trainer.roles.clean, weighed=False))
+                about["measured"] = truth.summary(map(judge, audits.of(trainer.roles.clean, weighed=False)))
             write_report(folder / REPORT, about, cases, pictures)
             write_tables(folder, about, cases)
         if corrected and proposals:
             if not correct_anyway:
-                refuse_corrections(judged, corrected)
+                refuse_corrections(expected, corrected)
             changes = {case["case"]: case["corrected_mm3"] for case in cases}
             write_json(proposals / PROPOSALS, {**about, "corrected_mm3": changes})
     return {**about, "cases": cases}

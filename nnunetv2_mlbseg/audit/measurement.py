@@ -120,8 +120,9 @@ class Measurement:
         self.cases.append({**self._case(audited, truth, axis), **self._other_scores(given, other, axis)})
 
     def add_right_(self, audited: CaseAudit) -> None:
-        """Note what the proposal would change in a label that is right."""
-        self.right[audited.case] = audited.corrected_dice - 1
+        """Note what the proposal changes in a label that is right."""
+        given, classes = audited.label.classes.numpy(), len(audited.probabilities)
+        self.right[audited.case] = mean_dice(audited.proposal.numpy(), given, classes) - 1
 
     def _other_scores(self, given: Tensor, other: Tensor | None, axis: int) -> dict[str, float]:
         if other is None:
@@ -142,6 +143,7 @@ class Measurement:
             "case": audited.case,
             "dice": mean_dice(given.numpy(), truth.numpy(), classes),
             "dice_corrected": mean_dice(audited.proposal.numpy(), truth.numpy(), classes),
+            "corrected": bool((audited.proposal != given).any()),
             "dice_network": mean_dice(audited.network.numpy(), truth.numpy(), classes),
             "score_posterior": audited.scores.case,
             "score_network": label_scores(audited.probabilities, given, axis).case,
@@ -166,6 +168,7 @@ class Measurement:
             "correction": {
                 "mean_dice_before": float(before.mean()),
                 "mean_dice_after": float(after.mean()),
+                "share_corrected": float(np.mean([case["corrected"] for case in self.cases])),
                 "share_improved": float((gain > 0).mean()),
                 "worst_change": float(gain.min()),
             },

@@ -10,7 +10,10 @@ from typing import Any
 from noise_synthesis.files import atomic_path, write_json
 
 SUMMARY = "audit.json"
-CASE_COLUMNS = ("rank", "case", "score", "suspected_mm3", "expected_error_mm3", "labelled_mm3", "corrected_mm3")
+CASE_COLUMNS = (
+    "rank", "case", "score", "suspected_mm3", "expected_error_mm3", "labelled_mm3", "change", "p_value",
+    "corrected_mm3",
+)  # fmt: skip
 REGION_COLUMNS = (
     "rank", "case", "kind", "given", "proposed", "shift_mm", "size_mm3", "voxels", "x_mm", "y_mm", "z_mm",
     "worst_slice", "first_slice", "last_slice", "suspicion",

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--correct-anyway",
         action="store_true",
-        help="write corrected labels also where the audit expects them to spoil labels",
+        help="correct every label, also where the audit expects that to spoil labels",
     )
     parser.add_argument(
         "--evidence",
@@ -180,7 +180,8 @@ def measured(found: dict[str, Any]) -> list[str]:
     return [
         *aligned([heading, *rows]),
         f"corrected labels: mean Dice {gain['mean_dice_before']:.4f} before, {gain['mean_dice_after']:.4f} after; "
-        f"{100 * gain['share_improved']:.0f}% of the cases improved, worst change {gain['worst_change']:+.4f}",
+        f"{100 * gain['share_corrected']:.0f}% of the cases corrected, {100 * gain['share_improved']:.0f}% improved, "
+        f"worst change {gain['worst_change']:+.4f}",
         *(
             []
             if right is None
