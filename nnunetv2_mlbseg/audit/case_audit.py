@@ -36,7 +36,7 @@ class Settings:
         smallest_mm3: Regions below this volume are not listed.
     """
 
-    evidence: float = 0.9
+    evidence: float = 0.6
     smallest_mm3: float = 10.0
 
 
