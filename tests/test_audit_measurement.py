@@ -20,11 +20,12 @@ from nnunetv2_mlbseg.audit.measurement import (
     rank_correlation,
     softmin,
     softmin_slices,
+    true_confusion,
     worst_found,
 )
 from nnunetv2_mlbseg.audit.measuring import check_unseen
 from nnunetv2_mlbseg.audit.opinion import Opinion
-from nnunetv2_mlbseg.audit.posterior import suspicion
+from nnunetv2_mlbseg.audit.posterior import posterior, suspicion
 from nnunetv2_mlbseg.metrics import mean_dice
 from nnunetv2_mlbseg.supervision import FoldRoles
 from noise_synthesis.errors import InputError
@@ -97,6 +98,33 @@ def test_a_good_network_finds_ranks_and_corrects_the_errors():
     assert found["correction"]["mean_dice_after"] > found["correction"]["mean_dice_before"]
     assert found["correction"]["share_improved"] >= 5 / 6
     assert found["cases"][3]["dice"] == pytest.approx(2 * 70 / 170)
+
+
+def test_the_true_confusion_counts_classes_by_the_truth():
+    truth, given = torch.tensor([0, 0, 0, 1, 1, -1, 1]), torch.tensor([0, 0, 1, 1, 0, 1, -1])
+    torch.testing.assert_close(true_confusion(truth, given, 2), torch.tensor([[3 / 5, 2 / 5], [2 / 4, 2 / 4]]))
+
+
+def test_what_labels_know_is_seen_where_the_network_is_in_doubt():
+    """An undecided network and a label that misses foreground but never invents it: what it marks is foreground."""
+    truth = torch.tensor([[[1, 1, 1, 1, 0, 0, 0, 0]]])
+    given = torch.tensor([[[1, 1, 0, 0, 0, 0, 0, 0]]])
+    foreground = torch.tensor([[[0.4, 0.4, 0.6, 0.6, 0.1, 0.1, 0.1, 0.6]]])
+    probabilities = torch.stack([1 - foreground, foreground])
+    label = Label(None, sitk.GetImageFromArray(given.numpy().astype(np.uint8)), given)
+    audited = audit_case("a", Opinion(probabilities, probabilities), label, Witnesses(None), Settings(0.5, 0.0), 0)
+    measurement = Measurement()
+    measurement.add_(audited, truth, axis=0)
+    found = measurement.summary()["knowledge"]
+    assert found["network"] == pytest.approx(2 * 2 / (3 + 4))  # two of four, one too many
+    # M is [5, 1] / 6 and [3, 3] / 6: label 1 makes odds of 0.4 / 0.6 * 3 = 2, label 0 makes 0.6 / 0.4 * 3 / 5 = 0.9
+    assert found["bayes_true_confusion"] == pytest.approx(2 * 2 / (2 + 4))
+    assert found["bayes"] == pytest.approx(audited_dice(audited, truth))
+
+
+def audited_dice(audited, truth) -> float:
+    likely = posterior(audited.probabilities, audited.label.classes, audited.confusion).argmax(dim=0)
+    return mean_dice(likely.numpy(), truth.numpy(), 2)
 
 
 def test_pixel_and_image_scores_of_the_network_alone_are_cleanlabs():

@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from nnunetv2_mlbseg.audit.case_audit import CaseAudit
-from nnunetv2_mlbseg.audit.posterior import suspicion
+from nnunetv2_mlbseg.audit.posterior import posterior, suspicion
 from nnunetv2_mlbseg.audit.quality import label_scores
 from nnunetv2_mlbseg.metrics import mean_dice
 
@@ -28,6 +28,12 @@ RANKINGS = (*DETECTORS, "softmin", "softmin_slices")
 voxels at once and as a mean over the slices."""
 
 SOFTMIN_TEMPERATURE = 0.1  # cleanlab's default
+
+
+KNOWLEDGE = ("network", "bayes", "bayes_true_confusion")
+"""Whose segmentations are compared: the network's; that of Bayes' rule with the audit's confusion matrix; and that with
+the matrix by which the label of the case truly errs, which no one has. The last says what the labels know beyond the
+network, as far as a class pair tells how a label errs."""
 
 
 @dataclass
@@ -88,6 +94,17 @@ def softmin_slices(quality: Tensor, given: Tensor, axis: int) -> float:
     return float(np.mean([softmin(one[label >= 0].numpy()) for one, label in slices if (label >= 0).any()]))
 
 
+def true_confusion(truth: Tensor, given: Tensor, classes: int) -> Tensor:
+    """How a label errs, by the truth: (C, C), [t, n] the share of voxels of class t with the label n.
+
+    Each pair has one voxel more than it has, so that nothing is impossible. Negative labels do not count.
+    """
+    known = (truth >= 0) & (given >= 0)
+    pairs = torch.bincount(truth[known] * classes + given[known], minlength=classes**2)
+    counts = pairs.view(classes, classes).float() + 1
+    return counts / counts.sum(dim=1, keepdim=True)
+
+
 class Measurement:
     """Collects what the audits of all cases got right.
 
@@ -138,13 +155,16 @@ class Measurement:
     def _case(self, audited: CaseAudit, truth: Tensor, axis: int) -> dict[str, Any]:
         quality = 1 - suspicion(audited.probabilities, audited.label.classes)
         given, classes = audited.label.classes, audited.probabilities.shape[0]
+        best = true_confusion(truth, given, classes)
+        believed = (posterior(audited.probabilities, given, each).argmax(dim=0) for each in (audited.confusion, best))
+        known = dict(zip(KNOWLEDGE, (audited.network, *believed), strict=True))
         one_hot = torch.nn.functional.one_hot(audited.network, classes).movedim(-1, 0).float()
         return {
             "case": audited.case,
             "dice": mean_dice(given.numpy(), truth.numpy(), classes),
             "dice_corrected": mean_dice(audited.proposal.numpy(), truth.numpy(), classes),
             "corrected": bool((audited.proposal != given).any()),
-            "dice_network": mean_dice(audited.network.numpy(), truth.numpy(), classes),
+            **{f"dice_{name}": mean_dice(label.numpy(), truth.numpy(), classes) for name, label in known.items()},
             "score_posterior": audited.scores.case,
             "score_network": label_scores(audited.probabilities, given, axis).case,
             "score_disagreement": label_scores(one_hot, given, axis).case,
@@ -161,6 +181,7 @@ class Measurement:
             "cases": self.cases,
             "detectors": {name: self._detector(name) for name in self.detections},
             "rankings": {name: self._ranking(name, before) for name in (*RANKINGS, *others)},
+            "knowledge": {name: float(np.mean([case[f"dice_{name}"] for case in self.cases])) for name in KNOWLEDGE},
             "right_labels": {
                 "cases": self.right,
                 "worst_change": min(self.right.values()) if self.right else None,

@@ -176,9 +176,11 @@ def measured(found: dict[str, Any]) -> list[str]:
         [name, *map(shown, found["detectors"].get(name, dict.fromkeys("123")).values()), *map(shown, ranking.values())]
         for name, ranking in found["rankings"].items()
     ]
-    gain, right = found["correction"], found["right_labels"]["worst_change"]
+    gain, right, dice = found["correction"], found["right_labels"]["worst_change"], found["knowledge"]
     return [
         *aligned([heading, *rows]),
+        f"mean Dice of the network {dice['network']:.4f}, of network and label by Bayes' rule {dice['bayes']:.4f}, the "
+        f"same if it were known how each label errs {dice['bayes_true_confusion']:.4f}",
         f"corrected labels: mean Dice {gain['mean_dice_before']:.4f} before, {gain['mean_dice_after']:.4f} after; "
         f"{100 * gain['share_corrected']:.0f}% of the cases corrected, {100 * gain['share_improved']:.0f}% improved, "
         f"worst change {gain['worst_change']:+.4f}",
