@@ -61,15 +61,17 @@ class Slices:
     def __init__(self, images: list[Tensor], labels: list[Tensor], generated: list[bool], size: int, seed: int):
         self.images, self.labels, self.size = torch.cat(images), torch.cat(labels), size
         self.generated = torch.cat([torch.full((len(x),), made) for x, made in zip(images, generated, strict=True)])
+        self.case = torch.cat([torch.full((len(x),), number) for number, x in enumerate(images)])
         self.foreground = (self.labels.flatten(1).amax(1) > 0).nonzero().flatten()
         self.generator = torch.Generator().manual_seed(seed)
 
-    def __call__(self) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Images and labels (B, 1, Y, X), whose label a network made, and the number of their case, (B,) each."""
         some, forced = self.size - round(self.size / 3), round(self.size / 3)
         anywhere = torch.randint(len(self.images), (some,), generator=self.generator)
         within = torch.randint(len(self.foreground), (forced,), generator=self.generator)
         drawn = torch.cat([anywhere, self.foreground[within]])
-        return *augment(self.images[drawn], self.labels[drawn], self.generator), self.generated[drawn]
+        return *augment(self.images[drawn], self.labels[drawn], self.generator), self.generated[drawn], self.case[drawn]
 
 
 def augment(images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -152,7 +154,7 @@ class Training:
             self.iteration += 1
 
     def plain(self, slices: Slices) -> None:
-        images, labels, _ = slices()
+        images, labels, *_ = slices()
         self.optimizer.zero_grad()
         with autocast(self.options.bfloat16):
             loss = self.loss(self.network(images).float(), labels)
@@ -160,10 +162,10 @@ class Training:
         nn.utils.clip_grad_norm_(self.network.parameters(), 12)
         self.optimizer.step()
 
-    def step(self, config: dict[str, Any]) -> Step:
+    def step(self, config: dict[str, Any], cases: int) -> Step:
         config = {"seed": self.seed, "warmup_epochs": 1, "epochs": 1, "ema_decay": self.options.ema, **config}
         networks = (self.network, self.teacher, self.optimizer)
-        made = Step(*networks, None, self.loss, [1.0], None, resolve_config(config), CPU)
+        made = Step(*networks, None, self.loss, [1.0], None, resolve_config(config), CPU, noisy_cases=cases)
         made.bfloat16 = self.options.bfloat16
         made.replays = not self.options.bfloat16  # the tangents stay in float32
         return made
@@ -250,14 +252,14 @@ class Lab:
         if row == "clean":
             training.run(lambda: training.plain(clean), options.iterations)
             return training
-        step = training.step({"weighting": row, **config})
+        step = training.step({"weighting": row, **config}, cases=len(self.imperfect))
         imperfect = self.imperfect_slices(training.teacher, seed, step.config.align_shares)
 
         def bootstrap() -> None:
             step.begin_epoch(training.iteration - options.warmup)
-            (data, target, _), (images, labels, made) = clean(), imperfect()
+            (data, target, *_), (images, labels, made, case) = clean(), imperfect()
             batch = {"data": data, "target": target, "imperfect_data": images, "imperfect_target": labels}
-            step({**batch, "imperfect_generated": made})
+            step({**batch, "imperfect_generated": made, "imperfect_case": torch.where(made, -1, case)})
 
         training.run(bootstrap, options.iterations)
         return training

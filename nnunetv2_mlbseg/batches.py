@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,17 +72,26 @@ class PairedLoader(SlimDataLoaderBase):
     """One clean and one imperfect batch per call, so that all worker processes serve both.
 
     The clean batch has nnU-Net's keys ``data`` and ``target``; the imperfect one ``imperfect_data``,
-    ``imperfect_target`` and ``imperfect_generated``, which says for each image whether a network made its label.
+    ``imperfect_target``, ``imperfect_generated``, which says for each image whether a network made its label, and
+    ``imperfect_case``, the place of its case in ``noisy``, -1 for others.
 
     Args:
         generated: The cases with generated labels.
+        noisy: The cases with labels of their own, in an order that stays.
     """
 
-    def __init__(self, clean: nnUNetDataLoader, imperfect: nnUNetDataLoader, generated: Collection[str] = ()):
+    def __init__(
+        self,
+        clean: nnUNetDataLoader,
+        imperfect: nnUNetDataLoader,
+        generated: Collection[str] = (),
+        noisy: Sequence[str] = (),
+    ):
         super().__init__(None, clean.batch_size, None)
         self.clean = clean
         self.imperfect = imperfect
         self.generated = frozenset(generated)
+        self.number = {case: number for number, case in enumerate(noisy)}
 
     def generate_train_batch(self) -> dict[str, Any]:
         """Draw both batches."""
@@ -93,6 +102,7 @@ class PairedLoader(SlimDataLoaderBase):
             "imperfect_data": imperfect["data"],
             "imperfect_target": imperfect["target"],
             "imperfect_generated": torch.tensor([case in self.generated for case in imperfect["keys"]]),
+            "imperfect_case": torch.tensor([self.number.get(case, -1) for case in imperfect["keys"]]),
         }
 
 

@@ -34,6 +34,8 @@ from nnunetv2_mlbseg.bootstrapping import (
 from nnunetv2_mlbseg.class_shares import ShareRecord, aligned, followed
 from nnunetv2_mlbseg.clean_loss import cross_entropy_like
 from nnunetv2_mlbseg.config import MLBSegConfig
+from nnunetv2_mlbseg.imperfect_labels import ImperfectLabels
+from nnunetv2_mlbseg.label_depth import depth_levels, is_flat
 from nnunetv2_mlbseg.losses import IGNORE
 from nnunetv2_mlbseg.mean_teacher import disturb
 from nnunetv2_mlbseg.meta_reweighting import displaced, logit_tangents
@@ -95,6 +97,7 @@ class BootstrapStep:
         ignore_label: nnU-Net's ignore label, or None.
         imperfect_batch_size: Images of the whole imperfect batch; None: those at hand are all.
         processes: Which share of every batch this process holds.
+        noisy_cases: The number of cases with labels of their own, which tied weights can tell apart.
     """
 
     def __init__(
@@ -110,12 +113,14 @@ class BootstrapStep:
         device: torch.device,
         imperfect_batch_size: int | None = None,
         processes: Processes = ALONE,
+        noisy_cases: int = 0,
     ):
         self.student, self.teacher = student, teacher
         self.optimizer, self.grad_scaler = optimizer, grad_scaler
         self.clean_loss, self.scale_factors, self.ignore_label = clean_loss, scale_factors, ignore_label
         self.config, self.device = config, device
         self.imperfect_batch_size, self.processes = imperfect_batch_size, processes
+        self.noisy_cases = noisy_cases if config.confusion_by_case else 0
         self.total: Total = processes.total if processes.count > 1 else unchanged
         self.parameters = list(plain_network(student).parameters())
         # On the CPU the training pass is neither compiled nor in half precision, so the tangents can share it.
@@ -144,6 +149,7 @@ class BootstrapStep:
             device=trainer.device,
             imperfect_batch_size=trainer.batch_sizes["imperfect"] if processes.count > 1 else None,
             processes=processes,
+            noisy_cases=len(trainer.roles.noisy),
         )
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -153,7 +159,8 @@ class BootstrapStep:
             batch: ``data``, ``target`` of the clean batch, ``imperfect_data``, ``imperfect_target``; images
                 ``(B, channels, *S)``, targets ``(B, 1, *S)`` or a list of them with deep supervision. Tied weights,
                 aligned shares, a weight of generated labels other than 1 and a ``mixture_dice_weight`` want
-                ``imperfect_generated`` as well, ``(B,)`` bool.
+                ``imperfect_generated`` as well, ``(B,)`` bool; tied weights ``imperfect_case``, ``(B,)`` int64, the
+                number of the noisy case or -1.
 
         Returns:
             Loss terms and :func:`~nnunetv2_mlbseg.bootstrapping.statistics` on the device, ``loss`` the sum of the
@@ -237,19 +244,27 @@ class BootstrapStep:
         if config.weighting != TIED:
             how = config.weight_normalization
             return weigh_labels(logits, tangents, *both, config.weighting, how, self.total), self.disputes
-        record = self.disputes or DisputeRecord.empty(ensemble.shape[1], self.device)
+        record = self.disputes or DisputeRecord.empty(ensemble.shape[1], self.noisy_cases, self.device)
         return weigh_disputes(
             logits,
             tangents,
-            *both,
+            self._imperfect_labels(both[0], views, batch),
+            both[1],
             views.apply(ensemble),
-            _generated(batch, views),
             record,
             config.tied_decay,
             config.tied_strength,
             config.weight_normalization,
             self.total,
         )
+
+    def _imperfect_labels(self, shown: Tensor, views: Views, batch: Mapping[str, Any]) -> ImperfectLabels:
+        """The imperfect labels in every view; a pixel keeps the depth level that it has in the image."""
+        labels = as_labels(batch["imperfect_target"], self.ignore_label)
+        by_depth = self.config.confusion_by_depth
+        levels = depth_levels(labels, is_flat(labels.shape[1:])) if by_depth else torch.zeros_like(labels)
+        case = batch["imperfect_case"].repeat(len(views))
+        return ImperfectLabels(shown, views.apply_labels(levels), _generated(batch, views), case)
 
     def _with_tangents(
         self, shown: Tensor, direction: Gradient
@@ -313,12 +328,14 @@ class BootstrapStep:
         }
 
     def set_records_state(self, states: Mapping[str, Mapping[str, Tensor] | None]) -> None:
-        """Undo :meth:`records_state`; a record that ``states`` lacks begins anew."""
-        self.disputes = self._record(DisputeRecord, states.get("disputes"))
-        self.shares = self._record(ShareRecord, states.get("shares"))
+        """Undo :meth:`records_state`; a record that ``states`` lacks, or has in an earlier form, begins anew."""
+        disputes = states.get("disputes")
+        complete = disputes is not None and disputes.keys() == DisputeRecord.empty(1).state().keys()
+        self.disputes = self._record(DisputeRecord.from_state, disputes if complete else None)
+        self.shares = self._record(lambda state: ShareRecord(**state), states.get("shares"))
 
-    def _record(self, kind: type[Record], state: Mapping[str, Tensor] | None) -> Record | None:
-        return None if state is None else kind(**{name: value.to(self.device) for name, value in state.items()})
+    def _record(self, of: Callable[[dict[str, Tensor]], Record], state: Mapping[str, Tensor] | None) -> Record | None:
+        return None if state is None else of({name: value.to(self.device) for name, value in state.items()})
 
     def _imperfect_in_views(self, batch: Mapping[str, Any]) -> tuple[Views, Tensor, Tensor]:
         images, target = batch["imperfect_data"], batch["imperfect_target"]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg.consistency import teacher_consistency, view_consistency
+from nnunetv2_mlbseg.imperfect_labels import ImperfectLabels
 from nnunetv2_mlbseg.losses import IGNORE, mixture_dice_loss, resize_labels, weighted_cross_entropy
 from nnunetv2_mlbseg.meta_reweighting import normalize_weights
 from nnunetv2_mlbseg.pseudo_labels import ensemble_probabilities, pseudo_labels
@@ -131,10 +132,9 @@ def weigh_labels(
 def weigh_disputes(
     logits: Sequence[Tensor],
     tangents: Sequence[Tensor | None],
-    imperfect: Tensor,
+    imperfect: ImperfectLabels,
     pseudo: Tensor,
     probabilities: Tensor,
-    generated: Tensor,
     record: DisputeRecord,
     decay: float,
     strength: float,
@@ -144,15 +144,15 @@ def weigh_disputes(
     """Tied weights at every scale, from the finest one's derivatives; labels and weights are resized by one rule.
 
     Args:
+        imperfect: In every view.
         probabilities: ``(V*B, C, *S)``, what the pseudo labels were taken from, in every view.
-        generated: ``(V*B,)`` bool, whose imperfect label a network made.
         record: The sums so far; the new ones are returned.
     """
-    raw = meta_weights(logits[0], tangents[0], imperfect, pseudo)
-    record = updated(record, *raw, imperfect, pseudo, probabilities, generated, decay, total)
-    rival = rivals(imperfect, probabilities)
-    parts = tied_weights(record, imperfect, pseudo, probabilities, generated, strength, rival)
-    maps = (imperfect, pseudo, *parts, rival)
+    raw = meta_weights(logits[0], tangents[0], imperfect.classes, pseudo)
+    record = updated(record, *raw, imperfect, pseudo, probabilities, decay, total)
+    rival = rivals(imperfect.classes, probabilities)
+    parts = tied_weights(record, imperfect, pseudo, probabilities, strength, rival)
+    maps = (imperfect.classes, pseudo, *parts, rival)
     weighted = []
     for z in logits:
         label_n, label_p, raw_n, raw_p, rival = (resize_labels(each, z.shape[2:]) for each in maps)

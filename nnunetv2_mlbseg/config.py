@@ -78,6 +78,8 @@ class MLBSegConfig:
     weighting: str = "tied"
     tied_strength: float = 3.0  # what full agreement of the clean batches adds to the log-odds of a label
     tied_decay: float = 0.99  # share of the tied derivatives that remains after an iteration: about 100 iterations
+    confusion_by_depth: bool = True  # tied: how labels err near their border and deep inside, told apart
+    confusion_by_case: bool = True  # tied: how the label of every case errs, drawn towards all of them
     weight_normalization: str = "joint"  # sum: Eq. 8; joint: one sum for both labels; accepted: mean over w > 0
     clean_loss: str = "dice_ce"  # of the meta-objective (Eq. 5) and the supervised term; dice_ce is nnU-Net's loss
     virtual_consistency: bool = False  # True: the consistency terms take part in the virtual step
@@ -246,6 +248,8 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "weighting": _one_of(*WEIGHTING_NAMES),
     "tied_strength": _number(0),
     "tied_decay": _number(0, 0.9999),
+    "confusion_by_depth": _BOOL,
+    "confusion_by_case": _BOOL,
     "weight_normalization": _one_of(*NORMALIZATIONS),
     "clean_loss": _one_of("dice_ce", "ce"),
     "virtual_consistency": _BOOL,

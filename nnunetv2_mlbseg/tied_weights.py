@@ -9,7 +9,8 @@ module by a table of class pairs.
 The share of the imperfect label in the weight of a disputed pixel is, on the scale of log-odds, the sum of
 
 - what the pseudo labels' own probabilities say: log e_n / e_p;
-- how the imperfect labels err, by their confusion matrix M against those probabilities: log M[n, n] / M[p, n];
+- how the imperfect labels err, by their confusion matrix M against those probabilities, at the pixel's depth d within
+  its label and in its own case (see :mod:`label_confusion`): log M[n, n, d] / M[p, n, d];
 - what the clean batch says: strength * G[n, p], with G in [-1, 1] the tied derivative over its largest possible value.
 
 The first two are Bayes' rule for the true class given image and imperfect label (Patrini et al. 2017 estimate M for
@@ -25,16 +26,16 @@ such pixels say otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from nnunetv2_mlbseg.imperfect_labels import ImperfectLabels
+from nnunetv2_mlbseg.label_confusion import ConfusionRecord
 from nnunetv2_mlbseg.meta_reweighting import normalize_weights
 from nnunetv2_mlbseg.tensors import Total, at_least_float32, unchanged
-
-PRIOR_DIAGONAL = 0.8
-"""The confusion matrix before the first pixel is seen: this much on the diagonal, the rest evenly."""
 
 PRIOR_EXTENT = 1.0
 """Pixels of average size, per iteration, that are counted as undecided: a single derivative decides nothing."""
@@ -42,9 +43,6 @@ PRIOR_EXTENT = 1.0
 LEAST_PROBABILITY = 0.03
 """Added to the network's probabilities: its word counts for about 30 to 1 at most. A network that knows a few scans by
 heart is far more certain on other scans than it is right."""
-
-LEAST_CONFUSION = 1e-3
-"""Added before taking the logarithm, so that a class pair without counts does not decide alone."""
 
 
 @dataclass(frozen=True)
@@ -55,42 +53,40 @@ class DisputeRecord:
         gain: (2, C, C), [g, n, p]: the sum of the raw weight of n minus that of p (Eq. 6) over the disputed pixels; g
             is 1 for generated labels, 0 for given ones.
         extent: (2, C, C), the sum of its absolute value: the largest that ``gain`` can be.
-        counts: (C, C), [t, n]: pixels of class t (in probability) that have the given label n.
+        confusion: How the given labels err.
     """
 
     gain: Tensor
     extent: Tensor
-    counts: Tensor
+    confusion: ConfusionRecord
 
     @classmethod
-    def empty(cls, classes: int, device: torch.device | str = "cpu") -> DisputeRecord:
-        """Nothing seen yet."""
+    def empty(cls, classes: int, cases: int = 0, device: torch.device | str = "cpu") -> DisputeRecord:
+        """Nothing seen yet; ``cases`` is the number of noisy cases, or 0 where they are not told apart."""
         gain, extent = torch.zeros(2, 2, classes, classes, device=device)
-        return cls(gain, extent, torch.zeros(classes, classes, device=device))
+        return cls(gain, extent, ConfusionRecord.empty(classes, cases, device))
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> DisputeRecord:
+        """Undo :meth:`state`."""
+        return cls(state["gain"], state["extent"], ConfusionRecord(state["counts"], state["cases"]))
 
     @property
     def preference(self) -> Tensor:
         """G: (2, C, C) in [-1, 1], above 0 where the clean batch sides with the imperfect label n against p."""
         return self.gain / (self.extent + PRIOR_EXTENT)
 
-    @property
-    def confusion(self) -> Tensor:
-        """M: (C, C), row t holds the probabilities of every imperfect label on pixels of class t."""
-        classes = self.counts.shape[0]
-        prior = torch.full_like(self.counts, (1 - PRIOR_DIAGONAL) / classes)
-        counts = self.counts + prior + PRIOR_DIAGONAL * torch.eye(classes, device=prior.device)
-        return counts / counts.sum(dim=1, keepdim=True)
-
     def unless_spoilt(self, before: DisputeRecord | None) -> DisputeRecord:
         """This record, or the one of before (an empty one for None) if a NaN or infinite value got into this one."""
         now = self.state()
         then = {name: torch.zeros_like(table) for name, table in now.items()} if before is None else before.state()
         good = torch.stack([torch.isfinite(table).all() for table in now.values()]).all()
-        return DisputeRecord(**{name: torch.where(good, table, then[name]) for name, table in now.items()})
+        return self.from_state({name: torch.where(good, table, then[name]) for name, table in now.items()})
 
     def state(self) -> dict[str, Tensor]:
-        """The three tables, for a checkpoint."""
-        return {"gain": self.gain, "extent": self.extent, "counts": self.counts}
+        """All tables, for a checkpoint."""
+        confusion = self.confusion
+        return {"gain": self.gain, "extent": self.extent, "counts": confusion.counts, "cases": confusion.cases}
 
 
 @torch.no_grad()
@@ -98,10 +94,9 @@ def updated(
     record: DisputeRecord,
     raw_imperfect: Tensor,
     raw_pseudo: Tensor,
-    imperfect: Tensor,
+    imperfect: ImperfectLabels,
     pseudo: Tensor,
     probabilities: Tensor,
-    generated: Tensor,
     decay: float,
     total: Total = unchanged,
 ) -> DisputeRecord:
@@ -112,27 +107,29 @@ def updated(
 
     Args:
         raw_imperfect, raw_pseudo: (B, *S), Eq. 6 for both labels.
-        imperfect, pseudo: (B, *S) int64, negative = no label.
+        imperfect: labels of B images.
+        pseudo: (B, *S) int64, negative = no label.
         probabilities: (B, C, *S), what the pseudo labels were taken from; 0 beyond the image.
-        generated: (B,) bool, whose imperfect label a network made.
         decay: what remains of the old sums, from 0 to below 1.
         total: sums over the processes that share a batch.
     """
     classes = probabilities.shape[1]
-    both = (imperfect >= 0) & (pseudo >= 0)
-    difference = torch.where(both & (imperfect != pseudo), at_least_float32(raw_imperfect - raw_pseudo), 0.0)
+    disputed = _disputed(imperfect.classes, pseudo)
+    difference = torch.where(disputed, at_least_float32(raw_imperfect - raw_pseudo), 0.0)
     difference = torch.nan_to_num(difference, nan=0.0, posinf=0.0, neginf=0.0)
-    source, n, p = (each.expand_as(imperfect) for each in _kind(imperfect, pseudo, generated))
+    source, n, p = (each.expand_as(pseudo) for each in _kind(imperfect, pseudo))
     kind = ((source * classes + n) * classes + p).flatten()
-    gain, extent = (_sums(kind, values, classes) for values in (difference, difference.abs()))
-    counts = torch.nan_to_num(_counts(probabilities, torch.where(source == 1, -1, imperfect)))
-    tables = total(torch.cat([gain, extent, counts.unsqueeze(0)]))
-    gain, extent, counts = tables[:2], tables[2:4], tables[4]
-    disputed = total((both & (imperfect != pseudo)).sum())
-    scale = torch.where(extent.sum() > 0, disputed / extent.sum(), 0.0)
-    batch = (gain * scale, extent * scale, counts)
-    old = (record.gain, record.extent, record.counts)
-    return DisputeRecord(*(decay * before + (1 - decay) * now for before, now in zip(old, batch, strict=True)))
+    gain, extent = total(torch.stack([_sums(kind, values, classes) for values in (difference, difference.abs())]))
+    scale = torch.where(extent.sum() > 0, total(disputed.sum()) / extent.sum(), 0.0)
+    return DisputeRecord(
+        decay * record.gain + (1 - decay) * gain * scale,
+        decay * record.extent + (1 - decay) * extent * scale,
+        record.confusion.followed(imperfect, probabilities, decay, total),
+    )
+
+
+def _disputed(imperfect: Tensor, pseudo: Tensor) -> Tensor:
+    return (imperfect >= 0) & (pseudo >= 0) & (imperfect != pseudo)
 
 
 def _sums(kind: Tensor, values: Tensor, classes: int) -> Tensor:
@@ -140,27 +137,18 @@ def _sums(kind: Tensor, values: Tensor, classes: int) -> Tensor:
     return sums.scatter_add(0, kind, values.flatten()).view(2, classes, classes)
 
 
-def _kind(imperfect: Tensor, pseudo: Tensor, generated: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _kind(imperfect: ImperfectLabels, pseudo: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What disputes are told apart by: source (B, 1, ...), imperfect and pseudo class (B, *S), as indices."""
-    source = generated.long().view(-1, *[1] * (imperfect.ndim - 1))
-    return source, imperfect.clamp_min(0), pseudo.clamp_min(0)
-
-
-def _counts(probabilities: Tensor, imperfect: Tensor) -> Tensor:
-    """[t, n]: the probability of class t, summed over the pixels with the imperfect label n."""
-    classes = torch.arange(probabilities.shape[1], device=imperfect.device)
-    one_hot = imperfect.flatten().unsqueeze(1) == classes  # torch's own one_hot reads its input on the host
-    rows = at_least_float32(probabilities).movedim(1, -1).flatten(0, -2)
-    return rows.T @ one_hot.to(rows.dtype)
+    source = imperfect.generated.long().view(-1, *[1] * (pseudo.ndim - 1))
+    return source, imperfect.classes.clamp_min(0), pseudo.clamp_min(0)
 
 
 @torch.no_grad()
 def tied_weights(
     record: DisputeRecord,
-    imperfect: Tensor,
+    imperfect: ImperfectLabels,
     pseudo: Tensor,
     probabilities: Tensor,
-    generated: Tensor,
     strength: float,
     rival: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -170,25 +158,23 @@ def tied_weights(
     generated label agrees, one half each. Where there is one label it has all.
 
     Args:
-        imperfect, pseudo: (B, *S) int64, negative = no label.
+        imperfect: labels of B images.
+        pseudo: (B, *S) int64, negative = no label.
         probabilities: (B, C, *S), what the pseudo labels were taken from.
-        generated: (B,) bool, whose imperfect label a network made.
         strength: what a preference of 1 adds to the log-odds.
         rival: what :func:`rivals` finds, where the caller has it already.
 
     Returns:
         Two maps (B, *S) from 0 to 1, no unit. No gradient flows.
     """
-    source, n, p = _kind(imperfect, pseudo, generated)
-    agreed = imperfect == pseudo
-    against = torch.where(agreed, rivals(imperfect, probabilities) if rival is None else rival, p)
+    source, n, p = _kind(imperfect, pseudo)
+    agreed = imperfect.classes == pseudo
+    against = torch.where(agreed, rivals(imperfect.classes, probabilities) if rival is None else rival, p)
     logs = (at_least_float32(probabilities) + LEAST_PROBABILITY).log()
-    odds = _at(logs, n) - _at(logs, against)
-    confusion = (record.confusion + LEAST_CONFUSION).log()
-    odds = odds + torch.where(source == 1, 0.0, confusion[n, n] - confusion[against, n])
+    odds = _at(logs, n) - _at(logs, against) + record.confusion.evidence(imperfect, against)
     part = (odds + torch.where(agreed, 0.0, strength * record.preference[source, n, p])).sigmoid()
     half = torch.where(source == 1, 0.5, part / 2)
-    has_n, has_p = imperfect >= 0, pseudo >= 0
+    has_n, has_p = imperfect.classes >= 0, pseudo >= 0
     of_n, of_p = torch.where(agreed, half, part), torch.where(agreed, half, 1 - part)
     return torch.where(has_n & has_p, of_n, has_n.to(part.dtype)), torch.where(has_n, of_p, 1.0) * has_p
 

@@ -254,7 +254,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             loader = factory.training(dataset, self.batch_sizes[self.stage])
             if self.stage == BOOTSTRAP and goes_on:
                 imperfect = factory.training(self._imperfect_dataset(), self.batch_sizes["imperfect"])
-                loader = batches.PairedLoader(loader, imperfect, self.roles.unlabeled)
+                loader = batches.PairedLoader(loader, imperfect, self.roles.unlabeled, self.roles.noisy)
             validation = factory.validation(self._dataset(self.roles.validation), self.configuration_manager.batch_size)
             self._loaders_stage = self.stage
             return factory.run(loader, validation, get_allowed_n_proc_DA(), self._seed_of_epoch())

@@ -198,6 +198,7 @@ def loader_with_truth(
         factory.training(trainer._dataset(trainer.roles.clean), trainer.batch_sizes["bootstrapping"]),
         factory.training(WithTruth(base, trainer.true_labels), trainer.batch_sizes["imperfect"]),
         trainer.roles.unlabeled,
+        trainer.roles.noisy,
     )
 
 

@@ -12,31 +12,43 @@ from nnunetv2_mlbseg.audit.posterior import case_confusion, posterior, suspicion
 from nnunetv2_mlbseg.audit.proposal import proposed_label
 from nnunetv2_mlbseg.audit.quality import label_scores
 from nnunetv2_mlbseg.audit.regions import Geometry, find_regions
+from nnunetv2_mlbseg.imperfect_labels import ImperfectLabels
+from nnunetv2_mlbseg.label_confusion import ConfusionRecord
+from nnunetv2_mlbseg.label_depth import LEVELS
 from nnunetv2_mlbseg.tied_weights import LEAST_PROBABILITY, DisputeRecord, tied_weights
 
 GEOMETRY = Geometry((0.5, 1.0, 3.0), (10.0, 20.0, 30.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+
+
+def at_every_depth(matrix: torch.Tensor) -> torch.Tensor:
+    """(C, C) to (C, C, D): labels that err alike at every depth."""
+    return matrix.unsqueeze(2).repeat(1, 1, LEVELS) / LEVELS
+
+
+def any_levels(given: torch.Tensor) -> torch.Tensor:
+    return torch.randint(LEVELS, given.shape, generator=torch.Generator().manual_seed(7))
 
 
 def random_case(classes: int, seed: int = 0):
     generator = torch.Generator().manual_seed(seed)
     probabilities = torch.rand(classes, 3, 8, 9, generator=generator).pow(3)
     given = torch.randint(-1, classes, (3, 8, 9), generator=generator)
-    confusion = torch.rand(classes, classes, generator=generator) + torch.eye(classes)
-    return probabilities / probabilities.sum(0), given, confusion / confusion.sum(1, keepdim=True)
+    confusion = 0.3 + torch.rand(classes, classes, LEVELS, generator=generator) + torch.eye(classes).unsqueeze(2)
+    confusion /= confusion.sum((1, 2), keepdim=True)
+    return probabilities / probabilities.sum(0), given, any_levels(given), confusion
 
 
 @pytest.mark.parametrize("classes", [2, 4])
 def test_the_odds_of_given_and_pseudo_label_are_those_the_training_weighs_with(classes):
     """As long as the clean batches prefer neither label (no gain), and but for what is added before logarithms."""
-    probabilities, given, confusion = random_case(classes)
+    probabilities, given, levels, confusion = random_case(classes)
     nothing = torch.zeros(2, classes, classes)
-    record = DisputeRecord(nothing, nothing, confusion * 1e6)
+    record = DisputeRecord(nothing, nothing, ConfusionRecord(confusion * 1e6, torch.zeros(0, *confusion.shape)))
     bounded = probabilities + LEAST_PROBABILITY  # as the training bounds what the network says
-    belief = posterior(bounded / bounded.sum(0), given, record.confusion)
+    belief = posterior(bounded / bounded.sum(0), given, levels, record.confusion.matrix)
     pseudo = probabilities.argmax(0)
-    share, _ = tied_weights(
-        record, given[None], pseudo[None], probabilities[None], torch.zeros(1, dtype=torch.bool), 3.0
-    )
+    labels = ImperfectLabels(given[None], levels[None], torch.zeros(1, dtype=torch.bool), torch.tensor([-1]))
+    share, _ = tied_weights(record, labels, pseudo[None], probabilities[None], 3.0)
     disputed = (given >= 0) & (given != pseudo)
     own, other = (belief.gather(0, labels.clamp_min(0)[None])[0] for labels in (given, pseudo))
     torch.testing.assert_close((own / (own + other))[disputed], share[0][disputed], atol=5e-3, rtol=0)
@@ -44,30 +56,31 @@ def test_the_odds_of_given_and_pseudo_label_are_those_the_training_weighs_with(c
 
 
 def test_without_a_label_the_networks_speak_alone():
-    probabilities, given, confusion = random_case(3)
+    probabilities, given, levels, confusion = random_case(3)
     nowhere = torch.full_like(given, -1)
-    alone = posterior(probabilities, nowhere, confusion)
+    alone = posterior(probabilities, nowhere, levels, confusion)
     torch.testing.assert_close(alone, probabilities, atol=1e-6, rtol=0)
     assert not suspicion(alone, nowhere).any()
     prior = usual_confusion(3)
-    torch.testing.assert_close(case_confusion(probabilities, nowhere, prior), prior)
+    torch.testing.assert_close(case_confusion(probabilities, nowhere, levels, prior), prior)
 
 
 def test_suspicion_is_bayes_rule():
     """Network 0.3 foreground; labels miss a fifth of it, never invent it: P(fg | labelled bg) = .3*.2/(.3*.2+.7)."""
-    confusion = torch.tensor([[1.0, 0.0], [0.2, 0.8]])
+    confusion = at_every_depth(torch.tensor([[1.0, 0.0], [0.2, 0.8]]))
     probabilities = torch.tensor([0.7, 0.3]).view(2, 1, 1, 1)
     given = torch.zeros(1, 1, 1, dtype=torch.int64)
-    found = suspicion(posterior(probabilities, given, confusion), given)
+    found = suspicion(posterior(probabilities, given, torch.zeros_like(given), confusion), given)
     assert found.item() == pytest.approx(0.06 / 0.76, rel=0.01)
 
 
 def test_a_label_of_half_a_voice_adds_half_of_its_evidence():
     """e = (0.8, 0.2), label 1, M[0, 1] = 0.1, M[1, 1] = 0.9: odds of class 1 are 0.25 * 9 in full, 0.25 * 3 by half."""
     e, given = torch.tensor([[0.8], [0.2]]), torch.tensor([1])
-    confusion = torch.tensor([[0.9, 0.1], [0.1, 0.9]])
+    confusion = at_every_depth(torch.tensor([[0.9, 0.1], [0.1, 0.9]]))
     for voice, odds in ((1.0, 2.25), (0.5, 0.75), (0.0, 0.25)):
-        assert float(posterior(e, given, confusion, voice)[1]) == pytest.approx(odds / (1 + odds), abs=1e-5)
+        found = posterior(e, given, torch.tensor([3]), confusion, voice)
+        assert float(found[1]) == pytest.approx(odds / (1 + odds), abs=1e-5)
 
 
 def test_small_suspicions_are_told_apart():
@@ -77,7 +90,7 @@ def test_small_suspicions_are_told_apart():
 
 
 def test_the_usual_confusion_has_rows_of_probabilities():
-    found = usual_confusion(3)
+    found = usual_confusion(3).sum(2)
     torch.testing.assert_close(found.sum(1), torch.ones(3))
     torch.testing.assert_close(found[0], torch.tensor([0.99, 0.005, 0.005]))
     torch.testing.assert_close(found[2], torch.tensor([0.05, 0.05, 0.9]))
@@ -96,10 +109,22 @@ def corrupted(missing: float, surplus: float):
 @pytest.mark.parametrize(("missing", "surplus"), [(0.4, 0.0), (0.05, 0.2), (0.0, 0.0)])
 def test_how_a_label_errs_is_found_from_the_label_itself(missing, surplus):
     probabilities, given, _ = corrupted(missing, surplus)
-    found = case_confusion(probabilities, given, usual_confusion(2))
+    found = case_confusion(probabilities, given, any_levels(given), usual_confusion(2)).sum(2)
     torch.testing.assert_close(found.sum(1), torch.ones(2))
     assert found[1, 0].item() == pytest.approx(missing, abs=0.06)
     assert found[0, 1].item() == pytest.approx(surplus, abs=0.06)
+
+
+def test_a_label_that_errs_at_one_depth_is_believed_at_the_others():
+    """All errors are invented foreground, among the first level of depth."""
+    probabilities, _, truth = corrupted(0.0, 0.0)
+    levels = any_levels(truth)
+    given = torch.where((levels == 0) & (truth == 0), 1, truth)
+    confusion = case_confusion(probabilities, given, levels, usual_confusion(2))
+    doubt = suspicion(posterior(probabilities, given, levels, confusion), given)
+    assert confusion[0, 1, 0] > 20 * confusion[0, 1, 1:].sum()
+    assert doubt[given != truth].mean() > 0.8
+    assert doubt[(levels > 0) & (given == 1)].max() < 0.4
 
 
 def test_a_label_that_is_mostly_confirmed_is_trusted_where_it_is_not():
@@ -107,7 +132,9 @@ def test_a_label_that_is_mostly_confirmed_is_trusted_where_it_is_not():
     suspicions = {}
     for missing in (0.0, 0.4):
         probabilities, given, truth = corrupted(missing, 0.0)
-        belief = posterior(probabilities, given, case_confusion(probabilities, given, usual_confusion(2)))
+        levels = any_levels(given)
+        confusion = case_confusion(probabilities, given, levels, usual_confusion(2))
+        belief = posterior(probabilities, given, levels, confusion)
         doubt = suspicion(belief, given)
         suspicions[missing] = doubt[(given == 0) & (probabilities[1] > 0.5)].mean()
         if missing:

@@ -26,6 +26,7 @@ from nnunetv2_mlbseg.audit.measurement import (
 from nnunetv2_mlbseg.audit.measuring import check_unseen
 from nnunetv2_mlbseg.audit.opinion import Opinion
 from nnunetv2_mlbseg.audit.posterior import posterior, suspicion
+from nnunetv2_mlbseg.label_depth import depth_levels
 from nnunetv2_mlbseg.metrics import mean_dice
 from nnunetv2_mlbseg.supervision import FoldRoles
 from noise_synthesis.errors import InputError
@@ -78,7 +79,9 @@ def synthetic_audit(seed: int, wrong_rows: int):
     label = Label(None, image, torch.from_numpy(given))
     probabilities = torch.stack([1 - foreground, foreground])
     opinion = Opinion(probabilities, probabilities)
-    audited = audit_case(f"case{seed}", opinion, label, Witnesses(None), Settings(0.8, 0.0), 0)
+    audited = audit_case(
+        f"case{seed}", opinion, label, Witnesses(None), Settings(0.8, 0.0), 0, depth_levels(label.classes)
+    )
     return audited, torch.from_numpy(truth)
 
 
@@ -102,7 +105,16 @@ def test_a_good_network_finds_ranks_and_corrects_the_errors():
 
 def test_the_true_confusion_counts_classes_by_the_truth():
     truth, given = torch.tensor([0, 0, 0, 1, 1, -1, 1]), torch.tensor([0, 0, 1, 1, 0, 1, -1])
-    torch.testing.assert_close(true_confusion(truth, given, 2), torch.tensor([[3 / 5, 2 / 5], [2 / 4, 2 / 4]]))
+    levels = torch.tensor([0, 2, 1, 1, 0, 0, 0])
+    found = true_confusion(truth, given, levels, 2)
+    classes, depths = 2, found.shape[2]
+    assert (found.sum((1, 2)) - 1).abs().max() < 1e-6
+    # Three voxels of class 0 and two of class 1, and one more of every label at every depth.
+    counts = found * torch.tensor([3 + classes * depths, 2 + classes * depths]).view(2, 1, 1) - 1
+    expected = torch.zeros(2, 2, depths)
+    for t, n, d in ((0, 0, 0), (0, 0, 2), (0, 1, 1), (1, 1, 1), (1, 0, 0)):
+        expected[t, n, d] = 1
+    torch.testing.assert_close(counts, expected)
 
 
 def test_what_labels_know_is_seen_where_the_network_is_in_doubt():
@@ -112,7 +124,8 @@ def test_what_labels_know_is_seen_where_the_network_is_in_doubt():
     foreground = torch.tensor([[[0.4, 0.4, 0.6, 0.6, 0.1, 0.1, 0.1, 0.6]]])
     probabilities = torch.stack([1 - foreground, foreground])
     label = Label(None, sitk.GetImageFromArray(given.numpy().astype(np.uint8)), given)
-    audited = audit_case("a", Opinion(probabilities, probabilities), label, Witnesses(None), Settings(0.5, 0.0), 0)
+    opinion, levels = Opinion(probabilities, probabilities), torch.zeros_like(given)
+    audited = audit_case("a", opinion, label, Witnesses(None), Settings(0.5, 0.0), 0, levels)
     measurement = Measurement()
     measurement.add_(audited, truth, axis=0)
     found = measurement.summary()["knowledge"]
@@ -123,7 +136,7 @@ def test_what_labels_know_is_seen_where_the_network_is_in_doubt():
 
 
 def audited_dice(audited, truth) -> float:
-    likely = posterior(audited.probabilities, audited.label.classes, audited.confusion).argmax(dim=0)
+    likely = posterior(audited.probabilities, audited.label.classes, audited.levels, audited.confusion).argmax(dim=0)
     return mean_dice(likely.numpy(), truth.numpy(), 2)
 
 

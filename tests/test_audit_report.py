@@ -22,6 +22,7 @@ from nnunetv2_mlbseg.audit.report import MOST_BYTES, bytes_per_case, write_repor
 from nnunetv2_mlbseg.audit.tables import ranked
 from nnunetv2_mlbseg.audit.thumbnails import thumbnails
 from nnunetv2_mlbseg.audit.weight_maps import WeightMaps
+from nnunetv2_mlbseg.label_depth import depth_levels
 
 NAMES = {0: "background", 1: "left </script><b>", 2: "right & co"}
 ABOUT = {
@@ -47,9 +48,8 @@ def audited_case(name: str, seed: int, shape=(6, 30, 40)):
     share = torch.where(label.classes == probabilities.argmax(0), 0.5, 0.1)
     share[2, 5:7, 8:15] = 0.9
     weights = WeightMaps(share, 1 - share)
-    audited = audit_case(
-        name, Opinion(probabilities, probabilities), label, Witnesses(None), Settings(0.9, 0.0), 0, weights
-    )
+    opinion, levels = Opinion(probabilities, probabilities), depth_levels(label.classes)
+    audited = audit_case(name, opinion, label, Witnesses(None), Settings(0.9, 0.0), 0, levels, weights)
     return audited, rng.random(shape)
 
 

@@ -7,6 +7,9 @@ import torch
 
 from nnunetv2_mlbseg.audit.class_weights import WeightsAsLogits, class_weights
 from nnunetv2_mlbseg.audit.weight_maps import WeightMaps, meta_maps, tied_maps
+from nnunetv2_mlbseg.imperfect_labels import ImperfectLabels
+from nnunetv2_mlbseg.label_confusion import ConfusionRecord
+from nnunetv2_mlbseg.label_depth import LEVELS
 from nnunetv2_mlbseg.meta_reweighting import label_weights, logit_tangents, normalize_weights
 from nnunetv2_mlbseg.tied_weights import DisputeRecord, tied_weights
 
@@ -24,21 +27,21 @@ def case():
 def record():
     generator = torch.Generator().manual_seed(2)
     gain = torch.rand(2, 3, 3, generator=generator) * 2 - 1
-    return DisputeRecord(gain, torch.ones_like(gain), torch.rand(3, 3, generator=generator) * 50)
+    counts = torch.rand(3, 3, LEVELS, generator=generator) * 50
+    return DisputeRecord(gain, torch.ones_like(gain), ConfusionRecord(counts, torch.zeros(0, 3, 3, LEVELS)))
 
 
 def test_tied_weights_are_shares_that_add_up_to_one(case):
     probabilities, given = case
-    found = tied_maps(probabilities, given, record(), 8.0, "joint")
+    labels = ImperfectLabels.of(given[None], torch.zeros(1, dtype=torch.bool))
+    found = tied_maps(probabilities, labels, record(), 8.0, "joint")
     known = given >= 0
     disputed = known & (given != probabilities.argmax(0))
     assert (found.imperfect + found.pseudo)[disputed].sub(1).abs().max() < 1e-5
     assert (found.imperfect + found.pseudo)[known].max() < 1 + 1e-5
     assert not found.imperfect[~known].any() and not found.pseudo[~known].any()
     pseudo = probabilities.argmax(0)
-    own, _ = tied_weights(
-        record(), given[None], pseudo[None], probabilities[None], torch.zeros(1, dtype=torch.bool), 8.0
-    )
+    own, _ = tied_weights(record(), labels, pseudo[None], probabilities[None], 8.0)
     torch.testing.assert_close(found.imperfect[known], own[0][known], atol=1e-5, rtol=0)
     assert (found.share[known & (given == pseudo)] - 0.5).abs().max() < 1e-5
 

@@ -68,8 +68,9 @@ class _Numbers:
 
 
 def test_a_pair_holds_both_batches_under_their_names():
-    pair = next(PairedLoader(_Numbers(1), _Numbers(2), ["hidden"]))
+    pair = next(PairedLoader(_Numbers(1), _Numbers(2), ["hidden"], ["another", "noisy"]))
     assert pair.pop("imperfect_generated").tolist() == [False, True]
+    assert pair.pop("imperfect_case").tolist() == [1, -1]
     assert pair == {"data": 1, "target": -1, "imperfect_data": 2, "imperfect_target": -2}
 
 

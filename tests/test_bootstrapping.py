@@ -23,6 +23,7 @@ from nnunetv2_mlbseg.bootstrapping import (
 )
 from nnunetv2_mlbseg.clean_loss import AnnotatedCrossEntropy
 from nnunetv2_mlbseg.config import resolve_config
+from nnunetv2_mlbseg.imperfect_labels import ImperfectLabels
 from nnunetv2_mlbseg.mean_teacher import make_teacher
 from nnunetv2_mlbseg.tied_weights import DisputeRecord, tied_weights
 from nnunetv2_mlbseg.views import draw_views
@@ -180,6 +181,7 @@ def _step(network="forward mode", **overrides):
     noisy[:, :, -1] = 2
     batch = {"data": image, "target": target, "imperfect_data": image * 0.9, "imperfect_target": noisy}
     batch["imperfect_generated"] = torch.tensor([False, True])
+    batch["imperfect_case"] = torch.tensor([0, -1])
     return step, batch
 
 
@@ -330,10 +332,11 @@ def test_tied_weights_at_every_scale_are_the_finest_ones_resized():
     n, p = torch.randint(2, (2, 2, 8, 8), generator=generator)
     probabilities = torch.rand(2, 2, 8, 8, generator=generator).softmax(1)
     made = torch.tensor([False, True])
+    given = ImperfectLabels.of(n, made)
     labels, record = weigh_disputes(
-        logits, tangents, n, p, probabilities, made, DisputeRecord.empty(2), 0.5, 8.0, normalization="joint"
+        logits, tangents, given, p, probabilities, DisputeRecord.empty(2), 0.5, 8.0, normalization="joint"
     )
-    part, _ = tied_weights(record, n, p, probabilities, made, 8.0)
+    part, _ = tied_weights(record, given, p, probabilities, 8.0)
     assert torch.equal(labels[0].raw_imperfect, part)
     assert torch.equal(labels[1].raw_imperfect, part[:, 1::2, 1::2])  # "nearest-exact" at half the size
     assert torch.equal(labels[1].imperfect, n[:, 1::2, 1::2])

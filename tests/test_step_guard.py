@@ -25,7 +25,6 @@ from nnunetv2_mlbseg.step_guard import (
 )
 from nnunetv2_mlbseg.stopping import StopRequest
 from nnunetv2_mlbseg.supervision import FoldRoles
-from nnunetv2_mlbseg.tied_weights import DisputeRecord
 from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
 
 
@@ -182,7 +181,7 @@ def test_the_record_of_disputes_stays_finite(network):
     _run(step, guard, batch)
     good = step.disputes.state()
     assert all(torch.isfinite(table).all() for table in good.values())
-    spoilt = DisputeRecord(step.disputes.gain * math.inf, step.disputes.extent, step.disputes.counts)
+    spoilt = replace(step.disputes, gain=step.disputes.gain * math.inf)
     kept = spoilt.unless_spoilt(step.disputes).state()
     assert all(torch.equal(kept[name], table) for name, table in good.items())
     assert not any(table.any() for table in spoilt.unless_spoilt(None).state().values())

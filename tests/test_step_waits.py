@@ -32,12 +32,12 @@ def _step_and_batch(loss: nn.Module, **overrides) -> tuple[BootstrapStep, dict]:
     config = resolve_config({"seed": 0, **overrides})
     parts = (student, make_teacher(student), optimizer, None, loss, FACTORS, IGNORE_LABEL, config, torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
-    batch = {"imperfect_generated": torch.tensor([True, False])}
+    batch = {"imperfect_generated": torch.tensor([True, False]), "imperfect_case": torch.tensor([-1, 0])}
     for name in ("", "imperfect_"):
         target = torch.randint(3, (2, 1, 16, 16), generator=generator).to(torch.int16)
         batch[f"{name}data"] = torch.randn(2, 1, 16, 16, generator=generator)
         batch[f"{name}target"] = [target, target[:, :, ::2, ::2]]
-    return BootstrapStep(*parts), batch
+    return BootstrapStep(*parts, noisy_cases=1), batch
 
 
 @pytest.mark.parametrize("weighting", ["tied", "meta", "uniform"])

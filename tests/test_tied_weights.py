@@ -8,6 +8,9 @@ import pytest
 import torch
 from maths_support import NoHostReads, VirtualStep, clean_loss, literal_cross_entropy, small_network
 
+from nnunetv2_mlbseg.imperfect_labels import ImperfectLabels
+from nnunetv2_mlbseg.label_confusion import ConfusionRecord
+from nnunetv2_mlbseg.label_depth import LEVELS
 from nnunetv2_mlbseg.losses import IGNORE
 from nnunetv2_mlbseg.meta_reweighting import label_weights, logit_tangents
 from nnunetv2_mlbseg.tied_weights import DisputeRecord, normalized_parts, rivals, tied_weights, updated
@@ -16,14 +19,25 @@ from nnunetv2_mlbseg.tied_weights import DisputeRecord, normalized_parts, rivals
 IMPERFECT = torch.tensor([[[0, 0, 1, IGNORE]]])
 PSEUDO = torch.tensor([[[0, 1, 0, 1]]])
 PROBABILITIES = torch.tensor([[[[0.9, 0.2, 0.7, 0.4]], [[0.1, 0.8, 0.3, 0.6]]]])
-GIVEN, GENERATED = torch.tensor([False]), torch.tensor([True])
+HALVES = (slice(0, 1), slice(1, 2))
+
+
+def labels_of(classes: torch.Tensor, generated: bool = False) -> ImperfectLabels:
+    return ImperfectLabels.of(classes, torch.full((len(classes),), generated))
+
+
+GIVEN, GENERATED = labels_of(IMPERFECT), labels_of(IMPERFECT, generated=True)
 
 
 def record_of(gain: float = 0.0, counts: list[list[float]] | None = None) -> DisputeRecord:
-    """A record in which the clean batch prefers n = 0 to p = 1 by ``gain``; counts of 1e9 drown the prior."""
+    """A record in which the clean batch prefers n = 0 to p = 1 by ``gain``; counts of 1e9 drown the prior.
+
+    Labels err alike at every depth.
+    """
     table = torch.tensor([[[0.0, gain], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
     given = torch.tensor(counts) if counts else torch.zeros(2, 2)
-    return DisputeRecord(table * 1e9, torch.full((2, 2, 2), 1e9), given * 1e9)
+    confusion = ConfusionRecord((given * 1e9).unsqueeze(2).repeat(1, 1, LEVELS), torch.zeros(0, 2, 2, LEVELS))
+    return DisputeRecord(table * 1e9, torch.full((2, 2, 2), 1e9), confusion)
 
 
 def test_the_tied_derivative_is_the_second_order_one() -> None:
@@ -49,7 +63,7 @@ def test_the_tied_derivative_is_the_second_order_one() -> None:
     direction = torch.autograd.grad(objective, list(network.parameters()), allow_unused=True)
     z, dz = logit_tangents(network, images, direction)
     raw = label_weights(z, dz, n), label_weights(z, dz, p)
-    found = updated(DisputeRecord.empty(2), *raw, n, p, z.softmax(1), torch.zeros(2, dtype=torch.bool), decay=0.0)
+    found = updated(DisputeRecord.empty(2), *raw, labels_of(n), p, z.softmax(1), decay=0.0)
     torch.testing.assert_close(found.gain[0] / found.extent[0].clamp_min(1e-9), -expected / extent_of(*raw, n, p))
 
 
@@ -63,32 +77,24 @@ def extent_of(raw_n: torch.Tensor, raw_p: torch.Tensor, n: torch.Tensor, p: torc
 def test_sums_over_disputed_pixels_by_hand() -> None:
     """Differences 3 (kind 0:1) and -1 (kind 1:0), mean size 2: the sums are 1.5 and -0.5. Other pixels do not count."""
     raw_n, raw_p = torch.tensor([[[9.0, 4.0, 1.0, 9.0]]]), torch.tensor([[[1.0, 1.0, 2.0, 1.0]]])
-    found = updated(DisputeRecord.empty(2), raw_n, raw_p, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, decay=0.0)
+    found = updated(DisputeRecord.empty(2), raw_n, raw_p, GIVEN, PSEUDO, PROBABILITIES, decay=0.0)
     torch.testing.assert_close(found.gain[0], torch.tensor([[0.0, 1.5], [-0.5, 0.0]]))
     torch.testing.assert_close(found.extent[0], torch.tensor([[0.0, 1.5], [0.5, 0.0]]))
     # One pixel of average size is counted as undecided: 1.5 / (1.5 + 1) and -0.5 / (0.5 + 1).
     torch.testing.assert_close(found.preference[0], torch.tensor([[0.0, 0.6], [-1 / 3, 0.0]]))
-    torch.testing.assert_close(found.counts, torch.tensor([[0.9 + 0.2, 0.7], [0.1 + 0.8, 0.3]]))
-    again = updated(found, raw_n, raw_p, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, decay=0.75)
+    torch.testing.assert_close(found.confusion.counts.sum(2), torch.tensor([[0.9 + 0.2, 0.7], [0.1 + 0.8, 0.3]]))
+    again = updated(found, raw_n, raw_p, GIVEN, PSEUDO, PROBABILITIES, decay=0.75)
     torch.testing.assert_close(again.gain, found.gain)
-    opposite = updated(found, raw_p, raw_n, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, decay=0.75)
+    opposite = updated(found, raw_p, raw_n, GIVEN, PSEUDO, PROBABILITIES, decay=0.75)
     torch.testing.assert_close(opposite.preference, 0.5 * found.preference)
 
 
 def test_a_batch_counts_by_its_pixels_not_by_the_length_of_the_gradient() -> None:
     raw_n, raw_p = torch.randn(2, 1, 1, 4, generator=torch.Generator().manual_seed(0))
     one, thousand = (
-        updated(DisputeRecord.empty(2), k * raw_n, k * raw_p, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, 0.5)
-        for k in (1, 1000)
+        updated(DisputeRecord.empty(2), k * raw_n, k * raw_p, GIVEN, PSEUDO, PROBABILITIES, 0.5) for k in (1, 1000)
     )
     torch.testing.assert_close(one.gain, thousand.gain)
-
-
-def test_the_confusion_matrix_starts_near_the_identity_and_ends_at_the_counts() -> None:
-    torch.testing.assert_close(DisputeRecord.empty(2).confusion, torch.tensor([[0.9, 0.1], [0.1, 0.9]]))
-    torch.testing.assert_close(
-        record_of(counts=[[4.0, 0.0], [1.0, 3.0]]).confusion, torch.tensor([[1.0, 0.0], [0.25, 0.75]])
-    )
 
 
 def test_parts_are_the_odds_of_bayes_rule_times_the_preference() -> None:
@@ -97,9 +103,9 @@ def test_parts_are_the_odds_of_bayes_rule_times_the_preference() -> None:
     Odds 0.23 / 0.83 * 0.9 / 0.3 = 0.8313, times e^(2 * 0.5).
     """
     record = record_of(gain=0.5, counts=[[9.0, 1.0], [3.0, 7.0]])
-    plain, _ = tied_weights(record, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, strength=0.0)
+    plain, _ = tied_weights(record, GIVEN, PSEUDO, PROBABILITIES, strength=0.0)
     assert plain[0, 0, 1].item() == pytest.approx(0.8313 / 1.8313, abs=1e-3)
-    part, other = tied_weights(record, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, strength=2.0)
+    part, other = tied_weights(record, GIVEN, PSEUDO, PROBABILITIES, strength=2.0)
     odds = 0.8313 * math.e
     assert part[0, 0, 1].item() == pytest.approx(odds / (1 + odds), abs=1e-3)
     torch.testing.assert_close((part + other)[0, 0, 1:], torch.ones(3))
@@ -109,14 +115,14 @@ def test_where_both_agree_they_share_what_bayes_rule_leaves_them_against_the_riv
     """Pixel 0:0 at e = (0.9, 0.1): odds 0.93 / 0.13 * 0.9 / 0.3 = 21.46, whatever the clean batch prefers."""
     record = record_of(gain=0.5, counts=[[9.0, 1.0], [3.0, 7.0]])
     for strength in (0.0, 8.0):
-        part, other = tied_weights(record, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, strength)
+        part, other = tied_weights(record, GIVEN, PSEUDO, PROBABILITIES, strength)
         assert part[0, 0, 0].item() == pytest.approx(21.46 / 22.46 / 2, abs=1e-3)
         assert other[0, 0, 0] == part[0, 0, 0]
 
 
 def test_agreement_with_a_generated_label_is_halved_and_a_single_label_has_all_the_weight() -> None:
     n, p = torch.tensor([[[1, IGNORE, 1, IGNORE]]]), torch.tensor([[[1, 1, IGNORE, IGNORE]]])
-    part, other = tied_weights(record_of(), n, p, PROBABILITIES, GENERATED, strength=8.0)
+    part, other = tied_weights(record_of(), labels_of(n, generated=True), p, PROBABILITIES, strength=8.0)
     assert part.tolist() == [[[0.5, 0.0, 1.0, 0.0]]]
     assert other.tolist() == [[[0.5, 1.0, 0.0, 0.0]]]
 
@@ -150,7 +156,7 @@ def test_labels_that_are_right_half_of_the_time_overrule_a_network_that_missed_a
         for _ in range(30):
             probabilities = torch.stack([1 - e, e]).view(1, 2, 1, 1).expand(1, 2, 1, 2)
             p = probabilities.argmax(dim=1)
-            part, pseudo = tied_weights(record, n, p, probabilities, GIVEN, strength=8.0)
+            part, pseudo = tied_weights(record, labels_of(n), p, probabilities, strength=8.0)
             other = 1 - part - pseudo if rival else torch.zeros_like(part)
             of_one = part * (n == 1) + pseudo * (p == 1) + other * (rivals(n, probabilities) == 1)
             e = (of_one / (part + pseudo + other)).mean()
@@ -160,9 +166,9 @@ def test_labels_that_are_right_half_of_the_time_overrule_a_network_that_missed_a
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_not_finite_leaves_the_record_finite(value: float) -> None:
     raw = torch.full((1, 1, 4), value)
-    found = updated(DisputeRecord.empty(2), raw, -raw, IMPERFECT, PSEUDO, PROBABILITIES * value, GIVEN, 0.9)
+    found = updated(DisputeRecord.empty(2), raw, -raw, GIVEN, PSEUDO, PROBABILITIES * value, 0.9)
     assert all(torch.isfinite(table).all() for table in found.state().values())
-    part, other = tied_weights(found, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, 8.0)
+    part, other = tied_weights(found, GIVEN, PSEUDO, PROBABILITIES, 8.0)
     assert torch.isfinite(part).all() and torch.isfinite(other).all()
 
 
@@ -174,9 +180,9 @@ def test_biased_labels_lose_their_weight_as_batches_add_up() -> None:
     record = DisputeRecord.empty(2)
     for _ in range(20):
         raw = torch.randn(1, 64, 64, generator=generator) - 0.5
-        record = updated(record, raw, torch.zeros_like(raw), n, p, e, GIVEN, decay=0.9)
+        record = updated(record, raw, torch.zeros_like(raw), labels_of(n), p, e, decay=0.9)
     assert -0.6 < record.preference[0, 0, 1] < -0.4  # E(x) / E|x| of a normal variable with mean -0.5
-    assert tied_weights(record, n, p, e, GIVEN, 8.0)[0].max() < 0.1
+    assert tied_weights(record, labels_of(n), p, e, 8.0)[0].max() < 0.1
 
 
 def test_two_processes_make_one_record() -> None:
@@ -185,16 +191,17 @@ def test_two_processes_make_one_record() -> None:
     raw_n, raw_p = torch.randn(2, 2, 4, 4, generator=generator)
     n, p = torch.randint(-1, 3, (2, 4, 4), generator=generator), torch.randint(3, (2, 4, 4), generator=generator)
     e = torch.rand(2, 3, 4, 4, generator=generator)
-    made = torch.tensor([False, True])
-    whole = updated(DisputeRecord.empty(3), raw_n, raw_p, n, p, e, made, 0.5)
+    labels = ImperfectLabels.of(n, torch.tensor([False, True]), torch.tensor([1, -1]))
+    empty = DisputeRecord.empty(3, cases=2)
+    whole = updated(empty, raw_n, raw_p, labels, p, e, 0.5)
     sums: list[list[torch.Tensor]] = []
-    for half in (slice(0, 1), slice(1, 2)):
+    for half in HALVES:
         sums.append([])
-        args = (raw_n[half], raw_p[half], n[half], p[half], e[half], made[half])
-        updated(DisputeRecord.empty(3), *args, 0.5, total=lambda value: sums[-1].append(value) or value)
+        args = (raw_n[half], raw_p[half], labels.images(half), p[half], e[half])
+        updated(empty, *args, 0.5, total=lambda value: sums[-1].append(value) or value)
     totals = iter([a + b for a, b in zip(*sums, strict=True)])
     shared = updated(
-        DisputeRecord.empty(3), raw_n[:1], raw_p[:1], n[:1], p[:1], e[:1], made[:1], 0.5, total=lambda _: next(totals)
+        empty, raw_n[:1], raw_p[:1], labels.images(HALVES[0]), p[:1], e[:1], 0.5, total=lambda _: next(totals)
     )
     for name, table in whole.state().items():
         torch.testing.assert_close(shared.state()[name], table)
@@ -206,22 +213,21 @@ def test_nothing_waits_for_the_device() -> None:
             DisputeRecord.empty(2),
             PROBABILITIES[:, 0],
             PROBABILITIES[:, 1],
-            IMPERFECT,
+            GIVEN,
             PSEUDO,
             PROBABILITIES,
-            GIVEN,
             0.9,
         )
-        tied_weights(found, IMPERFECT, PSEUDO, PROBABILITIES, GIVEN, 8.0)
+        tied_weights(found, GIVEN, PSEUDO, PROBABILITIES, 8.0)
 
 
 def test_a_generated_label_has_tables_of_its_own_and_no_confusion_matrix() -> None:
     raw_n, raw_p = torch.tensor([[[9.0, 4.0, 1.0, 9.0]]]), torch.tensor([[[1.0, 1.0, 2.0, 1.0]]])
-    found = updated(DisputeRecord.empty(2), raw_n, raw_p, IMPERFECT, PSEUDO, PROBABILITIES, GENERATED, decay=0.0)
+    found = updated(DisputeRecord.empty(2), raw_n, raw_p, GENERATED, PSEUDO, PROBABILITIES, decay=0.0)
     torch.testing.assert_close(found.gain[1], torch.tensor([[0.0, 1.5], [-0.5, 0.0]]))
-    assert (found.gain[0] == 0).all() and (found.counts == 0).all()
+    assert (found.gain[0] == 0).all() and (found.confusion.counts == 0).all()
     record = record_of(gain=0.5, counts=[[9.0, 1.0], [3.0, 7.0]])
-    part, _ = tied_weights(record, IMPERFECT, PSEUDO, PROBABILITIES, GENERATED, strength=2.0)
+    part, _ = tied_weights(record, GENERATED, PSEUDO, PROBABILITIES, strength=2.0)
     assert part[0, 0, 1].item() == pytest.approx(0.23 / 1.06, abs=1e-3)  # e_n / e_p alone, 0.03 added to both
 
 
@@ -229,5 +235,5 @@ def test_a_single_pixel_decides_nothing() -> None:
     """One disputed pixel in the first of many batches, the memory being long: 0.01 pixels per iteration against 1."""
     raw_n, raw_p = torch.tensor([[[0.0, -1e-6, 0.0, 0.0]]]), torch.zeros(1, 1, 4)
     n = torch.tensor([[[0, 0, IGNORE, IGNORE]]])
-    found = updated(DisputeRecord.empty(2), raw_n, raw_p, n, PSEUDO, PROBABILITIES, GIVEN, decay=0.99)
+    found = updated(DisputeRecord.empty(2), raw_n, raw_p, labels_of(n), PSEUDO, PROBABILITIES, decay=0.99)
     assert -0.01 < found.preference[0, 0, 1] < 0

@@ -52,6 +52,7 @@ def whole_batch(seed: int) -> dict[str, Any]:
         target[-1, :, 3:] = IGNORE_LABEL
         batch |= {f"{name}data": images, f"{name}target": [target[:, :, ::f, ::f] for f in (1, 2, 4)]}
     batch["imperfect_generated"] = torch.tensor([False, True, False])
+    batch["imperfect_case"] = torch.tensor([1, -1, 0])
     return batch
 
 
@@ -90,6 +91,7 @@ def make_step(settings: dict[str, Any], processes: Processes) -> BootstrapStep:
         torch.device("cpu"),
         3 if processes.count > 1 else None,
         processes,
+        noisy_cases=2,
     )
 
 

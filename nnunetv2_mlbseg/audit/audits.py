@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from nnunetv2_mlbseg.audit.case_audit import CaseAudit, Settings, Witnesses, audit_case
 from nnunetv2_mlbseg.audit.given_labels import LabelFolder
 from nnunetv2_mlbseg.audit.images import Images
@@ -18,6 +21,7 @@ from nnunetv2_mlbseg.audit.report import bytes_per_case
 from nnunetv2_mlbseg.audit.tables import ranked
 from nnunetv2_mlbseg.audit.thumbnails import Thumbnails, thumbnails
 from nnunetv2_mlbseg.audit.weight_maps import weighing
+from nnunetv2_mlbseg.label_depth import depth_levels, is_flat
 
 if TYPE_CHECKING:
     from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
@@ -58,7 +62,19 @@ class Audits:
         record = self.trainer.bootstrap_step.disputes
         if record is None:
             return Witnesses(None)
-        return Witnesses(type(record)(**{name: table.cpu() for name, table in record.state().items()}))
+        return Witnesses(record.from_state({name: table.cpu() for name, table in record.state().items()}))
+
+    def levels(self, given: Tensor) -> Tensor:
+        """How deep voxels lie within a label (Z, Y, X), 0 where the training does not tell depths apart.
+
+        Counted in voxels of the label file, slice by slice where the training's patches are flat.
+        """
+        if not self.trainer.config.confusion_by_depth:
+            return torch.zeros_like(given)
+        patch = self.trainer.configuration_manager.patch_size
+        slices = given.movedim(self.axis, 0)
+        by_slice = len(patch) == 2 or is_flat(patch)
+        return (depth_levels(slices) if by_slice else depth_levels(slices[None])[0]).movedim(0, self.axis)
 
     def of(self, cases: Sequence[str], *, weighed: bool = True) -> Iterator[CaseAudit]:
         """Audit one case after the other, with the weight maps of the training or without."""
@@ -68,8 +84,9 @@ class Audits:
             for case in self.progress(cases):
                 found = opinion.of_case(case)
                 label = self.labels.read(case, found.network.shape[1:])
-                weights = None if weigh is None else weigh(case, found.network, label.classes)
-                yield audit_case(case, found, label, witnesses, self.settings, self.axis, weights)
+                levels = self.levels(label.classes)
+                weights = None if weigh is None else weigh(case, found.network, label.classes, levels)
+                yield audit_case(case, found, label, witnesses, self.settings, self.axis, levels, weights)
 
     def write(
         self, out: Path, corrected: Path | None, truth: Truth | None, judged: Judge

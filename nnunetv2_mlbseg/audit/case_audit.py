@@ -36,7 +36,7 @@ class Settings:
         smallest_mm3: Regions below this volume are not listed.
     """
 
-    evidence: float = 0.6
+    evidence: float = 0.75
     smallest_mm3: float = 10.0
 
 
@@ -51,12 +51,12 @@ class Witnesses:
     record: DisputeRecord | None
 
     def confusion(self, classes: int) -> Tensor:
-        """How the labels of the fold err, (C, C): as the training recorded, or as labels usually do."""
-        return usual_confusion(classes) if self.record is None else self.record.confusion
+        """How the labels of the fold err, (C, C, D): as the training recorded, or as labels usually do."""
+        return usual_confusion(classes) if self.record is None else self.record.confusion.matrix
 
     def as_dict(self) -> dict[str, Any] | None:
         """For the JSON file."""
-        return None if self.record is None else {"confusion": self.record.confusion.tolist()}
+        return None if self.record is None else {"confusion": self.record.confusion.matrix.sum(2).tolist()}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class CaseAudit:
 
     Attributes:
         probabilities: (C, Z, Y, X), the network's.
-        confusion: (C, C), how this label errs.
+        levels: How deep a voxel lies within its label (see :mod:`label_depth`).
+        confusion: (C, C, D), how this label errs.
         network: The network's own label.
         suspicion: Probability that the given label is wrong.
         uncertainty: Entropy of the network, 0 to 1.
@@ -79,6 +80,7 @@ class CaseAudit:
     case: str
     label: Label
     probabilities: Tensor
+    levels: Tensor
     confusion: Tensor
     network: Tensor
     suspicion: Tensor
@@ -105,7 +107,7 @@ class CaseAudit:
             "corrected_mm3": float((self.proposal != given).sum() * voxel),
             "change": self.change,
             "p_value": self.p_value,
-            "confusion": self.confusion.tolist(),
+            "confusion": self.confusion.sum(2).tolist(),
             "slice_scores": list(self.scores.slices),
             "regions": [_as_row(region, class_names) for region in self.regions],
         }
@@ -123,13 +125,14 @@ def audit_case(
     witnesses: Witnesses,
     settings: Settings,
     axis: int,
+    levels: Tensor,
     weights: WeightMaps | None = None,
 ) -> CaseAudit:
-    """Hold a given label against what the networks say; slices are counted along ``axis``."""
+    """Hold a given label, with its ``levels`` of depth, against what the networks say; slices count along ``axis``."""
     given = label.classes
-    confusion = case_confusion(opinion.both, given, witnesses.confusion(len(opinion.both)))
-    belief = posterior(opinion.both, given, confusion)
-    doubtful = posterior(opinion.both, given, confusion, LABEL_VOICE)
+    confusion = case_confusion(opinion.both, given, levels, witnesses.confusion(len(opinion.both)))
+    belief = posterior(opinion.both, given, levels, confusion)
+    doubtful = posterior(opinion.both, given, levels, confusion, LABEL_VOICE)
     doubt, likely = suspicion(doubtful, given), torch.where(given >= 0, doubtful.argmax(dim=0), -1)
     regions = find_regions(
         given.numpy(), likely.numpy(), doubt.numpy(), label.geometry, axis=axis, smallest_mm3=settings.smallest_mm3
@@ -139,6 +142,7 @@ def audit_case(
         case=case,
         label=label,
         probabilities=opinion.network,
+        levels=levels,
         confusion=confusion,
         network=opinion.network.argmax(dim=0),
         suspicion=doubt,

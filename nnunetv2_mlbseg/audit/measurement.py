@@ -14,6 +14,7 @@ from torch import Tensor
 from nnunetv2_mlbseg.audit.case_audit import CaseAudit
 from nnunetv2_mlbseg.audit.posterior import posterior, suspicion
 from nnunetv2_mlbseg.audit.quality import label_scores
+from nnunetv2_mlbseg.label_depth import LEVELS
 from nnunetv2_mlbseg.metrics import mean_dice
 
 LARGEST_LOG_ODDS, BINS = 20.0, 4000
@@ -33,7 +34,7 @@ SOFTMIN_TEMPERATURE = 0.1  # cleanlab's default
 KNOWLEDGE = ("network", "bayes", "bayes_true_confusion")
 """Whose segmentations are compared: the network's; that of Bayes' rule with the audit's confusion matrix; and that with
 the matrix by which the label of the case truly errs, which no one has. The last says what the labels know beyond the
-network, as far as a class pair tells how a label errs."""
+network, as far as class and depth tell how a label errs."""
 
 
 @dataclass
@@ -94,15 +95,15 @@ def softmin_slices(quality: Tensor, given: Tensor, axis: int) -> float:
     return float(np.mean([softmin(one[label >= 0].numpy()) for one, label in slices if (label >= 0).any()]))
 
 
-def true_confusion(truth: Tensor, given: Tensor, classes: int) -> Tensor:
-    """How a label errs, by the truth: (C, C), [t, n] the share of voxels of class t with the label n.
+def true_confusion(truth: Tensor, given: Tensor, levels: Tensor, classes: int) -> Tensor:
+    """How a label errs, by the truth: (C, C, D), [t, n, d] the share of voxels of class t with the label n at depth d.
 
-    Each pair has one voxel more than it has, so that nothing is impossible. Negative labels do not count.
+    Each of them has one voxel more than it has, so that nothing is impossible. Negative labels do not count.
     """
     known = (truth >= 0) & (given >= 0)
-    pairs = torch.bincount(truth[known] * classes + given[known], minlength=classes**2)
-    counts = pairs.view(classes, classes).float() + 1
-    return counts / counts.sum(dim=1, keepdim=True)
+    symbols = (truth[known] * classes + given[known]) * LEVELS + levels[known]
+    counts = torch.bincount(symbols, minlength=classes**2 * LEVELS).view(classes, classes, LEVELS).float() + 1
+    return counts / counts.sum(dim=(1, 2), keepdim=True)
 
 
 class Measurement:
@@ -155,8 +156,8 @@ class Measurement:
     def _case(self, audited: CaseAudit, truth: Tensor, axis: int) -> dict[str, Any]:
         quality = 1 - suspicion(audited.probabilities, audited.label.classes)
         given, classes = audited.label.classes, audited.probabilities.shape[0]
-        best = true_confusion(truth, given, classes)
-        believed = (posterior(audited.probabilities, given, each).argmax(dim=0) for each in (audited.confusion, best))
+        matrices = (audited.confusion, true_confusion(truth, given, audited.levels, classes))
+        believed = (posterior(audited.probabilities, given, audited.levels, each).argmax(dim=0) for each in matrices)
         known = dict(zip(KNOWLEDGE, (audited.network, *believed), strict=True))
         one_hot = torch.nn.functional.one_hot(audited.network, classes).movedim(-1, 0).float()
         return {

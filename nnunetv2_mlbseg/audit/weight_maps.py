@@ -17,6 +17,7 @@ from torch import Tensor
 
 from nnunetv2_mlbseg.audit.class_weights import ClassWeights
 from nnunetv2_mlbseg.bootstrapping import labels_that_count
+from nnunetv2_mlbseg.imperfect_labels import ImperfectLabels
 from nnunetv2_mlbseg.meta_reweighting import normalize_weights
 from nnunetv2_mlbseg.networks import plain_network
 from nnunetv2_mlbseg.tied_weights import DisputeRecord, normalized_parts, tied_weights
@@ -46,8 +47,9 @@ class WeightMaps:
         return torch.where(both > 0, self.imperfect / both.clamp_min(1e-12), 0.5)
 
 
-Weigh = Callable[[str, Tensor, Tensor], WeightMaps]
-"""(case, the network's probabilities (C, Z, Y, X), given label (Z, Y, X) int64 with -1 for none) -> its weight maps."""
+Weigh = Callable[[str, Tensor, Tensor, Tensor], WeightMaps]
+"""(case, the network's probabilities (C, Z, Y, X), given label (Z, Y, X) int64 with -1 for none, its depth levels) ->
+its weight maps."""
 
 
 def normalized(raw_imperfect: Tensor, raw_pseudo: Tensor, voxels: int, how: str) -> WeightMaps:
@@ -57,12 +59,17 @@ def normalized(raw_imperfect: Tensor, raw_pseudo: Tensor, voxels: int, how: str)
 
 
 def tied_maps(
-    probabilities: Tensor, given: Tensor, record: DisputeRecord, strength: float, normalization: str
+    probabilities: Tensor, given: ImperfectLabels, record: DisputeRecord, strength: float, normalization: str
 ) -> WeightMaps:
-    """What tied weights give: :func:`~nnunetv2_mlbseg.tied_weights.tied_weights` with the record of the checkpoint."""
-    pseudo, single = probabilities.argmax(dim=0), torch.zeros(1, dtype=torch.bool)
-    raw = tied_weights(record, given[None], pseudo[None], probabilities[None], single, strength)
-    known = given >= 0
+    """What tied weights give: :func:`~nnunetv2_mlbseg.tied_weights.tied_weights` with the record of the checkpoint.
+
+    Args:
+        probabilities: (C, Z, Y, X).
+        given: The label of the case, as a batch of one.
+    """
+    pseudo = probabilities.argmax(dim=0)
+    raw = tied_weights(record, given, pseudo[None], probabilities[None], strength)
+    known = given.classes[0] >= 0
     imperfect, counted = (torch.where(known, one[0], 0.0) for one in raw)
     imperfect, counted, _ = normalized_parts(imperfect, counted, normalization)
     voxels = int(known.sum())
@@ -111,13 +118,18 @@ def weighing(trainer: nnUNetTrainerMLBSeg, record: DisputeRecord | None) -> Iter
     if without_maps(trainer) is not None:
         yield None
     elif record is not None and config.weighting == TIED:
-        yield lambda case, probabilities, given: tied_maps(
-            probabilities, given, record, config.tied_strength, config.weight_normalization
-        )
+        number = {case: n for n, case in enumerate(trainer.roles.noisy)}
+
+        def weigh(case: str, probabilities: Tensor, given: Tensor, levels: Tensor) -> WeightMaps:
+            of_case = torch.tensor([number.get(case, -1)])
+            labels = ImperfectLabels(given[None], levels[None], torch.zeros(1, dtype=torch.bool), of_case)
+            return tied_maps(probabilities, labels, record, config.tied_strength, config.weight_normalization)
+
+        yield weigh
     else:
         student = plain_network(trainer.network)
         weights = ClassWeights(trainer, student)
         with trainer._for_inference(student):
-            yield lambda case, probabilities, given: meta_maps(
+            yield lambda case, probabilities, given, _: meta_maps(
                 weights.of_case(case), probabilities, given, config.weighted_labels, config.weight_normalization
             )

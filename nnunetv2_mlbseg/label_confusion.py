@@ -1,0 +1,142 @@
+"""How imperfect labels err: confusion matrices by depth within the label, of all labels and of every case.
+
+M[t, n, d] is the probability that a pixel of class t has the label n at depth d (see :mod:`label_depth`). Over the
+depths it adds up to the confusion matrix that Patrini et al. (2017) and Northcutt et al. (2021) estimate for whole
+images. Bayes' rule needs the depth as well: in labels that are too large for their structure class 0 hides near the
+border of label 1, and a matrix without depth can only say that some of those pixels, anywhere, are wrong.
+
+Labels differ between cases (one is too large, the next one too small), hence a matrix for every case, drawn towards
+the one of all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nnunetv2_mlbseg.imperfect_labels import ImperfectLabels
+from nnunetv2_mlbseg.label_depth import LEVELS
+from nnunetv2_mlbseg.tensors import Total, at_least_float32, unchanged
+
+PRIOR_DIAGONAL = 0.8
+"""The confusion matrix before the first pixel is seen: this much on the diagonal, the rest evenly, each divided evenly
+among the depths."""
+
+CASE_DECAY = 0.95
+"""What remains of a case's counts when the case comes up again: its last 20 appearances or so."""
+
+CASE_PRIOR = 1.0
+"""The matrix of all cases counts in that of each case as much as so many batches."""
+
+LEAST_CONFUSION = 1e-3
+"""Added before taking the logarithm, so that a class pair without counts does not decide alone."""
+
+
+@dataclass(frozen=True)
+class ConfusionRecord:
+    """Running sums over iterations, float32. A new record is made of an old one, never changed.
+
+    Attributes:
+        counts: (C, C, D), [t, n, d]: pixels of class t (in probability) with the given label n at depth d, in a batch.
+        cases: (N, C, C, D), the same of every noisy case alone, over its last appearances. N is 0 where cases are not
+            told apart.
+    """
+
+    counts: Tensor
+    cases: Tensor
+
+    @classmethod
+    def empty(cls, classes: int, cases: int = 0, device: torch.device | str = "cpu") -> ConfusionRecord:
+        """Nothing seen yet."""
+        shape = (classes, classes, LEVELS)
+        return cls(torch.zeros(shape, device=device), torch.zeros(cases, *shape, device=device))
+
+    @property
+    def matrix(self) -> Tensor:
+        """M of all labels: (C, C, D), for every class t the probabilities of label and depth; they add up to 1."""
+        classes, _, depths = self.counts.shape
+        even = torch.full((classes, classes), (1 - PRIOR_DIAGONAL) / classes, device=self.counts.device)
+        prior = even + PRIOR_DIAGONAL * torch.eye(classes, device=self.counts.device)
+        return _normalized(self.counts + prior.unsqueeze(2) / depths)
+
+    def of_cases(self, case: Tensor) -> Tensor:
+        """M for every image: (B,) numbers of cases, negative for none, to (B, C, C, D)."""
+        shared = self.matrix
+        if not len(self.cases):
+            return shared.expand(len(case), -1, -1, -1)
+        own = torch.where(_wide(case >= 0), self.cases[case.clamp_min(0)], 0.0)
+        weight = CASE_PRIOR * self.counts.sum(dim=(1, 2), keepdim=True) + 1  # and a pixel, before the first batch
+        return _normalized(own + weight * shared)
+
+    def followed(
+        self, labels: ImperfectLabels, probabilities: Tensor, decay: float, total: Total = unchanged
+    ) -> ConfusionRecord:
+        """The record after one more batch. Generated labels do not count: a network made them.
+
+        Args:
+            probabilities: (B, C, *S), what the network believes; 0 beyond the image.
+            decay: what remains of the old sums, from 0 to below 1.
+            total: sums over the processes that share a batch.
+        """
+        given = torch.where(labels.generated.view(-1, *[1] * (labels.classes.ndim - 1)), -1, labels.classes)
+        images = torch.nan_to_num(image_counts(probabilities, given, labels.levels))
+        counts = decay * self.counts + (1 - decay) * total(images.sum(0))
+        if not len(self.cases):
+            return ConfusionRecord(counts, self.cases)
+        # The last row takes images that are from no case.
+        row = torch.where(labels.case >= 0, labels.case, len(self.cases))
+        seen = images.new_zeros(len(self.cases) + 1, *images.shape[1:]).index_add(0, row, images)[:-1]
+        there = images.new_zeros(len(self.cases) + 1).index_fill(0, row, 1.0)[:-1]
+        seen, there = total(seen), total(there)
+        return ConfusionRecord(counts, torch.where(_wide(there > 0), CASE_DECAY * self.cases + seen, self.cases))
+
+    def evidence(self, labels: ImperfectLabels, against: Tensor) -> Tensor:
+        """What a given label adds to the log-odds of its own class n: log M[n, n, d] / M[against, n, d].
+
+        Args:
+            against: (B, *S) int64, the class that it is weighed against, 0 or more.
+
+        Returns:
+            (B, *S); 0 for generated labels, which are no witnesses of their own.
+        """
+        matrices = self.of_cases(labels.case)
+        classes, depths = matrices.shape[1], matrices.shape[3]
+        logs = (matrices + LEAST_CONFUSION / depths).log().flatten()
+        per_image = [1] * (labels.classes.ndim - 1)
+        image = torch.arange(len(labels.case), device=against.device).view(-1, *per_image)
+        n, level = labels.classes.clamp_min(0), labels.levels.clamp_min(0)
+
+        def at(t: Tensor) -> Tensor:
+            return logs.take(((image * classes + t) * classes + n) * depths + level)
+
+        return torch.where(labels.generated.view(-1, *per_image), 0.0, at(n) - at(against))
+
+
+@torch.no_grad()
+def image_counts(probabilities: Tensor, labels: Tensor, levels: Tensor) -> Tensor:
+    """[b, t, n, d]: the probability of class t, summed over the pixels of image b with the label n at depth d.
+
+    Args:
+        probabilities: (B, C, *S).
+        labels, levels: (B, *S) int64; negative labels do not count.
+
+    Returns:
+        (B, C, C, D), float32 or float64.
+    """
+    rows, labels, levels = at_least_float32(probabilities).flatten(2), labels.flatten(1), levels.flatten(1)
+    classes = torch.arange(rows.shape[1], device=labels.device)
+    tables = []
+    for level in range(LEVELS):  # not a bin per pixel: on a GPU most would wait for the same few addresses
+        one_hot = torch.where(levels == level, labels, -1).unsqueeze(2) == classes
+        tables.append(rows @ one_hot.to(rows.dtype))
+    return torch.stack(tables, dim=3)
+
+
+def _normalized(counts: Tensor) -> Tensor:
+    return counts / counts.sum(dim=(-2, -1), keepdim=True)
+
+
+def _wide(flags: Tensor) -> Tensor:
+    return flags.view(-1, 1, 1, 1)

@@ -1,0 +1,144 @@
+"""How labels err: by depth, of all cases and of each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from maths_support import NoHostReads
+
+from nnunetv2_mlbseg.imperfect_labels import ImperfectLabels
+from nnunetv2_mlbseg.label_confusion import CASE_DECAY, ConfusionRecord, image_counts
+from nnunetv2_mlbseg.label_depth import LEVELS
+from nnunetv2_mlbseg.losses import IGNORE
+
+
+def random_batch(images: int = 3, classes: int = 3, seed: int = 0) -> tuple[ImperfectLabels, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(-1, classes, (images, 6, 7), generator=generator)
+    levels = torch.randint(LEVELS, labels.shape, generator=generator)
+    e = torch.rand(images, classes, 6, 7, generator=generator)
+    made = torch.zeros(images, dtype=torch.bool)
+    return ImperfectLabels(labels, levels, made, torch.arange(images)), e / e.sum(1, keepdim=True)
+
+
+def test_counts_are_sums_over_pixels() -> None:
+    labels, e = random_batch()
+    found = image_counts(e, labels.classes, labels.levels)
+    expected = torch.zeros_like(found)
+    for b in range(3):
+        for y in range(6):
+            for x in range(7):
+                n, d = labels.classes[b, y, x], labels.levels[b, y, x]
+                if n >= 0:
+                    expected[b, :, n, d] += e[b, :, y, x]
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_first_matrix_is_near_the_identity_and_the_same_at_every_depth() -> None:
+    matrix = ConfusionRecord.empty(2).matrix
+    torch.testing.assert_close(matrix.sum(2), torch.tensor([[0.9, 0.1], [0.1, 0.9]]))
+    torch.testing.assert_close(matrix, matrix[:, :, :1].expand(-1, -1, LEVELS))
+
+
+def test_the_matrix_ends_at_the_counts() -> None:
+    counts = torch.rand(3, 3, LEVELS, generator=torch.Generator().manual_seed(1)) * 1e6
+    found = ConfusionRecord(counts, torch.zeros(0, 3, 3, LEVELS)).matrix
+    torch.testing.assert_close(found, counts / counts.sum((1, 2), keepdim=True), atol=1e-5, rtol=1e-4)
+
+
+def test_a_running_mean_of_all_and_the_last_sums_of_each_case() -> None:
+    (one, e), (two, f) = random_batch(seed=0), random_batch(seed=1)
+    two = replace(two, case=torch.tensor([2, 2, -1]))
+    record = ConfusionRecord.empty(3, cases=4).followed(one, e, 0.75).followed(two, f, 0.75)
+    first, second = (image_counts(p, labels.classes, labels.levels) for labels, p in ((one, e), (two, f)))
+    torch.testing.assert_close(record.counts, 0.75 * 0.25 * first.sum(0) + 0.25 * second.sum(0))
+    torch.testing.assert_close(record.cases[:2], first[:2])  # not seen again: no decay
+    torch.testing.assert_close(record.cases[2], CASE_DECAY * first[2] + second[0] + second[1])
+    assert not record.cases[3].any()
+
+
+def test_generated_labels_are_neither_counted_nor_witnesses() -> None:
+    labels, e = random_batch()
+    labels = replace(labels, generated=torch.tensor([True, False, True]), case=torch.tensor([-1, 0, -1]))
+    record = ConfusionRecord.empty(3, cases=1).followed(labels, e, 0.0)
+    torch.testing.assert_close(record.counts, image_counts(e, labels.classes, labels.levels)[1])
+    against = torch.zeros_like(labels.classes)
+    found = record.evidence(labels, against)
+    assert not found[[0, 2]].any() and found[1].any()
+
+
+def test_a_case_is_drawn_towards_all_by_one_batch() -> None:
+    """100 pixels of class 0 in a batch, a quarter labelled 1. One case has 300, all labelled 0; one was not seen."""
+    counts, cases = torch.zeros(2, 2, LEVELS), torch.zeros(2, 2, 2, LEVELS)
+    counts[0, 0, 0], counts[0, 1, 0], cases[1, 0, 0, 0] = 75, 25, 300
+    record = ConfusionRecord(counts, cases)
+    unseen, seen, no_case = record.of_cases(torch.tensor([0, 1, -1]))[:, 0].sum(2)
+    torch.testing.assert_close(unseen, torch.tensor([0.75, 0.25]), atol=0.01, rtol=0)
+    torch.testing.assert_close(no_case, unseen)
+    torch.testing.assert_close(seen, torch.tensor([375.0, 25.0]) / 400, atol=0.002, rtol=0)
+
+
+def test_evidence_is_the_likelihood_ratio_at_the_depth_of_the_pixel() -> None:
+    """At the border labels 1 are wrong as often as right, deep inside nine times in ten right."""
+    counts = torch.zeros(2, 2, LEVELS)
+    counts[1, 1, 0], counts[1, 1, 3], counts[0, 1, 0], counts[0, 1, 3], counts[0, 0, 5] = 100, 900, 100, 100, 800
+    counts[1, 0, 5] = 1  # class 1 adds up to 1001, class 0 to 1000
+    record = ConfusionRecord(counts * 1e6, torch.zeros(0, 2, 2, LEVELS))
+    classes, levels = torch.tensor([[[1, 1, 0, IGNORE]]]), torch.tensor([[[0, 3, 5, 0]]])
+    labels = ImperfectLabels(classes, levels, torch.tensor([False]), torch.tensor([-1]))
+    found = record.evidence(labels, torch.tensor([[[0, 0, 1, 0]]])).exp().flatten().tolist()
+    assert found[:3] == pytest.approx([1.0, 9.0, 707], rel=0.02)  # 0.8 / 0.001, each with 0.000125 more
+    assert all(math.isfinite(value) for value in found)
+
+
+def test_labels_all_too_large_are_believed_in_their_core_and_not_at_their_border() -> None:
+    """A disc labelled 3 pixels too large in every image, and a network that errs at a tenth of the pixels around there.
+
+    By depth Bayes' rule mends the network's errors in the core, where labels are right, and follows the network in the
+    margin, where they are wrong. Without depth both are judged alike: it mends neither, and follows the label into
+    half of the margin.
+    """
+    generator = torch.Generator().manual_seed(0)
+    y, x = torch.meshgrid(torch.arange(48.0), torch.arange(48.0), indexing="ij")
+    radius = ((y - 24) ** 2 + (x - 24) ** 2).sqrt()
+    truth, given = (radius < 9).long().expand(8, -1, -1), (radius < 12).long().expand(8, -1, -1)
+    right = 0.85 + 0.1 * torch.rand(truth.shape, generator=generator)
+    own = torch.where(torch.rand(truth.shape, generator=generator) < 0.9, right, 1 - right)
+    own = torch.where(radius < 15, own, 0.99)
+    e = torch.stack([torch.where(truth == 0, own, 1 - own), torch.where(truth == 1, own, 1 - own)], dim=1)
+    core, margin = truth == 1, (truth == 0) & (given == 1)
+    wrong = {}
+    for by_depth in (True, False):
+        labels = ImperfectLabels.of(given, torch.zeros(8, dtype=torch.bool), torch.arange(8))
+        if not by_depth:
+            labels = replace(labels, levels=torch.zeros_like(given))
+        evidence = ConfusionRecord.empty(2, cases=8).followed(labels, e, 0.0).evidence(labels, 1 - given)
+        odds = e[:, 1].log() - e[:, 0].log() + torch.where(given == 1, evidence, -evidence)
+        error = ((odds > 0) != (truth == 1)).float()
+        wrong[by_depth] = error[core].mean().item(), error[margin].mean().item()
+    assert wrong[True][0] < 0.01 and wrong[True][1] < 0.2
+    assert wrong[False][0] > 0.05 and wrong[False][1] > 0.3
+
+
+def test_two_processes_make_one_record() -> None:
+    labels, e = random_batch(images=2)
+    halves = [(labels.images(part), e[part]) for part in (slice(0, 1), slice(1, 2))]
+    whole = ConfusionRecord.empty(3, cases=2).followed(labels, e, 0.5)
+    sums: list[list[torch.Tensor]] = []
+    for half in halves:
+        sums.append([])
+        ConfusionRecord.empty(3, cases=2).followed(*half, 0.5, total=lambda value: sums[-1].append(value) or value)
+    totals = iter([a + b for a, b in zip(*sums, strict=True)])
+    shared = ConfusionRecord.empty(3, cases=2).followed(*halves[0], 0.5, total=lambda _: next(totals))
+    torch.testing.assert_close(shared.counts, whole.counts)
+    torch.testing.assert_close(shared.cases, whole.cases)
+
+
+def test_nothing_waits_for_the_device() -> None:
+    labels, e = random_batch()
+    with NoHostReads():
+        record = ConfusionRecord.empty(3, cases=3).followed(labels, e, 0.9)
+        record.evidence(labels, torch.zeros_like(labels.classes))
