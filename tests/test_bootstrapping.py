@@ -172,6 +172,7 @@ def _step(network="forward mode", **overrides):
         2,
         config,
         torch.device("cpu"),
+        noisy_cases=1,
     )
     generator = torch.Generator().manual_seed(1)
     image = torch.randn(2, 1, 12, 12, generator=generator)
@@ -365,3 +366,29 @@ def test_what_a_step_remembers_grows_and_survives_a_checkpoint(network, record, 
     assert torch.equal(other.records_state()[record][grows[0]], first[record][grows[0]])
     other(batch)
     assert not torch.equal(other.records_state()[record][grows[0]], first[record][grows[0]])
+
+
+def test_a_record_in_the_form_of_an_earlier_version_begins_anew():
+    step, batch = _step(weighting="tied")
+    step(batch)
+    state = step.records_state()
+    earlier = {name: table for name, table in state["disputes"].items() if name != "cases"}
+    other, _ = _step(weighting="tied")
+    other.set_records_state({"disputes": earlier, "shares": state["shares"]})
+    assert other.disputes is None and other.shares is not None
+    other(batch)
+
+
+def test_the_step_tells_depths_and_cases_apart_unless_switched_off():
+    """Where depths are not told apart all counts lie at the first level, and without cases there is one matrix."""
+    sums = {}
+    for by_depth, by_case in ((True, True), (False, False)):
+        step, batch = _step(weighting="tied", confusion_by_depth=by_depth, confusion_by_case=by_case)
+        step(batch)
+        confusion = step.disputes.confusion
+        sums[by_depth] = confusion.counts.sum(2)
+        assert bool(confusion.counts[:, :, 1:].any()) == by_depth
+        assert len(confusion.cases) == int(by_case)
+        if by_case:
+            torch.testing.assert_close(confusion.cases[0], confusion.counts / (1 - step.config.tied_decay))
+    torch.testing.assert_close(sums[True], sums[False])

@@ -75,14 +75,20 @@ class Scene:
         shape = (count, 1, self.sizes.size, self.sizes.size)
         target = torch.randint(self.sizes.classes, shape, dtype=torch.int16, device=self.device)
         generated = torch.zeros(count, dtype=torch.bool, device=self.device)
+        case = torch.arange(count, device=self.device)
         images = torch.randn(shape, device=self.device)
-        return {f"{name}data": images, f"{name}target": target, f"{name}generated": generated}
+        return {
+            f"{name}data": images,
+            f"{name}target": target,
+            f"{name}generated": generated,
+            f"{name}case": case,
+        }
 
     def _step(self, overrides: dict[str, Any]) -> BootstrapStep:
         config = resolve_config({"seed": 1, **overrides})
         self.optimizer = torch.optim.SGD(self.network.parameters(), 1e-3, momentum=0.99, nesterov=True)
         parts = (self.network, self.teacher, self.optimizer, self.scaler, self.loss, [1.0], None, config, self.device)
-        return BootstrapStep(*parts)
+        return BootstrapStep(*parts, noisy_cases=self.sizes.images)
 
     def ways(self) -> dict[str, Callable[[], Any]]:
         """Whole steps by name; the first is what the others are compared with."""
