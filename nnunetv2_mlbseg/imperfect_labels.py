@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
-
-from nnunetv2_mlbseg.label_depth import depth_levels
 
 
 @dataclass(frozen=True)
@@ -25,13 +22,3 @@ class ImperfectLabels:
     levels: Tensor
     generated: Tensor
     case: Tensor
-
-    @classmethod
-    def of(cls, classes: Tensor, generated: Tensor, case: Tensor | None = None, flat: bool = False) -> ImperfectLabels:
-        """With the levels that the labels themselves give; without ``case`` from no case in particular."""
-        case = torch.full_like(generated, -1, dtype=torch.int64) if case is None else case
-        return cls(classes, depth_levels(classes, flat), generated, case)
-
-    def images(self, part: slice) -> ImperfectLabels:
-        """Of some of the images."""
-        return ImperfectLabels(self.classes[part], self.levels[part], self.generated[part], self.case[part])

@@ -11,6 +11,9 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet, Resi
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nnunetv2_mlbseg.imperfect_labels import ImperfectLabels
+from nnunetv2_mlbseg.label_depth import depth_levels
+
 _CONVOLUTIONS = {2: nn.Conv2d, 3: nn.Conv3d}
 _NORMS = {
     ("instance", 2): nn.InstanceNorm2d,
@@ -143,3 +146,14 @@ class NoHostReads(TorchDispatchMode):
 
 def relative_error(value: Tensor, expected: Tensor) -> float:
     return ((value - expected).norm() / expected.norm()).item()
+
+
+def imperfect_labels(classes: Tensor, generated: Tensor, case: Tensor | None = None) -> ImperfectLabels:
+    """Labels (B, *S) with the depth levels that they give themselves, without ``case`` from no case in particular."""
+    case = torch.full_like(generated, -1, dtype=torch.int64) if case is None else case
+    return ImperfectLabels(classes, depth_levels(classes), generated, case)
+
+
+def labels_of_images(labels: ImperfectLabels, part: slice) -> ImperfectLabels:
+    """Of some of the images of a batch."""
+    return ImperfectLabels(labels.classes[part], labels.levels[part], labels.generated[part], labels.case[part])

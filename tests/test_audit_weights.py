@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from maths_support import imperfect_labels
 
 from nnunetv2_mlbseg.audit.class_weights import WeightsAsLogits, class_weights
 from nnunetv2_mlbseg.audit.weight_maps import WeightMaps, meta_maps, tied_maps
-from nnunetv2_mlbseg.imperfect_labels import ImperfectLabels
 from nnunetv2_mlbseg.label_confusion import ConfusionRecord
 from nnunetv2_mlbseg.label_depth import LEVELS
 from nnunetv2_mlbseg.meta_reweighting import label_weights, logit_tangents, normalize_weights
@@ -33,7 +33,7 @@ def record():
 
 def test_tied_weights_are_shares_that_add_up_to_one(case):
     probabilities, given = case
-    labels = ImperfectLabels.of(given[None], torch.zeros(1, dtype=torch.bool))
+    labels = imperfect_labels(given[None], torch.zeros(1, dtype=torch.bool))
     found = tied_maps(probabilities, labels, record(), 8.0, "joint")
     known = given >= 0
     disputed = known & (given != probabilities.argmax(0))

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from maths_support import NoHostReads, small_network
+from maths_support import NoHostReads, imperfect_labels, small_network
 from torch import nn
 
 from nnunetv2_mlbseg.bootstrap_step import BootstrapStep
@@ -23,7 +23,6 @@ from nnunetv2_mlbseg.bootstrapping import (
 )
 from nnunetv2_mlbseg.clean_loss import AnnotatedCrossEntropy
 from nnunetv2_mlbseg.config import resolve_config
-from nnunetv2_mlbseg.imperfect_labels import ImperfectLabels
 from nnunetv2_mlbseg.mean_teacher import make_teacher
 from nnunetv2_mlbseg.tied_weights import DisputeRecord, tied_weights
 from nnunetv2_mlbseg.views import draw_views
@@ -333,7 +332,7 @@ def test_tied_weights_at_every_scale_are_the_finest_ones_resized():
     n, p = torch.randint(2, (2, 2, 8, 8), generator=generator)
     probabilities = torch.rand(2, 2, 8, 8, generator=generator).softmax(1)
     made = torch.tensor([False, True])
-    given = ImperfectLabels.of(n, made)
+    given = imperfect_labels(n, made)
     labels, record = weigh_disputes(
         logits, tangents, given, p, probabilities, DisputeRecord.empty(2), 0.5, 8.0, normalization="joint"
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from maths_support import NoHostReads
+from maths_support import NoHostReads, imperfect_labels, labels_of_images
 
 from nnunetv2_mlbseg.imperfect_labels import ImperfectLabels
 from nnunetv2_mlbseg.label_confusion import CASE_DECAY, ConfusionRecord, image_counts
@@ -112,7 +112,7 @@ def test_labels_all_too_large_are_believed_in_their_core_and_not_at_their_border
     core, margin = truth == 1, (truth == 0) & (given == 1)
     wrong = {}
     for by_depth in (True, False):
-        labels = ImperfectLabels.of(given, torch.zeros(8, dtype=torch.bool), torch.arange(8))
+        labels = imperfect_labels(given, torch.zeros(8, dtype=torch.bool), torch.arange(8))
         if not by_depth:
             labels = replace(labels, levels=torch.zeros_like(given))
         evidence = ConfusionRecord.empty(2, cases=8).followed(labels, e, 0.0).evidence(labels, 1 - given)
@@ -125,7 +125,7 @@ def test_labels_all_too_large_are_believed_in_their_core_and_not_at_their_border
 
 def test_two_processes_make_one_record() -> None:
     labels, e = random_batch(images=2)
-    halves = [(labels.images(part), e[part]) for part in (slice(0, 1), slice(1, 2))]
+    halves = [(labels_of_images(labels, part), e[part]) for part in (slice(0, 1), slice(1, 2))]
     whole = ConfusionRecord.empty(3, cases=2).followed(labels, e, 0.5)
     sums: list[list[torch.Tensor]] = []
     for half in halves:

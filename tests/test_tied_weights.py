@@ -6,7 +6,15 @@ import math
 
 import pytest
 import torch
-from maths_support import NoHostReads, VirtualStep, clean_loss, literal_cross_entropy, small_network
+from maths_support import (
+    NoHostReads,
+    VirtualStep,
+    clean_loss,
+    imperfect_labels,
+    labels_of_images,
+    literal_cross_entropy,
+    small_network,
+)
 
 from nnunetv2_mlbseg.imperfect_labels import ImperfectLabels
 from nnunetv2_mlbseg.label_confusion import ConfusionRecord
@@ -23,7 +31,7 @@ HALVES = (slice(0, 1), slice(1, 2))
 
 
 def labels_of(classes: torch.Tensor, generated: bool = False) -> ImperfectLabels:
-    return ImperfectLabels.of(classes, torch.full((len(classes),), generated))
+    return imperfect_labels(classes, torch.full((len(classes),), generated))
 
 
 GIVEN, GENERATED = labels_of(IMPERFECT), labels_of(IMPERFECT, generated=True)
@@ -191,17 +199,24 @@ def test_two_processes_make_one_record() -> None:
     raw_n, raw_p = torch.randn(2, 2, 4, 4, generator=generator)
     n, p = torch.randint(-1, 3, (2, 4, 4), generator=generator), torch.randint(3, (2, 4, 4), generator=generator)
     e = torch.rand(2, 3, 4, 4, generator=generator)
-    labels = ImperfectLabels.of(n, torch.tensor([False, True]), torch.tensor([1, -1]))
+    labels = imperfect_labels(n, torch.tensor([False, True]), torch.tensor([1, -1]))
     empty = DisputeRecord.empty(3, cases=2)
     whole = updated(empty, raw_n, raw_p, labels, p, e, 0.5)
     sums: list[list[torch.Tensor]] = []
     for half in HALVES:
         sums.append([])
-        args = (raw_n[half], raw_p[half], labels.images(half), p[half], e[half])
+        args = (raw_n[half], raw_p[half], labels_of_images(labels, half), p[half], e[half])
         updated(empty, *args, 0.5, total=lambda value: sums[-1].append(value) or value)
     totals = iter([a + b for a, b in zip(*sums, strict=True)])
     shared = updated(
-        empty, raw_n[:1], raw_p[:1], labels.images(HALVES[0]), p[:1], e[:1], 0.5, total=lambda _: next(totals)
+        empty,
+        raw_n[:1],
+        raw_p[:1],
+        labels_of_images(labels, HALVES[0]),
+        p[:1],
+        e[:1],
+        0.5,
+        total=lambda _: next(totals),
     )
     for name, table in whole.state().items():
         torch.testing.assert_close(shared.state()[name], table)
