@@ -82,15 +82,15 @@ class ConfusionRecord:
         """
         given = torch.where(labels.generated.view(-1, *[1] * (labels.classes.ndim - 1)), -1, labels.classes)
         images = torch.nan_to_num(image_counts(probabilities, given, labels.levels))
-        counts = decay * self.counts + (1 - decay) * total(images.sum(0))
-        if not len(self.cases):
-            return ConfusionRecord(counts, self.cases)
-        # The last row takes images that are from no case.
-        row = torch.where(labels.case >= 0, labels.case, len(self.cases))
-        seen = images.new_zeros(len(self.cases) + 1, *images.shape[1:]).index_add(0, row, images)[:-1]
-        there = images.new_zeros(len(self.cases) + 1).index_fill(0, row, 1.0)[:-1]
-        seen, there = total(seen), total(there)
-        return ConfusionRecord(counts, torch.where(_wide(there > 0), CASE_DECAY * self.cases + seen, self.cases))
+        # A row for every case and one for images from none, with the number of images in the last column: one sum over
+        # the processes tells everything.
+        known = len(self.cases)
+        row = torch.where((labels.case >= 0) & (labels.case < known), labels.case, known)
+        amounts = torch.cat([images.flatten(1), images.new_ones(len(images), 1)], dim=1)
+        sums = total(amounts.new_zeros(known + 1, amounts.shape[1]).index_add(0, row, amounts))
+        seen, there = sums[:, :-1].view(-1, *images.shape[1:]), sums[:known, -1] > 0
+        counts = decay * self.counts + (1 - decay) * seen.sum(0)
+        return ConfusionRecord(counts, torch.where(_wide(there), CASE_DECAY * self.cases + seen[:known], self.cases))
 
     def evidence(self, labels: ImperfectLabels, against: Tensor) -> Tensor:
         """What a given label adds to the log-odds of its own class n: log M[n, n, d] / M[against, n, d].
