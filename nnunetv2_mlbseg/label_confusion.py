@@ -7,6 +7,13 @@ border of label 1, and a matrix without depth can only say that some of those pi
 
 Labels differ between cases (one is too large, the next one too small), hence a matrix for every case, drawn towards
 the one of all.
+
+Bayes' rule of two witnesses, e_t M[t, n, d], takes image and label for independent, given the class. They are not: both
+know where the structure is. A pixel beside the border of the label is one that the image puts there as well, and the
+rule counts twice that the rare class is found there: structures grow without end as a network learns from it. For a
+network that knows nothing of where the structure is the rule is right. In between stands e_t M[t, n, d] P(t)^k2, with
+the share P(t) of class t, and k2 the square of Cohen's kappa (1960) between what is believed and the labels: like r2 of
+two series of numbers, the part that they have in common.
 """
 
 from __future__ import annotations
@@ -39,7 +46,8 @@ class ConfusionRecord:
     """Running sums over iterations, float32. A new record is made of an old one, never changed.
 
     Attributes:
-        counts: (C, C, D), [t, n, d]: pixels of class t (in probability) with the given label n at depth d, in a batch.
+        counts: (C, C, D), [t, n, d]: pixels believed to be of class t (in probability) with the given label n at depth
+            d, in a batch.
         cases: (N, C, C, D), the same of every noisy case alone, over its last appearances. N is 0 where cases are not
             told apart.
     """
@@ -61,6 +69,16 @@ class ConfusionRecord:
         prior = even + PRIOR_DIAGONAL * torch.eye(classes, device=self.counts.device)
         return _normalized(self.counts + prior.unsqueeze(2) / depths)
 
+    @property
+    def common(self) -> Tensor:
+        """What image and label have in common: k2 log P(t), (C,), 0 before the first batch."""
+        pairs = self.counts.sum(dim=2)
+        pixels = pairs.sum()
+        of_truth, of_label = pairs.sum(dim=1), pairs.sum(dim=0)
+        chance = (of_truth * of_label).sum() / pixels.clamp_min(1)
+        kappa = (pairs.trace() - chance).clamp_min(0) / (pixels - chance).clamp_min(1)
+        return kappa.square() * ((of_truth + 1) / (pixels + len(of_truth))).log()
+
     def of_cases(self, case: Tensor) -> Tensor:
         """M for every image: (B,) numbers of cases, negative for none, to (B, C, C, D)."""
         shared = self.matrix
@@ -71,17 +89,17 @@ class ConfusionRecord:
         return _normalized(own + weight * shared)
 
     def followed(
-        self, labels: ImperfectLabels, probabilities: Tensor, decay: float, total: Total = unchanged
+        self, labels: ImperfectLabels, belief: Tensor, decay: float, total: Total = unchanged
     ) -> ConfusionRecord:
-        """The record after one more batch. Generated labels do not count: a network made them.
+        """The record after one more batch: the M step. Generated labels do not count: a network made them.
 
         Args:
-            probabilities: (B, C, *S), what the network believes; 0 beyond the image.
+            belief: (B, C, *S), the probability of every class; what it is where there is no label does not matter.
             decay: what remains of the old sums, from 0 to below 1.
             total: sums over the processes that share a batch.
         """
-        given = torch.where(labels.generated.view(-1, *[1] * (labels.classes.ndim - 1)), -1, labels.classes)
-        images = torch.nan_to_num(image_counts(probabilities, given, labels.levels))
+        given = torch.where(_per_image(labels.generated, labels.classes), -1, labels.classes)
+        images = torch.nan_to_num(image_counts(belief, given, labels.levels))
         # A row for every case and one for images from none, with the number of images in the last column: one sum over
         # the processes tells everything.
         known = len(self.cases)
@@ -92,26 +110,49 @@ class ConfusionRecord:
         counts = decay * self.counts + (1 - decay) * seen.sum(0)
         return ConfusionRecord(counts, torch.where(_wide(there), CASE_DECAY * self.cases + seen[:known], self.cases))
 
-    def evidence(self, labels: ImperfectLabels, against: Tensor) -> Tensor:
-        """What a given label adds to the log-odds of its own class n: log M[n, n, d] / M[against, n, d].
+    def belief(self, labels: ImperfectLabels, network: Tensor) -> Tensor:
+        """The probability of every class given image and label: the E step.
 
         Args:
-            against: (B, *S) int64, the class that it is weighed against, 0 or more.
+            network: (B, C, *S), logarithms of the network's probabilities, up to a number for each pixel.
+
+        Returns:
+            (B, C, *S), adds up to 1. Of no use where there is no label.
+        """
+        words, symbols = self._words(labels.case), self._symbols(labels).flatten(1)
+        said = words.gather(2, symbols.unsqueeze(1).expand(-1, words.shape[1], -1))
+        return (network + said.view_as(network)).softmax(dim=1)
+
+    def evidence(self, labels: ImperfectLabels, against: Tensor) -> Tensor:
+        """What a given label adds to the log-odds of its own class n against class a.
+
+        log M[n, n, d] / M[a, n, d] + k2 log P(n) / P(a).
+
+        Args:
+            against: (B, *S) int64, class a, 0 or more.
 
         Returns:
             (B, *S); 0 for generated labels, which are no witnesses of their own.
         """
-        matrices = self.of_cases(labels.case)
-        classes, depths = matrices.shape[1], matrices.shape[3]
-        logs = (matrices + LEAST_CONFUSION / depths).log().flatten()
-        per_image = [1] * (labels.classes.ndim - 1)
-        image = torch.arange(len(labels.case), device=against.device).view(-1, *per_image)
-        n, level = labels.classes.clamp_min(0), labels.levels.clamp_min(0)
+        words, symbols = self._words(labels.case), self._symbols(labels)
+        images, classes, kinds = words.shape
+        image = _per_image(torch.arange(images, device=against.device), against)
 
         def at(t: Tensor) -> Tensor:
-            return logs.take(((image * classes + t) * classes + n) * depths + level)
+            return words.take((image * classes + t) * kinds + symbols)
 
-        return torch.where(labels.generated.view(-1, *per_image), 0.0, at(n) - at(against))
+        difference = at(labels.classes.clamp_min(0)) - at(against)
+        return torch.where(_per_image(labels.generated, against), 0.0, difference)
+
+    def _words(self, case: Tensor) -> Tensor:
+        """What every label and depth, as one number, says for each class: log M + k2 log P, (B, C, C * D)."""
+        matrices = self.of_cases(case)
+        logs = (matrices + LEAST_CONFUSION / matrices.shape[3]).log()
+        return (logs + self.common.view(-1, 1, 1)).flatten(2)
+
+    def _symbols(self, labels: ImperfectLabels) -> Tensor:
+        """Label and depth as one number: (B, *S)."""
+        return labels.classes.clamp_min(0) * self.counts.shape[2] + labels.levels.clamp_min(0)
 
 
 @torch.no_grad()
@@ -140,3 +181,8 @@ def _normalized(counts: Tensor) -> Tensor:
 
 def _wide(flags: Tensor) -> Tensor:
     return flags.view(-1, 1, 1, 1)
+
+
+def _per_image(values: Tensor, like: Tensor) -> Tensor:
+    """(B,) to (B, 1, ...), beside (B, *S)."""
+    return values.view(-1, *[1] * (like.ndim - 1))

@@ -9,8 +9,9 @@ module by a table of class pairs.
 The share of the imperfect label in the weight of a disputed pixel is, on the scale of log-odds, the sum of
 
 - what the pseudo labels' own probabilities say: log e_n / e_p;
-- how the imperfect labels err, by their confusion matrix M against those probabilities, at the pixel's depth d within
-  its label and in its own case (see :mod:`label_confusion`): log M[n, n, d] / M[p, n, d];
+- how the imperfect labels err, by their confusion matrix M at the pixel's depth d within its label and in its own case,
+  less what image and label know in common: log M[n, n, d] / M[p, n, d] + k2 log P(n) / P(p), see
+  :mod:`label_confusion`;
 - what the clean batch says: strength * G[n, p], with G in [-1, 1] the tied derivative over its largest possible value.
 
 The first two are Bayes' rule for the true class given image and imperfect label (Patrini et al. 2017 estimate M for
@@ -124,8 +125,13 @@ def updated(
     return DisputeRecord(
         decay * record.gain + (1 - decay) * gain * scale,
         decay * record.extent + (1 - decay) * extent * scale,
-        record.confusion.followed(imperfect, probabilities, decay, total),
+        record.confusion.followed(imperfect, record.confusion.belief(imperfect, _bounded(probabilities)), decay, total),
     )
+
+
+def _bounded(probabilities: Tensor) -> Tensor:
+    """The network's word: logarithms, no class less than :data:`LEAST_PROBABILITY`."""
+    return (at_least_float32(probabilities) + LEAST_PROBABILITY).log()
 
 
 def _disputed(imperfect: Tensor, pseudo: Tensor) -> Tensor:
@@ -170,7 +176,7 @@ def tied_weights(
     source, n, p = _kind(imperfect, pseudo)
     agreed = imperfect.classes == pseudo
     against = torch.where(agreed, rivals(imperfect.classes, probabilities) if rival is None else rival, p)
-    logs = (at_least_float32(probabilities) + LEAST_PROBABILITY).log()
+    logs = _bounded(probabilities)
     odds = _at(logs, n) - _at(logs, against) + record.confusion.evidence(imperfect, against)
     part = (odds + torch.where(agreed, 0.0, strength * record.preference[source, n, p])).sigmoid()
     half = torch.where(source == 1, 0.5, part / 2)

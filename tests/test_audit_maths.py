@@ -17,6 +17,7 @@ from nnunetv2_mlbseg.label_confusion import ConfusionRecord
 from nnunetv2_mlbseg.label_depth import LEVELS
 from nnunetv2_mlbseg.tied_weights import LEAST_PROBABILITY, DisputeRecord, tied_weights
 
+INDEPENDENT = {classes: torch.zeros(classes) for classes in (2, 3)}
 GEOMETRY = Geometry((0.5, 1.0, 3.0), (10.0, 20.0, 30.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
 
 
@@ -45,7 +46,7 @@ def test_the_odds_of_given_and_pseudo_label_are_those_the_training_weighs_with(c
     nothing = torch.zeros(2, classes, classes)
     record = DisputeRecord(nothing, nothing, ConfusionRecord(confusion * 1e6, torch.zeros(0, *confusion.shape)))
     bounded = probabilities + LEAST_PROBABILITY  # as the training bounds what the network says
-    belief = posterior(bounded / bounded.sum(0), given, levels, record.confusion.matrix)
+    belief = posterior(bounded / bounded.sum(0), given, levels, record.confusion.matrix, record.confusion.common)
     pseudo = probabilities.argmax(0)
     labels = ImperfectLabels(given[None], levels[None], torch.zeros(1, dtype=torch.bool), torch.tensor([-1]))
     share, _ = tied_weights(record, labels, pseudo[None], probabilities[None], 3.0)
@@ -58,11 +59,11 @@ def test_the_odds_of_given_and_pseudo_label_are_those_the_training_weighs_with(c
 def test_without_a_label_the_networks_speak_alone():
     probabilities, given, levels, confusion = random_case(3)
     nowhere = torch.full_like(given, -1)
-    alone = posterior(probabilities, nowhere, levels, confusion)
+    alone = posterior(probabilities, nowhere, levels, confusion, INDEPENDENT[3])
     torch.testing.assert_close(alone, probabilities, atol=1e-6, rtol=0)
     assert not suspicion(alone, nowhere).any()
     prior = usual_confusion(3)
-    torch.testing.assert_close(case_confusion(probabilities, nowhere, levels, prior), prior)
+    torch.testing.assert_close(case_confusion(probabilities, nowhere, levels, prior, INDEPENDENT[3]), prior)
 
 
 def test_suspicion_is_bayes_rule():
@@ -70,16 +71,19 @@ def test_suspicion_is_bayes_rule():
     confusion = at_every_depth(torch.tensor([[1.0, 0.0], [0.2, 0.8]]))
     probabilities = torch.tensor([0.7, 0.3]).view(2, 1, 1, 1)
     given = torch.zeros(1, 1, 1, dtype=torch.int64)
-    found = suspicion(posterior(probabilities, given, torch.zeros_like(given), confusion), given)
+    found = suspicion(posterior(probabilities, given, torch.zeros_like(given), confusion, INDEPENDENT[2]), given)
     assert found.item() == pytest.approx(0.06 / 0.76, rel=0.01)
 
 
-def test_a_label_of_half_a_voice_adds_half_of_its_evidence():
-    """e = (0.8, 0.2), label 1, M[0, 1] = 0.1, M[1, 1] = 0.9: odds of class 1 are 0.25 * 9 in full, 0.25 * 3 by half."""
+def test_what_networks_and_label_have_in_common_counts_once():
+    """e = (0.8, 0.2), label 1, M[0, 1] = 0.1, M[1, 1] = 0.9: odds of class 1 are 0.25 * 9. A tenth is of class 1: with
+    all in common its odds of 1 to 9 count beside, with kappa 1/2 a quarter of them on the scale of logarithms.
+    """
     e, given = torch.tensor([[0.8], [0.2]]), torch.tensor([1])
     confusion = at_every_depth(torch.tensor([[0.9, 0.1], [0.1, 0.9]]))
-    for voice, odds in ((1.0, 2.25), (0.5, 0.75), (0.0, 0.25)):
-        found = posterior(e, given, torch.tensor([3]), confusion, voice)
+    rarity = torch.tensor([0.9, 0.1]).log()
+    for part, odds in ((0.0, 2.25), (1.0, 2.25 / 9), (0.25, 2.25 / 9**0.25)):
+        found = posterior(e, given, torch.tensor([3]), confusion, part * rarity)
         assert float(found[1]) == pytest.approx(odds / (1 + odds), abs=1e-5)
 
 
@@ -109,7 +113,7 @@ def corrupted(missing: float, surplus: float):
 @pytest.mark.parametrize(("missing", "surplus"), [(0.4, 0.0), (0.05, 0.2), (0.0, 0.0)])
 def test_how_a_label_errs_is_found_from_the_label_itself(missing, surplus):
     probabilities, given, _ = corrupted(missing, surplus)
-    found = case_confusion(probabilities, given, any_levels(given), usual_confusion(2)).sum(2)
+    found = case_confusion(probabilities, given, any_levels(given), usual_confusion(2), INDEPENDENT[2]).sum(2)
     torch.testing.assert_close(found.sum(1), torch.ones(2))
     assert found[1, 0].item() == pytest.approx(missing, abs=0.06)
     assert found[0, 1].item() == pytest.approx(surplus, abs=0.06)
@@ -120,8 +124,8 @@ def test_a_label_that_errs_at_one_depth_is_believed_at_the_others():
     probabilities, _, truth = corrupted(0.0, 0.0)
     levels = any_levels(truth)
     given = torch.where((levels == 0) & (truth == 0), 1, truth)
-    confusion = case_confusion(probabilities, given, levels, usual_confusion(2))
-    doubt = suspicion(posterior(probabilities, given, levels, confusion), given)
+    confusion = case_confusion(probabilities, given, levels, usual_confusion(2), INDEPENDENT[2])
+    doubt = suspicion(posterior(probabilities, given, levels, confusion, INDEPENDENT[2]), given)
     assert confusion[0, 1, 0] > 20 * confusion[0, 1, 1:].sum()
     assert doubt[given != truth].mean() > 0.8
     assert doubt[(levels > 0) & (given == 1)].max() < 0.4
@@ -133,8 +137,8 @@ def test_a_label_that_is_mostly_confirmed_is_trusted_where_it_is_not():
     for missing in (0.0, 0.4):
         probabilities, given, truth = corrupted(missing, 0.0)
         levels = any_levels(given)
-        confusion = case_confusion(probabilities, given, levels, usual_confusion(2))
-        belief = posterior(probabilities, given, levels, confusion)
+        confusion = case_confusion(probabilities, given, levels, usual_confusion(2), INDEPENDENT[2])
+        belief = posterior(probabilities, given, levels, confusion, INDEPENDENT[2])
         doubt = suspicion(belief, given)
         suspicions[missing] = doubt[(given == 0) & (probabilities[1] > 0.5)].mean()
         if missing:

@@ -136,7 +136,8 @@ def test_what_labels_know_is_seen_where_the_network_is_in_doubt():
 
 
 def audited_dice(audited, truth) -> float:
-    likely = posterior(audited.probabilities, audited.label.classes, audited.levels, audited.confusion).argmax(dim=0)
+    seen = (audited.probabilities, audited.label.classes, audited.levels)
+    likely = posterior(*seen, audited.confusion, audited.common).argmax(dim=0)
     return mean_dice(likely.numpy(), truth.numpy(), 2)
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from nnunetv2_mlbseg.audit.given_labels import Label
 from nnunetv2_mlbseg.audit.opinion import Opinion
 from nnunetv2_mlbseg.audit.posterior import (
-    LABEL_VOICE,
     case_confusion,
     posterior,
     suspicion,
@@ -54,6 +53,10 @@ class Witnesses:
         """How the labels of the fold err, (C, C, D): as the training recorded, or as labels usually do."""
         return usual_confusion(classes) if self.record is None else self.record.confusion.matrix
 
+    def common(self, classes: int) -> Tensor:
+        """What networks and labels have in common, (C,); where there is no record they are taken for independent."""
+        return torch.zeros(classes) if self.record is None else self.record.confusion.common
+
     def as_dict(self) -> dict[str, Any] | None:
         """For the JSON file."""
         return None if self.record is None else {"confusion": self.record.confusion.matrix.sum(2).tolist()}
@@ -67,6 +70,7 @@ class CaseAudit:
         probabilities: (C, Z, Y, X), the network's.
         levels: How deep a voxel lies within its label (see :mod:`label_depth`).
         confusion: (C, C, D), how this label errs.
+        common: (C,), what the networks and the labels of the fold have in common.
         network: The network's own label.
         suspicion: Probability that the given label is wrong.
         uncertainty: Entropy of the network, 0 to 1.
@@ -82,6 +86,7 @@ class CaseAudit:
     probabilities: Tensor
     levels: Tensor
     confusion: Tensor
+    common: Tensor
     network: Tensor
     suspicion: Tensor
     uncertainty: Tensor
@@ -130,10 +135,11 @@ def audit_case(
 ) -> CaseAudit:
     """Hold a given label, with its ``levels`` of depth, against what the networks say; slices count along ``axis``."""
     given = label.classes
-    confusion = case_confusion(opinion.both, given, levels, witnesses.confusion(len(opinion.both)))
-    belief = posterior(opinion.both, given, levels, confusion)
-    doubtful = posterior(opinion.both, given, levels, confusion, LABEL_VOICE)
-    doubt, likely = suspicion(doubtful, given), torch.where(given >= 0, doubtful.argmax(dim=0), -1)
+    classes = len(opinion.both)
+    common = witnesses.common(classes)
+    confusion = case_confusion(opinion.both, given, levels, witnesses.confusion(classes), common)
+    belief = posterior(opinion.both, given, levels, confusion, common)
+    doubt, likely = suspicion(belief, given), torch.where(given >= 0, belief.argmax(dim=0), -1)
     regions = find_regions(
         given.numpy(), likely.numpy(), doubt.numpy(), label.geometry, axis=axis, smallest_mm3=settings.smallest_mm3
     )
@@ -144,6 +150,7 @@ def audit_case(
         probabilities=opinion.network,
         levels=levels,
         confusion=confusion,
+        common=common,
         network=opinion.network.argmax(dim=0),
         suspicion=doubt,
         uncertainty=uncertainty(opinion.network),

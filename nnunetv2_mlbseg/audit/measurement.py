@@ -157,7 +157,8 @@ class Measurement:
         quality = 1 - suspicion(audited.probabilities, audited.label.classes)
         given, classes = audited.label.classes, audited.probabilities.shape[0]
         matrices = (audited.confusion, true_confusion(truth, given, audited.levels, classes))
-        believed = (posterior(audited.probabilities, given, audited.levels, each).argmax(dim=0) for each in matrices)
+        seen = (audited.probabilities, given, audited.levels)
+        believed = (posterior(*seen, each, audited.common).argmax(dim=0) for each in matrices)
         known = dict(zip(KNOWLEDGE, (audited.network, *believed), strict=True))
         one_hot = torch.nn.functional.one_hot(audited.network, classes).movedim(-1, 0).float()
         return {

@@ -6,8 +6,8 @@ depth: see :mod:`label_depth`). Labels err each in their own way, so M is found 
 and maximisation (EM), and drawn towards what is known of the labels of the fold. A label that the networks mostly
 confirm at some depth is thereby trusted there where they do not.
 
-The two are not independent: the networks have learned from these very labels. So the label's word counts one half
-where voxels are suspected. Where a label is changed or scored it counts in full.
+The two are not independent: both know where a structure is. What they have in common is counted once, as in the
+training (see :mod:`label_confusion`).
 """
 
 from __future__ import annotations
@@ -28,9 +28,6 @@ PRIOR_VOXELS = 5.0
 """And like so many more of every class, so that a class the case hardly has stays what it is in the fold."""
 ROUNDS = 5
 
-LABEL_VOICE = 0.5
-"""The exponent of M in the map of suspicion: 1 is Bayes' rule of independent witnesses. docs/audit.md has others."""
-
 USUAL_BACKGROUND, USUAL_FOREGROUND = 0.99, 0.9
 """How often labels are right on voxels of background and of other classes, where a training left no record of it."""
 
@@ -45,28 +42,28 @@ def usual_confusion(classes: int) -> Tensor:
 
 
 @torch.no_grad()
-def posterior(probabilities: Tensor, given: Tensor, levels: Tensor, confusion: Tensor, voice: float = 1.0) -> Tensor:
-    """The probability of class t where the label n is given at depth d, by Bayes' rule proportional to
-    e_t M[t, n, d]^voice.
+def posterior(probabilities: Tensor, given: Tensor, levels: Tensor, confusion: Tensor, common: Tensor) -> Tensor:
+    """The probability of class t where the label n is given at depth d, proportional to e_t M[t, n, d] exp(common_t).
 
     Args:
         probabilities: e, (C, *S), the networks'.
         given: n, (*S) int64, negative = no label; there the networks speak alone.
         levels: d, (*S) int64.
         confusion: M, (C, C, D).
-        voice: how much of the label's evidence counts, from 0 to 1.
+        common: (C,), see :attr:`~nnunetv2_mlbseg.label_confusion.ConfusionRecord.common`; 0 is Bayes' rule of
+            independent witnesses.
 
     Returns:
         (C, *S), adds up to 1. No gradient flows.
     """
     scores = (at_least_float32(probabilities) + LEAST_PROBABILITY).log()
-    logs = (confusion + LEAST_CONFUSION / confusion.shape[2]).log().flatten(1)
-    witness = voice * logs[:, _symbols(given, levels, confusion)]
+    logs = (confusion + LEAST_CONFUSION / confusion.shape[2]).log().flatten(1) + common.unsqueeze(1)
+    witness = logs[:, _symbols(given, levels, confusion)]
     return (scores + torch.where(given >= 0, witness.to(scores.dtype), 0.0)).softmax(dim=0)
 
 
 @torch.no_grad()
-def case_confusion(probabilities: Tensor, given: Tensor, levels: Tensor, prior: Tensor) -> Tensor:
+def case_confusion(probabilities: Tensor, given: Tensor, levels: Tensor, prior: Tensor, common: Tensor) -> Tensor:
     """How the label of one case errs, M (C, C, D), by EM over its voxels, drawn towards ``prior``.
 
     Args:
@@ -74,10 +71,11 @@ def case_confusion(probabilities: Tensor, given: Tensor, levels: Tensor, prior: 
         given: (*S) int64, negative = no label; such voxels do not count.
         levels: (*S) int64.
         prior: M of the fold's labels, (C, C, D).
+        common: (C,), see :func:`posterior`.
     """
     confusion = prior.to(torch.float32)
     for _ in range(ROUNDS):
-        counts = _counts(posterior(probabilities, given, levels, confusion), given, levels, prior)
+        counts = _counts(posterior(probabilities, given, levels, confusion, common), given, levels, prior)
         size = PRIOR_SHARE * counts.sum(dim=(1, 2), keepdim=True) + PRIOR_VOXELS
         counts = counts + size * prior
         confusion = (counts / counts.sum(dim=(1, 2), keepdim=True)).to(torch.float32)
