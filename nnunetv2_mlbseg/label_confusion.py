@@ -119,9 +119,7 @@ class ConfusionRecord:
         Returns:
             (B, C, *S), adds up to 1. Of no use where there is no label.
         """
-        words, symbols = self._words(labels.case), self._symbols(labels).flatten(1)
-        said = words.gather(2, symbols.unsqueeze(1).expand(-1, words.shape[1], -1))
-        return (network + said.view_as(network)).softmax(dim=1)
+        return (network + self._words(labels)).softmax(dim=1)
 
     def evidence(self, labels: ImperfectLabels, against: Tensor) -> Tensor:
         """What a given label adds to the log-odds of its own class n against class a.
@@ -134,25 +132,18 @@ class ConfusionRecord:
         Returns:
             (B, *S); 0 for generated labels, which are no witnesses of their own.
         """
-        words, symbols = self._words(labels.case), self._symbols(labels)
-        images, classes, kinds = words.shape
-        image = _per_image(torch.arange(images, device=against.device), against)
+        words, own = self._words(labels), labels.classes.clamp_min(0)
+        difference = words.gather(1, own.unsqueeze(1)) - words.gather(1, against.unsqueeze(1))
+        return torch.where(_per_image(labels.generated, against), 0.0, difference.squeeze(1))
 
-        def at(t: Tensor) -> Tensor:
-            return words.take((image * classes + t) * kinds + symbols)
-
-        difference = at(labels.classes.clamp_min(0)) - at(against)
-        return torch.where(_per_image(labels.generated, against), 0.0, difference)
-
-    def _words(self, case: Tensor) -> Tensor:
-        """What every label and depth, as one number, says for each class: log M + k2 log P, (B, C, C * D)."""
-        matrices = self.of_cases(case)
-        logs = (matrices + LEAST_CONFUSION / matrices.shape[3]).log()
-        return (logs + self.common.view(-1, 1, 1)).flatten(2)
-
-    def _symbols(self, labels: ImperfectLabels) -> Tensor:
-        """Label and depth as one number: (B, *S)."""
-        return labels.classes.clamp_min(0) * self.counts.shape[2] + labels.levels.clamp_min(0)
+    def _words(self, labels: ImperfectLabels) -> Tensor:
+        """What the label of every pixel says for each class: log M + k2 log P, (B, C, *S)."""
+        matrices = self.of_cases(labels.case)
+        depths = matrices.shape[3]
+        logs = (matrices + LEAST_CONFUSION / depths).log() + self.common.view(-1, 1, 1)
+        kinds = labels.classes.clamp_min(0) * depths + labels.levels.clamp_min(0)  # label and depth as one number
+        words = logs.flatten(2).gather(2, kinds.flatten(1).unsqueeze(1).expand(-1, logs.shape[1], -1))
+        return words.view(len(kinds), -1, *kinds.shape[1:])
 
 
 @torch.no_grad()
