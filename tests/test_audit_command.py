@@ -53,7 +53,7 @@ def trained(tmp_path_factory):
     write_voxels(labels / "n1.nii.gz", wrong)
     workspace.plan_and_preprocess()
     add_configuration(workspace.preprocessed)
-    schedule = {"warmup_epochs": 6, "epochs": 4, "iterations_per_epoch": 40, "initial_lr": 0.02, "audit": True}
+    schedule = {"warmup_epochs": 8, "epochs": 8, "iterations_per_epoch": 40, "initial_lr": 0.02, "audit": True}
     # Of the labels' background less than one voxel in a hundred is wrong, so Bayes' rule trusts a label more than a
     # network whose word is bounded: it is the clean batches that speak against the block.
     schedule["tied_strength"] = 6

@@ -35,7 +35,7 @@ class Settings:
         smallest_mm3: Regions below this volume are not listed.
     """
 
-    evidence: float = 0.75
+    evidence: float = 0.85
     smallest_mm3: float = 10.0
 
 

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--evidence",
         type=float,
-        default=0.75,
+        default=0.85,
         metavar="P",
         help="a corrected label differs where the given one is wrong with this probability (default: %(default)s)",
     )
