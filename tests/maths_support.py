@@ -130,13 +130,21 @@ class VirtualStep:
 
 
 class NoHostReads(TorchDispatchMode):
-    """Fails on every operation that, on a GPU, would make the host wait for a value or a data-dependent shape."""
+    """Fails on every operation that, on a GPU, would make the host wait for a value or a data-dependent shape.
+
+    ``operations`` counts what it has seen.
+    """
 
     FORBIDDEN = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        self.operations += 1
         name = func.name().removeprefix("aten::").split(".")[0]
         assert name not in self.FORBIDDEN, f"{name} reads a value on the host"
         if name == "index":

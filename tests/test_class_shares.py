@@ -101,9 +101,10 @@ def test_two_processes_keep_the_record_of_one() -> None:
 
 def test_nothing_is_read_on_the_host() -> None:
     probabilities, labels = torch.rand(2, 3, 8, 8).softmax(1), torch.randint(3, (2, 8, 8))
-    with NoHostReads():
+    with NoHostReads() as watched:
         aligned(probabilities, BOTH, record_of(0.0, 1.0, 2.0))
         followed(record_of(0.0, 1.0, 2.0), labels, labels, BOTH).weight(0.5)
+    assert watched.operations
 
 
 def test_two_classes_are_fitted_by_the_quantile() -> None:

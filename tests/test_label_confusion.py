@@ -208,6 +208,7 @@ def test_two_processes_make_one_record() -> None:
 
 def test_nothing_waits_for_the_device() -> None:
     labels, e = random_batch()
-    with NoHostReads():
+    with NoHostReads() as watched:
         record = ConfusionRecord.empty(3, cases=3).followed(labels, e, 0.9)
         record.evidence(labels, torch.zeros_like(labels.classes))
+    assert watched.operations

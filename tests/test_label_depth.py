@@ -74,5 +74,6 @@ def test_flat_is_what_nnunet_augments_in_two_dimensions() -> None:
 
 
 def test_nothing_waits_for_the_device() -> None:
-    with NoHostReads():
+    with NoHostReads() as watched:
         depth_levels(blobs((20, 20), 2, 0).unsqueeze(0))
+    assert watched.operations

@@ -84,6 +84,7 @@ def test_labels_of_the_right_size_are_returned_as_they_are() -> None:
 
 
 def test_no_value_is_read_on_the_host() -> None:
-    with NoHostReads():
+    with NoHostReads() as watched:
         weighted_cross_entropy(LOGITS, resize_labels(LABELS, (2, 2)), torch.ones(1, 2, 2))
         resize_labels(LABELS, (1, 1))
+    assert watched.operations

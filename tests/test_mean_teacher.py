@@ -125,6 +125,7 @@ def test_the_generator_fixes_the_noise() -> None:
 def test_no_value_is_read_on_the_host() -> None:
     student = small_network(norm="batch")
     teacher = make_teacher(student)
-    with NoHostReads():
+    with NoHostReads() as watched:
         ema_update_(teacher, student, 0.99)
         disturb(torch.zeros(1, 1, 8, 8), 0.02)
+    assert watched.operations

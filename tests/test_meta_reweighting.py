@@ -204,7 +204,7 @@ def test_autocast_outside_does_not_coarsen_the_tangents() -> None:
 def test_no_value_is_read_on_the_host() -> None:
     problem = Problem(small_network(norm="batch", deep_supervision=True), 2, (16, 16))
     direction = problem.direction()
-    with NoHostReads():
+    with NoHostReads() as watched:
         logits, tangents = logit_tangents(problem.network, problem.images, direction)
         imperfect = label_weights(logits[0], tangents[0], problem.imperfect[0])
         pseudo = label_weights(logits[0], tangents[0], problem.pseudo[0])
@@ -212,6 +212,7 @@ def test_no_value_is_read_on_the_host() -> None:
             normalize_weights(imperfect, pseudo, how)
         with displaced(problem.network, direction, 0.1):
             pass
+    assert watched.operations
 
 
 def test_displaced_moves_and_restores_bit_for_bit() -> None:

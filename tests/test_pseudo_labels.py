@@ -59,5 +59,6 @@ def test_no_gradient_flows_through_a_pseudo_label() -> None:
 
 
 def test_no_value_is_read_on_the_host() -> None:
-    with NoHostReads():
+    with NoHostReads() as watched:
         pseudo_labels(ensemble_probabilities(torch.rand(3, 1, 2, 4, 4), torch.ones(3, 1, 4, 4, dtype=torch.bool)))
+    assert watched.operations

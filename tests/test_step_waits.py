@@ -45,9 +45,10 @@ def _step_and_batch(loss: nn.Module, **overrides) -> tuple[BootstrapStep, dict]:
 def test_a_step_never_waits_for_a_value(weighting, virtual):
     loss = over_whole_batch(_stock_loss(), IGNORE_LABEL, Processes())
     step, batch = _step_and_batch(loss, weighting=weighting, virtual_consistency=virtual)
-    with NoHostReads():
+    with NoHostReads() as watched:
         found = step(batch)
         ema_update_(step.teacher, step.student, 0.9)
+    assert watched.operations
     assert all(torch.isfinite(value).all() for value in found.values())
 
 

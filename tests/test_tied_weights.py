@@ -225,7 +225,7 @@ def test_two_processes_make_one_record() -> None:
 
 
 def test_nothing_waits_for_the_device() -> None:
-    with NoHostReads():
+    with NoHostReads() as watched:
         found = updated(
             DisputeRecord.empty(2),
             PROBABILITIES[:, 0],
@@ -236,6 +236,7 @@ def test_nothing_waits_for_the_device() -> None:
             0.9,
         )
         tied_weights(found, GIVEN, PSEUDO, PROBABILITIES, 8.0)
+    assert watched.operations
 
 
 def test_a_generated_label_has_tables_of_its_own_and_no_confusion_matrix() -> None:

@@ -230,7 +230,8 @@ def test_an_unknown_view_is_refused() -> None:
 
 def test_no_value_is_read_on_the_host() -> None:
     views = drawn()
-    with NoHostReads():
+    with NoHostReads() as watched:
         views.invert(views.apply(torch.randn(3, 1, 30, 44)))
         views.apply_labels(torch.zeros(3, 30, 44, dtype=torch.int64))
         views.covered((30, 44))
+    assert watched.operations

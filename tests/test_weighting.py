@@ -72,6 +72,7 @@ def test_the_registry_is_consistent() -> None:
 
 
 def test_no_value_is_read_on_the_host() -> None:
-    with NoHostReads():
+    with NoHostReads() as watched:
         for name in WEIGHTINGS:
             weigh_and_normalize(name, "sum")
+    assert watched.operations
