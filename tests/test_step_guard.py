@@ -131,9 +131,13 @@ def test_an_exploding_loss_is_clipped_or_left_out_but_never_ends_in_nan(network)
     step, batch = _step(network, initial_lr=9.9, momentum=0.9, gradient_clip=1e5)
     guard = _guarded(step)
     huge = {**batch, "data": batch["data"] * 1e18, "imperfect_data": batch["imperfect_data"] * 1e18}
+    before = _state(step.student)
     for _ in range(10):
-        _run(step, guard, huge)
-        refuse_non_finite({"student": step.student})
+        skipped = _run(step, guard, huge)["skipped"]
+        after = _state(step.student)
+        assert all(torch.isfinite(value).all() for value in after)
+        assert skipped == all(map(torch.equal, before, after)), "clipped, it moves; left out, it does not"
+        before = after
 
 
 @pytest.mark.parametrize("network", NETWORKS)
