@@ -114,3 +114,11 @@ def test_weights_have_a_line_per_view_from_the_end_of_the_warm_up(finished, tmp_
 def test_no_figure_where_nothing_is_finished(tmp_path):
     study = read_study(write_study(tmp_path, {"figures": FIGURES}))
     assert figures.write_figures(study, runs_of(study), tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [([1, 1], "1 seed"), ([3, 3], "3 seeds"), ([1, 3], "1 and 3 seeds"), ([3, 1], "3 and 1 seeds")],
+)
+def test_the_title_counts_the_seeds_of_both_columns(counts, words):
+    assert figures.seeds_of(counts) == words

@@ -165,9 +165,13 @@ def draw_weights(study: Study, runs: Sequence[Run], out: Path, described: Mappin
                 axes.set_xlabel("epoch")
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside right upper", fontsize=9, frameon=False)
-    seeds = len(logs["with"])
-    entitle(figure, f"{described['title']} ({place}, {seeds} seed{'s' if seeds > 1 else ''})")
+    entitle(figure, f"{described['title']} ({place}, {seeds_of([len(logs[name]) for name in SERIES])})")
     return figure
+
+
+def seeds_of(counts: Sequence[int]) -> str:
+    """``"3 seeds"``, or ``"1 and 3 seeds"`` where the columns, from left to right, differ."""
+    return f"{' and '.join(map(str, dict.fromkeys(counts)))} seed{'s' if max(counts) > 1 else ''}"
 
 
 def logs_of(runs: Sequence[Run], out: Path, place: str, variant: str) -> list[dict[str, Any]]:
