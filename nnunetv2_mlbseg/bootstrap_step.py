@@ -34,6 +34,7 @@ from nnunetv2_mlbseg.bootstrapping import (
 from nnunetv2_mlbseg.class_shares import ShareRecord, aligned, followed
 from nnunetv2_mlbseg.clean_loss import cross_entropy_like
 from nnunetv2_mlbseg.config import MLBSegConfig
+from nnunetv2_mlbseg.descent import Descent, Gradient
 from nnunetv2_mlbseg.imperfect_labels import ImperfectLabels
 from nnunetv2_mlbseg.label_depth import depth_levels, is_flat
 from nnunetv2_mlbseg.losses import IGNORE
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
 
 ALONE = Processes()
 WARM_UP_CLIP = 12.0  # the largest gradient norm in nnU-Net's own training step
-Gradient = list[Tensor | None]
 Record = TypeVar("Record", DisputeRecord, ShareRecord)
 
 
@@ -116,13 +116,12 @@ class BootstrapStep:
         noisy_cases: int = 0,
     ):
         self.student, self.teacher = student, teacher
-        self.optimizer, self.grad_scaler = optimizer, grad_scaler
         self.clean_loss, self.scale_factors, self.ignore_label = clean_loss, scale_factors, ignore_label
         self.config, self.device = config, device
         self.imperfect_batch_size, self.processes = imperfect_batch_size, processes
         self.noisy_cases = noisy_cases if config.confusion_by_case else 0
         self.total: Total = processes.total if processes.count > 1 else unchanged
-        self.parameters = list(plain_network(student).parameters())
+        self.descent = Descent(list(plain_network(student).parameters()), optimizer, grad_scaler, processes)
         # On the CPU the training pass is neither compiled nor in half precision, so the tangents can share it.
         self.replays = device.type == "cpu"
         self.disputes: DisputeRecord | None = None
@@ -170,14 +169,15 @@ class BootstrapStep:
         config, weighed = self.config, self.weigh(batch)
         with self._autocast():
             outputs = weighed.outputs or self._outputs(weighed.shown)
-            loss = bootstrap_loss(outputs, weighed.labels, self.scale_factors)
-            terms = {"bootstrap": config.bootstrap_weight * loss}
+            eq_9 = bootstrap_loss(outputs, weighed.labels, self.scale_factors)
+            terms = {"bootstrap": config.bootstrap_weight * eq_9}
             if config.mixture_dice_weight > 0:
                 generated = _generated(batch, weighed.views)
                 dice = mixture_dice(outputs, weighed.labels, self.scale_factors, generated, self.total)
                 terms["dice"] = config.mixture_dice_weight * dice
             terms |= self._consistency(outputs[0], weighed.teacher, weighed.views)
-        self._optimizer_step(self.processes.count * _total(terms), weighed.clean_gradient)
+        loss = self.processes.count * _total(terms)
+        self.descent.step(loss, config.gradient_clip, weighed.clean_gradient, config.supervised_weight)
         self.remember(weighed)
         terms["supervised"] = config.supervised_weight * weighed.clean_loss / self.processes.count
         terms = {name: term.detach() for name, term in terms.items()}
@@ -295,10 +295,9 @@ class BootstrapStep:
         nnU-Net's own way for that, torch's data-parallel wrapper, fails on parameters without a gradient, which there
         are without deep supervision, and takes the mean over processes that may hold unequal numbers of pixels.
         """
-        self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
             value = loss(self.student(self._to_device(batch["data"])), self._to_device(batch["target"]))
-        self._descend(value, WARM_UP_CLIP)
+        self.descent.step(value, WARM_UP_CLIP)
         return value.detach() / self.processes.count
 
     def _trouble(self, weighed: WeighedBatch, target: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
@@ -361,18 +360,7 @@ class BootstrapStep:
         """Loss of the clean batch (Eq. 5) and its gradient, times the gradient scaler's factor if there is one."""
         with self._autocast():
             loss = self.clean_loss(self.student(batch["data"]), batch["target"])
-        return loss.detach(), self._gradient(loss)
-
-    def _gradient(self, loss: Tensor) -> Gradient:
-        scaled = loss if self.grad_scaler is None else self.grad_scaler.scale(loss)
-        return self.processes.average(torch.autograd.grad(scaled, self.parameters, allow_unused=True))
-
-    def _unscaled(self, gradient: Gradient) -> Gradient:
-        """Divide by the gradient scaler's factor; what overflowed becomes 0. The factor stays on the device."""
-        if self.grad_scaler is None:
-            return gradient
-        inverse = self.grad_scaler.scale(torch.ones((), device=self.device)).reciprocal()
-        return [None if g is None else torch.nan_to_num(g * inverse, posinf=0.0, neginf=0.0) for g in gradient]
+        return loss.detach(), self.descent.gradient(loss)
 
     def _direction(
         self,
@@ -391,8 +379,8 @@ class BootstrapStep:
             terms = self._consistency(self._outputs(shown)[0], teacher, views)
         if not terms:
             return unit_direction(clean_gradient)
-        step = self._unscaled(self._gradient(self.processes.count * _total(terms)))
-        with displaced(self.student, step, self.optimizer.param_groups[0]["lr"]):
+        step = self.descent.unscaled(self.descent.gradient(self.processes.count * _total(terms)))
+        with displaced(self.student, step, self.descent.learning_rate):
             return unit_direction(self._clean_gradient(batch)[1])
 
     def _outputs(self, shown: Tensor) -> list[Tensor]:
@@ -434,31 +422,6 @@ class BootstrapStep:
         teacher = teacher if weights["teacher"] > 0 else None
         terms = consistency_terms(output, teacher, views, weights["views"] > 0, self.total)
         return {name: weights[name] * term for name, term in terms.items()}
-
-    def _optimizer_step(self, loss: Tensor, clean_gradient: Gradient) -> None:
-        """Backward on top of the supervised term's gradient (the clean gradient, already at hand), clip, step.
-
-        The clean gradient is the same in every process, so that averaging leaves it as it is.
-        """
-        weight = self.config.supervised_weight
-        for parameter, gradient in zip(self.parameters, clean_gradient, strict=True):
-            parameter.grad = None if gradient is None else gradient * weight
-        self._descend(loss, self.config.gradient_clip)
-
-    def _descend(self, loss: Tensor, clip: float) -> None:
-        """Add the gradient of ``loss`` to what the parameters hold, average over the processes, clip, step."""
-        if self.grad_scaler is None:
-            loss.backward()
-            self.processes.average_gradients_(self.parameters)
-            torch.nn.utils.clip_grad_norm_(self.parameters, clip)
-            self.optimizer.step()
-            return
-        self.grad_scaler.scale(loss).backward()
-        self.processes.average_gradients_(self.parameters)
-        self.grad_scaler.unscale_(self.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.parameters, clip)
-        self.grad_scaler.step(self.optimizer)
-        self.grad_scaler.update()
 
     def _scales(self, output: Tensor | Sequence[Tensor]) -> list[Tensor]:
         """The outputs that deep supervision counts, finest first."""

@@ -153,7 +153,7 @@ NETWORKS = {"forward mode": _Net, "replayed": small_network}
 """By the way in which the tangents are found on the CPU: tanh cannot be replayed, nnU-Net's networks can."""
 
 
-def _step(network="forward mode", **overrides):
+def _step(network="forward mode", grad_scaler=None, **overrides):
     torch.manual_seed(0)
     student = NETWORKS[network]()
     teacher = make_teacher(student)
@@ -166,7 +166,7 @@ def _step(network="forward mode", **overrides):
         student,
         teacher,
         optimizer,
-        None,
+        grad_scaler,
         lambda z, t: nn.functional.cross_entropy(z, t[:, 0].long()),
         [1.0],
         2,
@@ -204,6 +204,23 @@ def test_a_step_moves_the_student_only_and_all_values_are_finite(network, weight
     assert len(kernels) > 1 and all(kernels)
     assert all(torch.equal(a, b) for a, b in zip(teacher, step.teacher.parameters(), strict=True))
     assert all(p.grad is None for p in step.teacher.parameters())
+
+
+@pytest.mark.parametrize("weighting", ["tied", "meta"])
+@pytest.mark.parametrize("virtual", [False, True])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_gradient_scaler_changes_nothing_in_float32(network, weighting, virtual):
+    """The factor is a power of two, so that scaling and unscaling are exact; the weights' direction has a unit norm."""
+    found = []
+    for scaler in (None, torch.amp.GradScaler("cpu", init_scale=1024.0)):
+        step, batch = _step(network, grad_scaler=scaler, weighting=weighting, virtual_consistency=virtual)
+        values = step(batch)
+        found.append((values, [p.detach().clone() for p in step.student.parameters()]))
+    (plain, moved), (scaled, moved_scaled) = found
+    for name in plain:
+        torch.testing.assert_close(scaled[name], plain[name], rtol=1e-5, atol=1e-7)
+    for a, b in zip(moved, moved_scaled, strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("term", TERMS)

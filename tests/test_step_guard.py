@@ -37,7 +37,7 @@ def _same(before: list[torch.Tensor], module: nn.Module) -> bool:
 
 
 def _guarded(step) -> StepGuard:
-    return StepGuard(step.optimizer, step.student, scaled=False)
+    return StepGuard(step.descent.optimizer, step.student, scaled=False)
 
 
 def _spoil_tangents(monkeypatch, network, spoil_) -> None:
@@ -65,11 +65,11 @@ def _run(step, guard: StepGuard, batch) -> dict[str, float]:
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_bad_sample_leaves_weights_momentum_and_teacher_untouched(network, key, bad):
     step, batch = _step(network)
-    step.optimizer.param_groups[0]["momentum"] = 0.9
+    step.descent.optimizer.param_groups[0]["momentum"] = 0.9
     guard = _guarded(step)
     assert _run(step, guard, batch)["skipped"] == 0
     weights, teacher = _state(step.student), _state(step.teacher)
-    momentum = [state["momentum_buffer"].clone() for state in step.optimizer.state.values()]
+    momentum = [state["momentum_buffer"].clone() for state in step.descent.optimizer.state.values()]
     spoilt = {**batch, key: batch[key].clone()}
     spoilt[key][1, 0, 5, 5] = bad
     found = _run(step, guard, spoilt)
@@ -77,7 +77,7 @@ def test_a_bad_sample_leaves_weights_momentum_and_teacher_untouched(network, key
         assert found["skipped"] == 0 and not _same(weights, step.student)
         return
     assert found["skipped"] == 1 and _same(weights, step.student) and _same(teacher, step.teacher)
-    after = [state["momentum_buffer"] for state in step.optimizer.state.values()]
+    after = [state["momentum_buffer"] for state in step.descent.optimizer.state.values()]
     assert len(momentum) == len(after) and all(map(torch.equal, momentum, after))
     ema_update_(step.teacher, step.student, 0.5)
     refuse_non_finite({"student": step.student, "teacher": step.teacher})

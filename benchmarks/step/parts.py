@@ -44,16 +44,16 @@ def parts(scene: Scene) -> dict[str, Callable[[], Any]]:
 
     def training_pass() -> None:
         outputs = step._outputs(shown)
-        torch.autograd.grad(bootstrap_loss(outputs, labels, [1.0]), step.parameters, allow_unused=True)
+        torch.autograd.grad(bootstrap_loss(outputs, labels, [1.0]), step.descent.parameters, allow_unused=True)
 
     def consistency() -> None:
         terms = consistency_terms(leaf, weighed.teacher, views, view_term=True)
         torch.autograd.grad(torch.stack(list(terms.values())).sum(), leaf)
 
     def optimiser() -> None:
-        for parameter, gradient in zip(step.parameters, weighed.clean_gradient, strict=True):
+        for parameter, gradient in zip(step.descent.parameters, weighed.clean_gradient, strict=True):
             parameter.grad = gradient
-        torch.nn.utils.clip_grad_norm_(step.parameters, 1e-9)
+        torch.nn.utils.clip_grad_norm_(step.descent.parameters, 1e-9)
         scene.optimizer.step()
 
     return {
