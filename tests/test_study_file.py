@@ -136,7 +136,7 @@ def test_an_unknown_study_is_answered_with_those_there_are():
 
 
 def test_the_example_in_the_documentation_is_a_valid_study(tmp_path):
-    text = (REPOSITORY / "docs" / "study.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "running_studies.md").read_text(encoding="utf-8")
     (tmp_path / "held_out.txt").write_text("a\n")
     (tmp_path / "mine.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
     study = read_study(tmp_path / "mine.yaml")
