@@ -10,6 +10,7 @@ from dataset_conversion.supervision_files import Supervision, name_some
 from noise_synthesis.errors import InputError
 
 DEFAULT_FOLDS = 5
+KEEP_IN_TRAINING = "Keep the clean cases of such patients in training by --always-train, or leave these patients out"
 
 
 def clean_folds(
@@ -74,17 +75,25 @@ def group_by_patient(cases: Sequence[str], patient_regex: str | None) -> dict[st
     return groups
 
 
-def refuse_shared_patients(folds: Sequence[dict[str, list[str]]], patient_regex: str | None) -> None:
-    """Raise ``InputError`` if a patient has cases in both training and validation of a fold."""
+def refuse_shared_patients(
+    folds: Sequence[dict[str, list[str]]], patient_regex: str | None, remedy: str = KEEP_IN_TRAINING
+) -> None:
+    """Raise ``InputError`` if a patient has cases in both training and validation of a fold.
+
+    Args:
+        remedy: what a user can do about it, the end of the line.
+    """
     if patient_regex is None:
         return
+    found: dict[str, str] = {}  # by patient, what is on which side of the first such fold
     for number, fold in enumerate(folds):
         training, validation = (group_by_patient(fold[side], patient_regex) for side in ("train", "val"))
-        shared = sorted(set(training) & set(validation))
-        if shared:
-            patient = shared[0]
-            raise InputError(
-                f"fold {number}: {len(shared)} patients would be in both training and validation, for example "
-                f"{patient}: {name_some(training[patient])} trains and {name_some(validation[patient])} validates. "
-                "Keep the clean cases of such patients in training by --always-train, or leave these patients out"
-            )
+        for patient in sorted(training.keys() & validation.keys() - found.keys()):
+            trains, validates = name_some(training[patient]), name_some(validation[patient])
+            found[patient] = f"in fold {number} {trains} trains and {validates} validates"
+    if found:
+        patient = min(found)
+        raise InputError(
+            f"{len(found)} patients would be in both training and validation: {', '.join(sorted(found))} "
+            f"({patient}: {found[patient]}). {remedy}"
+        )

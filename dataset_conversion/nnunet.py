@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from dataset_conversion.folds import group_by_patient, refuse_shared_patients
 from dataset_conversion.label_files import label_format, nnunet_reader
 from dataset_conversion.linked_cases import LinkedCase
 from dataset_conversion.nnunet_dataset import RawDataset, read_raw_dataset
@@ -48,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``convert nnunet``."""
     parser.add_argument("source", metavar="DATASET", help="raw dataset: its number, name or path; it stays untouched")
     add_simulation_arguments(parser, default_name=None)
+    parser.add_argument(
+        "--patient-regex",
+        metavar="RE",
+        help="its first group in a case's name is the patient; cases of one are held out together",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,7 +63,10 @@ def run(args: argparse.Namespace) -> int:
         args.name = folder.resolve().name.partition("_")[2] or folder.resolve().name
     check_arguments(args)
     source = source_of(read_raw_dataset(folder))
-    simulate(source, make_plan(args, source, draw_roles(args, source.names)))
+    patients = group_by_patient(source.names, args.patient_regex)
+    assignment = draw_roles(args, source.names, together=list(patients.values()))
+    refuse_shared_patients(assignment.splits(), args.patient_regex, "List whole patients by --evaluation")
+    simulate(source, make_plan(args, source, assignment))
     return 0
 
 

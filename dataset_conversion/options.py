@@ -33,6 +33,7 @@ _RECORDED = (
     "nominal_spacing",
     "evaluation",
     "exclude",
+    "patient_regex",
     "paper",
     "table1",
     "allow_missing",

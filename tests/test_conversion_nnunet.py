@@ -11,6 +11,7 @@ from conversion_sources import array_of, make_nnunet, read, tree
 from skimage import io
 
 from dataset_conversion import nnunet
+from dataset_conversion.leakage import recorded_pattern
 from dataset_conversion.options import run_as_script
 
 NAMES = [f"p{number}" for number in range(10)]
@@ -63,6 +64,27 @@ def test_images_are_links(source, raw):
     assert usual() == 0
     for path in (raw / "Dataset031_Own" / "imagesTr").iterdir():
         assert path.samefile(source / "imagesTr" / path.name)
+
+
+def test_a_patients_cases_are_held_out_together_and_check_knows_the_pattern(raw, capsys):
+    make_nnunet(raw / "Dataset030_Own", [f"P{patient}_{scan}" for patient in range(5) for scan in "ab"])
+    assert usual("--patient-regex", "^(P[0-9]+)_") == 0
+    folder = raw / "Dataset031_Own"
+    (fold,) = read(folder / "splits_final.json")
+    training, held_out = ({name.split("_")[0] for name in fold[side]} for side in ("train", "val"))
+    assert len(held_out) == 1 and len(fold["val"]) == 2 and not training & held_out
+    assert read(folder / "supervision" / "provenance.json")["options"]["patient_regex"] == "^(P[0-9]+)_"
+    assert recorded_pattern(folder) == "^(P[0-9]+)_"
+
+
+def test_a_listed_case_must_not_part_a_patient(raw, tmp_path, capsys):
+    make_nnunet(raw / "Dataset030_Own", [f"P{patient}_{scan}" for patient in range(5) for scan in "ab"])
+    (tmp_path / "held_out.txt").write_text("P3_a\nP1_b\n")
+    assert usual("--patient-regex", "^(P[0-9]+)_", "--evaluation", tmp_path / "held_out.txt") == 2
+    line = capsys.readouterr().err
+    assert "2 patients would be in both training and validation: P1, P3 (P1: in fold 0 P1_a trains" in line
+    assert line.strip().endswith("List whole patients by --evaluation")
+    assert not (raw / "Dataset031_Own").exists()
 
 
 def test_an_ignore_label_of_the_source_is_used_and_its_voxels_stay(source, raw):

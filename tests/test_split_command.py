@@ -89,10 +89,17 @@ def test_a_patient_on_both_sides_is_refused(source, raw, capsys):
     arguments = ("--clean", "P[01]_*", "P2_visit0", "--noisy", "rest", "--patient-regex", "^P.")
     assert split(30, "-d", 31, *arguments) == 2
     said = capsys.readouterr().err
-    assert "P2: P2_visit1 trains and P2_visit0 validates" in said
+    assert "1 patients would be in both training and validation: P2 (P2: in fold " in said
+    assert "P2_visit1 trains and P2_visit0 validates). Keep the clean cases" in said
     assert not (raw / "Dataset031_Own").exists()
     assert split(30, "-d", 31, *arguments, "--always-train", "P2_*") == 0
     assert sorted(case for fold in folds_of(raw / "Dataset031_Own") for case in fold["val"]) == NAMES[:4]
+
+
+def test_all_patients_on_both_sides_are_named_whichever_fold_they_validate_in(source, raw, capsys):
+    roles = ("--clean", "P0_visit0", "P1_visit0", "P2_*", "--noisy", "rest")
+    assert split(30, "-d", 31, *roles, "--patient-regex", "^P.", "--folds", 3) == 2
+    assert "2 patients would be in both training and validation: P0, P1 (P0: in fold" in capsys.readouterr().err
 
 
 def test_evaluation_cases_instead_of_folds(source, raw, capsys):
@@ -105,7 +112,7 @@ def test_evaluation_cases_instead_of_folds(source, raw, capsys):
     assert "give one" in capsys.readouterr().err
     other = ("--clean", "P0_*", "--noisy", "rest", "--evaluation", "P1_visit0", "--patient-regex", "^P.")
     assert split(30, "-d", 32, *other) == 2
-    assert "P1: P1_visit1 trains and P1_visit0 validates" in capsys.readouterr().err
+    assert "P1: in fold 0 P1_visit1 trains and P1_visit0 validates" in capsys.readouterr().err
 
 
 def test_unlabeled_images(source, raw, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
 import subprocess
 import sys
@@ -37,6 +39,28 @@ def test_a_dry_run_plans_conversion_preprocessing_training_and_evaluation_and_ru
     per_data = [f"{step}_la_{setting}" for step in ("convert", "preprocess") for setting in ("noisy", "semi")]
     assert set(jobs) >= {*per_run, *per_data} and len(set(jobs)) == 14
     assert not (out / "data").exists() and not (out / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "predicts"),
+    [
+        ({}, set()),
+        ({"networks": ["teacher"]}, {"evaluate_teacher"}),
+        ({"datasets.la.test": True}, {"evaluate"}),
+        ({"device": "cpu", "networks": ["teacher"]}, {"train"}),
+    ],
+)
+def test_what_predicts_takes_a_gpu_as_a_training_does(study_file, capfd, changes, predicts):
+    write_study(study_file.parent, {"device": "cuda", **changes})
+    assert main(["study", str(study_file), "--dry-run", "--only", "la/semi/mlbseg/seed_0"]) == 0
+    out = study_file.parent / "mlbseg_study_tiny"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", engine.snakefile(), "--directory", out, "--dry-run"]
+    command += ["--cores", "1", "--config", f"study={out / 'study.json'}"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    jobs = re.findall(r"^rule (\w+?)_la_\w+:\n((?:    .*\n)+)", done.stdout + done.stderr, re.MULTILINE)
+    assert {name for name, _ in jobs} >= {"convert", "preprocess", "train", "evaluate"}
+    with_gpu = {name for name, about in jobs if re.search(r"resources: .*\bgpu=1\b", about)}
+    assert with_gpu ^ {"train"} == predicts
 
 
 def test_finished_runs_are_not_planned_again(study_file, capfd):
@@ -88,6 +112,19 @@ def test_without_snakemake_the_remedy_is_said(study_file, capsys, monkeypatch, v
     assert main(["study", str(study_file)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("mlbseg: error: studies run on Snakemake, which ") and remedy in error
+
+
+def test_data_made_from_another_source_is_kept_and_said(study_file, capsys):
+    out, (run,) = study_file.parent / "mlbseg_study_tiny", runs_of(read_study(study_file), ["la/semi/mlbseg/seed_0"])
+    other, options = study_file.parent / "other", ["--dry-run", "--only", run.name]
+    (other / "inside").mkdir(parents=True)
+    (out / run.data.folder).mkdir(parents=True)
+    (out / run.data.folder / "converted.json").write_text(json.dumps({"dataset": "x", "source": str(other)}))
+    assert main(["study", str(study_file), *options]) == 0
+    said = f"note: la/semi was converted from {other} and is not converted again; if {study_file.parent}/scans holds"
+    assert said in capsys.readouterr().out
+    assert main(["study", str(study_file), *options, "--source", f"la={other}"]) == 0
+    assert "note:" not in capsys.readouterr().out
 
 
 def test_tables_need_neither_snakemake_nor_scans(study_file, capsys, monkeypatch):

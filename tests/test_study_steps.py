@@ -19,23 +19,26 @@ from noise_synthesis.errors import InputError
 class Recorder:
     """Stands in for the runner of commands: keeps them, and the variables each was given."""
 
-    def __init__(self, folder, environment, lock):
+    def __init__(self, folder, environment, *locks):
         self.environment = environment
 
     def __call__(self, name, *arguments, **more):
         calls.append(([name, *map(str, arguments)], more))
+        environments.append(self.environment)
         if name == "mlbseg" and "--json" in calls[-1][0]:
             target = Path(calls[-1][0][calls[-1][0].index("--json") + 1])
             target.write_text('{"cases": []}')
 
 
 calls: list = []
+environments: list = []
 
 
 @pytest.fixture
 def typed(monkeypatch):
     """The commands that steps would run, as a list of ``(words, variables)``."""
     calls.clear()
+    environments.clear()
     for module in (step, scoring):
         monkeypatch.setattr(module, "Commands", Recorder)
     return calls
@@ -130,6 +133,18 @@ def test_training_goes_on_where_it_was_stopped(tmp_path, typed, left, options):
         assert typed[0][1] == {"MLBSEG_CONFIG": str(tmp_path / run / "config.json"), "nnUNet_n_proc_DA": "0"}
     assert json.loads((tmp_path / run / "config.json").read_text()) == {"epochs": 2, "seed": 0}
     assert json.loads((tmp_path / run / "trained.json").read_text())["resumed"] is (options == " --c")
+
+
+@pytest.mark.parametrize(("visible", "expected"), [("2,5", "2"), ("5", "5")])
+def test_what_runs_on_a_gpu_runs_on_one_of_its_own(tmp_path, typed, monkeypatch, visible, expected):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    content, _, run = study_in(tmp_path, {"device": "cuda", "networks": ["student"]})
+    step.train(content, tmp_path, run)
+    step.STEPS["evaluate_student"](content, tmp_path, run)
+    named = dict(zip((words[0] for words, _ in typed), environments, strict=True))
+    on_gpu = {name: environment["CUDA_VISIBLE_DEVICES"] for name, environment in named.items()}
+    assert on_gpu["nnUNetv2_train"] == on_gpu["nnUNetv2_predict"] == expected
+    assert {words[words.index("-device") + 1] for words, _ in typed if "-device" in words} == {"cuda"}
 
 
 def test_the_validations_predictions_are_scored_on_the_held_out_cases(tmp_path, typed):

@@ -6,11 +6,12 @@ import argparse
 import dataclasses
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noise_synthesis.errors import InputError
+from noise_synthesis.files import read_json
 
 if TYPE_CHECKING:
     from nnunetv2_mlbseg.study.description import Study
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
         names = {run.data.dataset.name for run in unfinished}
         sources = {name: source_of(study, name, args.source) for name in names}
+        note_other_sources(out, unfinished, sources)
         code = run_engine(out, described(study, runs, sources, sys.executable), args.cores, args.dry_run, args.rest)
         if args.dry_run:
             return code
@@ -113,6 +115,18 @@ def source_of(study: Study, name: str, pairs: Sequence[str]) -> str:
     if not path.is_dir():
         raise InputError(f"dataset {name}: source {path} is not a folder")
     return str(path)
+
+
+def note_other_sources(out: Path, runs: Sequence[Run], sources: Mapping[str, str]) -> None:
+    """Say which data are there already and were made from another folder than the present source."""
+    for data in {run.data.name: run.data for run in runs}.values():
+        made = out / data.folder / "converted.json"
+        before = read_json(made).get("source") if made.is_file() else None
+        if before not in (None, sources[data.dataset.name]):
+            print(
+                f"note: {data.name} was converted from {before} and is not converted again; if "
+                f"{sources[data.dataset.name]} holds other scans, choose another --out"
+            )
 
 
 def split_pairs(option: str, pairs: Sequence[str], known: Sequence[str]) -> dict[str, str]:

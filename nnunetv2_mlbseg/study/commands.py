@@ -23,11 +23,11 @@ class Commands:
     Args:
         folder: logs go to ``folder/logs``, one per command name.
         environment: all variables.
-        lock: inherited by every command, so that what the lock guards stays locked while one of them lives.
+        locks: inherited by every command, so that what they guard stays locked while one of them lives.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], lock: int):
-        self.logs, self.environment, self.lock = folder / "logs", dict(environment), lock
+    def __init__(self, folder: Path, environment: Mapping[str, str], *locks: int):
+        self.logs, self.environment, self.locks = folder / "logs", dict(environment), locks
         self.logs.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, name: str, *arguments: object, **more: str) -> None:
@@ -49,7 +49,7 @@ class Commands:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # so that its own worker processes can be ended with it
-                pass_fds=(self.lock,),
+                pass_fds=self.locks,
             )
             try:
                 code = process.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nnunetv2_mlbseg.study.commands import Commands, locked
+from nnunetv2_mlbseg.study.gpus import one_gpu
 from nnunetv2_mlbseg.study.training import FOLD, Study, Training
 from noise_synthesis.files import write_json
 
@@ -27,7 +28,9 @@ def evaluate(study: Study, root: Path, folder: str, network: str | None = None) 
         predictions = training.fold / "validation"
         if test or network:
             predictions = target / "predictions" / (network or "final")
-            predict(run, training, images, names, predictions, network)
+            with one_gpu(root, training.device, training.environment) as gpu:
+                on_gpu = Commands(target, training.environment | gpu.variables, lock, *gpu.locks)
+                predict(on_gpu, training, images, names, predictions, network)
         score(run, predictions, references, target, f"scores_{network}" if network else "scores")
 
 

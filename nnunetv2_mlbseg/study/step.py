@@ -16,6 +16,7 @@ from nnunetv2_mlbseg import __version__
 from nnunetv2_mlbseg.study.commands import Commands, end_on_signals, locked, nnunet_environment
 from nnunetv2_mlbseg.study.converter_options import arguments_of
 from nnunetv2_mlbseg.study.description import NETWORKS
+from nnunetv2_mlbseg.study.gpus import one_gpu
 from nnunetv2_mlbseg.study.scoring import evaluate
 from nnunetv2_mlbseg.study.training import Study, Training
 from noise_synthesis.errors import InputError
@@ -77,10 +78,10 @@ def train(study: Study, root: Path, folder: str) -> None:
     """Train, or go on where a former attempt was stopped; the fold's validation predicts the held-out cases."""
     training = Training(study, root, folder)
     fold = training.fold
-    with locked(training.target) as lock:
+    with locked(training.target) as lock, one_gpu(root, training.device, training.environment) as gpu:
         write_json(training.target / "config.json", training.run["config"])
         training.results.mkdir(exist_ok=True)
-        run = Commands(training.target, training.environment, lock)
+        run = Commands(training.target, training.environment | gpu.variables, lock, *gpu.locks)
         began, resumed = time.monotonic(), False
         if (fold / "checkpoint_final.pth").is_file():
             if not (fold / "validation" / "summary.json").is_file():
