@@ -94,6 +94,6 @@ def refuse_shared_patients(
     if found:
         patient = min(found)
         raise InputError(
-            f"{len(found)} patients would be in both training and validation: {', '.join(sorted(found))} "
+            f"{len(found)} patients would be in both training and validation: {name_some(found)} "
             f"({patient}: {found[patient]}). {remedy}"
         )

@@ -73,7 +73,7 @@ def patient_of(case: str, patient_regex: str) -> str | None:
 
 
 def recorded_pattern(folder: Path) -> str | None:
-    """The pattern that ``mlbseg split --patient-regex`` noted below ``folder``, or None.
+    """The pattern that ``--patient-regex`` of ``mlbseg split`` or ``convert nnunet`` noted below ``folder``, or None.
 
     Raises:
         InputError: the file is not what the command writes.

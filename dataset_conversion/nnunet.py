@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-from dataset_conversion.folds import group_by_patient, refuse_shared_patients
 from dataset_conversion.label_files import label_format, nnunet_reader
 from dataset_conversion.linked_cases import LinkedCase
 from dataset_conversion.nnunet_dataset import RawDataset, read_raw_dataset
@@ -63,10 +62,7 @@ def run(args: argparse.Namespace) -> int:
         args.name = folder.resolve().name.partition("_")[2] or folder.resolve().name
     check_arguments(args)
     source = source_of(read_raw_dataset(folder))
-    patients = group_by_patient(source.names, args.patient_regex)
-    assignment = draw_roles(args, source.names, together=list(patients.values()))
-    refuse_shared_patients(assignment.splits(), args.patient_regex, "List whole patients by --evaluation")
-    simulate(source, make_plan(args, source, assignment))
+    simulate(source, make_plan(args, source, draw_roles(args, source.names, patient_regex=args.patient_regex)))
     return 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_conversion.corruption import NoiseSettings
+from dataset_conversion.folds import group_by_patient, refuse_shared_patients
 from dataset_conversion.parallel import default_processes
 from dataset_conversion.raw_dataset import target_folder
 from dataset_conversion.roles import Assignment, assign_roles, read_case_list
@@ -133,7 +134,7 @@ def make_plan(args: argparse.Namespace, source: Source, assignment: Assignment) 
         nominal_spacing=nominal_spacing,
         noise=noise_settings(args),
         processes=args.processes,
-        options={name: recorded(getattr(args, name)) for name in _RECORDED if hasattr(args, name)},
+        options={name: recorded(name, getattr(args, name)) for name in _RECORDED if hasattr(args, name)},
     )
 
 
@@ -159,8 +160,17 @@ def draw_roles(
     evaluation: Sequence[str] | None = None,
     clean: int | Sequence[str] | None = None,
     together: Sequence[Sequence[str]] = (),
+    patient_regex: str | None = None,
 ) -> Assignment:
-    """Assign roles by the command line; ``evaluation`` and ``clean`` (a published split) yield to its options."""
+    """Assign roles by the command line; ``evaluation`` and ``clean`` (a published split) yield to its options.
+
+    Args:
+        together: groups of cases that are held out whole or not at all.
+        patient_regex: its first group in a case's name is the patient, whose cases are such a group.
+
+    Raises:
+        InputError: what the options say cannot be, or a patient would stand on both sides of the fold.
+    """
     if args.exclude is not None:
         names = without(names, read_case_list(args.exclude))
     if args.evaluation is not None:
@@ -169,7 +179,9 @@ def draw_roles(
         clean = int(args.clean) if re.fullmatch(r"[+-]?\d+", args.clean) else read_case_list(args.clean)
     if clean is None:
         raise InputError("--clean is missing: say how many training cases are clean, or give a file that lists them")
-    return assign_roles(
+    if patient_regex is not None:
+        together = [*together, *group_by_patient(names, patient_regex).values()]
+    assignment = assign_roles(
         names,
         clean=clean,
         noisy_ratio=args.noisy_ratio,
@@ -178,6 +190,8 @@ def draw_roles(
         seed=args.seed,
         together=together,
     )
+    refuse_shared_patients(assignment.splits(), patient_regex, "List whole patients by --evaluation")
+    return assignment
 
 
 def without(names: Sequence[str], excluded: Sequence[str]) -> list[str]:
@@ -210,9 +224,9 @@ def present(published: Sequence[str], names: Sequence[str], allow_missing: bool,
     return [name for name in published if name in set(names)]
 
 
-def recorded(value: Any) -> Any:
+def recorded(name: str, value: Any) -> Any:
     """Return an option as it shall stand in the provenance file: of a path only the file's name."""
-    if isinstance(value, str) and Path(value).name != value:
+    if isinstance(value, str) and Path(value).name != value and name != "patient_regex":
         return Path(value).name
     return list(value) if isinstance(value, tuple) else value
 

@@ -134,16 +134,26 @@ def _check_listed(listed: Iterable[str], names: Sequence[str], role: str) -> Non
 def _draw_evaluation(
     names: Sequence[str], seed: int, together: Sequence[Sequence[str]], clean: int | Sequence[str]
 ) -> list[str]:
-    """Draw a fifth (at least one) of the cases that are not listed as clean, groups whole."""
+    """Draw a fifth of the cases that are not listed as clean, groups whole: the first that fit, or one that does not.
+
+    Raises:
+        InputError: every case, or a case of every group, is listed as clean.
+    """
     listed_clean = set() if isinstance(clean, int) else set(clean)
     wanted = max(1, round(EVALUATION_SHARE * len(names)))
     group_of = {case: set(group) & set(names) for group in together for case in group}
+    groups = [group_of.get(case, {case}) for case in shuffled(names, seed, "evaluation")]
+    groups = [group for group in groups if not group & listed_clean]
+    if not groups:
+        raise InputError(
+            f"clean list: {len(listed_clean)} of {len(names)} cases, which leaves none to hold out (patients are held "
+            "out whole); list held-out cases by --evaluation"
+        )
     drawn: set[str] = set()
-    for case in shuffled(names, seed, "evaluation"):
-        group = group_of.get(case, {case})
-        if case not in drawn and not group & listed_clean and len(drawn) + len(group) <= wanted:
+    for group in groups:
+        if not group & drawn and len(drawn) + len(group) <= wanted:
             drawn |= group
-    return sorted(drawn)
+    return sorted(drawn or groups[0])
 
 
 def _choose_clean(

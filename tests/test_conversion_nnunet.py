@@ -77,6 +77,24 @@ def test_a_patients_cases_are_held_out_together_and_check_knows_the_pattern(raw,
     assert recorded_pattern(folder) == "^(P[0-9]+)_"
 
 
+@pytest.mark.parametrize(("patients", "scans"), [(3, "ab"), (4, "abcd"), (2, "abcdefghij")])
+def test_a_patient_is_held_out_even_if_it_is_more_than_a_fifth(raw, patients, scans):
+    make_nnunet(raw / "Dataset030_Own", [f"P{patient}_{scan}" for patient in range(patients) for scan in scans])
+    assert usual("--patient-regex", "^([^_/]+)_") == 0
+    (fold,) = read(raw / "Dataset031_Own" / "splits_final.json")
+    assert len(fold["val"]) == len(scans) and len({name[:2] for name in fold["val"]}) == 1
+    assert recorded_pattern(raw / "Dataset031_Own") == "^([^_/]+)_", "no path, though it has a slash"
+
+
+def test_with_a_clean_case_of_every_patient_none_can_be_held_out(raw, tmp_path, capsys):
+    make_nnunet(raw / "Dataset030_Own", ["P0_a", "P0_b", "P1_a", "P1_b", "phantom"])
+    (tmp_path / "clean.txt").write_text("P0_a\nP1_a\n")
+    (tmp_path / "not.txt").write_text("phantom\n")
+    options = ("--patient-regex", "^(P[0-9]+)_", "--clean", tmp_path / "clean.txt", "--exclude", tmp_path / "not.txt")
+    assert usual(*options) == 2
+    assert "clean list: 2 of 4 cases, which leaves none to hold out" in capsys.readouterr().err
+
+
 def test_a_listed_case_must_not_part_a_patient(raw, tmp_path, capsys):
     make_nnunet(raw / "Dataset030_Own", [f"P{patient}_{scan}" for patient in range(5) for scan in "ab"])
     (tmp_path / "held_out.txt").write_text("P3_a\nP1_b\n")

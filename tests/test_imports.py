@@ -76,7 +76,7 @@ def test_the_maths_is_what_it_should_be():
 
 @pytest.mark.parametrize("module", maths_modules())
 def test_the_maths_knows_neither_nnunet_nor_the_trainer(module):
-    above = (f"{PACKAGE}.{name}" for name in ("trainer", "bootstrap_step", "config", "supervision", "batches"))
+    above = [f"{PACKAGE}.{name}" for name in ("trainer", "bootstrap_step", "config", "supervision", "batches")]
     known = everything_behind(module)
     assert "torch" in known
     assert [name for name in known if belongs_to(name, "nnunetv2", *above, *ON_TOP)] == []

@@ -123,8 +123,21 @@ def test_data_made_from_another_source_is_kept_and_said(study_file, capsys):
     assert main(["study", str(study_file), *options]) == 0
     said = f"note: la/semi was converted from {other} and is not converted again; if {study_file.parent}/scans holds"
     assert said in capsys.readouterr().out
-    assert main(["study", str(study_file), *options, "--source", f"la={other}"]) == 0
+    assert main(["study", str(study_file), *options, "--source", f"la={other}/inside/.."]) == 0
     assert "note:" not in capsys.readouterr().out
+
+
+def test_data_linked_to_a_source_that_is_gone_are_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scans").mkdir()
+    file = write_study(tmp_path, {"datasets.la.converter": "nnunet"})
+    (run,) = runs_of(read_study(file), ["la/semi/mlbseg/seed_0"])
+    data = tmp_path / "mlbseg_study_tiny" / run.data.folder
+    data.mkdir(parents=True)
+    (data / "converted.json").write_text(json.dumps({"dataset": "x", "source": str(tmp_path / "gone")}))
+    assert main(["study", str(file), "--dry-run", "--only", run.name]) == 2
+    line = f"mlbseg: error: {data}: holds links to the files of {tmp_path}/gone, which are gone; remove this folder"
+    assert capsys.readouterr().err.startswith(line)
 
 
 def test_tables_need_neither_snakemake_nor_scans(study_file, capsys, monkeypatch):
@@ -165,6 +178,23 @@ def test_options_after_the_dashes_are_snakemakes():
 )
 def test_cores_are_this_machines_only_where_the_jobs_run_here(options, local):
     assert engine.is_local(options) is local
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [
+        ([], ["--resources", "gpu=1"]),
+        (["--cores", "4"], ["--cores", "4", "--resources", "gpu=1"]),
+        (["--resources", "mem_mb=64000"], ["--resources", "gpu=1", "mem_mb=64000"]),
+        (["--resources=mem_mb=64000", "-p"], ["--resources", "gpu=1", "mem_mb=64000", "-p"]),
+        (["--resources", "mem_mb=64000", "gpu=4"], ["--resources", "mem_mb=64000", "gpu=4"]),
+        (["--resources=gpu=2"], ["--resources", "gpu=2"]),
+        (["--executor", "slurm", "--jobs", "20"], ["--executor", "slurm", "--jobs", "20"]),
+        (["--profile=cluster"], ["--profile=cluster"]),
+    ],
+)
+def test_one_training_at_a_time_on_a_gpu_unless_told_otherwise(options, limit):
+    assert engine.one_at_a_time(options) == limit
 
 
 def test_two_studies_do_not_run_in_one_folder(study_file, capsys):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ from study_support import write_study
 
 from nnunetv2_mlbseg.cli.main import build_parser
 from nnunetv2_mlbseg.study import scoring, step
-from nnunetv2_mlbseg.study.commands import locked, nnunet_environment
+from nnunetv2_mlbseg.study.commands import Commands, nnunet_environment
+from nnunetv2_mlbseg.study.locks import locked
 from nnunetv2_mlbseg.study.plan_runs import described, runs_of
 from nnunetv2_mlbseg.study.study_file import read_study
 from noise_synthesis.errors import InputError
@@ -19,12 +22,13 @@ from noise_synthesis.errors import InputError
 class Recorder:
     """Stands in for the runner of commands: keeps them, and the variables each was given."""
 
-    def __init__(self, folder, environment, *locks):
-        self.environment = environment
+    def __init__(self, logs, environment, *locks):
+        self.environment, self.locks = environment, locks
 
     def __call__(self, name, *arguments, **more):
         calls.append(([name, *map(str, arguments)], more))
         environments.append(self.environment)
+        held.append(len(self.locks))
         if name == "mlbseg" and "--json" in calls[-1][0]:
             target = Path(calls[-1][0][calls[-1][0].index("--json") + 1])
             target.write_text('{"cases": []}')
@@ -32,6 +36,7 @@ class Recorder:
 
 calls: list = []
 environments: list = []
+held: list = []  # how many locks each command inherits
 
 
 @pytest.fixture
@@ -39,6 +44,7 @@ def typed(monkeypatch):
     """The commands that steps would run, as a list of ``(words, variables)``."""
     calls.clear()
     environments.clear()
+    held.clear()
     for module in (step, scoring):
         monkeypatch.setattr(module, "Commands", Recorder)
     return calls
@@ -135,15 +141,17 @@ def test_training_goes_on_where_it_was_stopped(tmp_path, typed, left, options):
     assert json.loads((tmp_path / run / "trained.json").read_text())["resumed"] is (options == " --c")
 
 
-@pytest.mark.parametrize(("visible", "expected"), [("2,5", "2"), ("5", "5")])
-def test_what_runs_on_a_gpu_runs_on_one_of_its_own(tmp_path, typed, monkeypatch, visible, expected):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+def test_what_runs_on_a_gpu_runs_on_one_of_its_own_and_holds_it(tmp_path, typed, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     content, _, run = study_in(tmp_path, {"device": "cuda", "networks": ["student"]})
     step.train(content, tmp_path, run)
     step.STEPS["evaluate_student"](content, tmp_path, run)
     named = dict(zip((words[0] for words, _ in typed), environments, strict=True))
     on_gpu = {name: environment["CUDA_VISIBLE_DEVICES"] for name, environment in named.items()}
-    assert on_gpu["nnUNetv2_train"] == on_gpu["nnUNetv2_predict"] == expected
+    assert on_gpu["nnUNetv2_train"] == on_gpu["nnUNetv2_predict"] == "2"
+    locks = dict(zip((words[0] for words, _ in typed), held, strict=True))
+    assert locks["nnUNetv2_train"] == 2 and locks["nnUNetv2_predict"] == 3, "of the run, the evaluation and the GPU"
     assert {words[words.index("-device") + 1] for words, _ in typed if "-device" in words} == {"cuda"}
 
 
@@ -156,6 +164,28 @@ def test_the_validations_predictions_are_scored_on_the_held_out_cases(tmp_path, 
     assert words(typed) == f"mlbseg evaluate {fold_of(tmp_path, run)}/validation {raw}/labelsTr {files}"
     assert len(typed) == 1 and build_parser().parse_args(typed[0][0][1:]).force
     assert json.loads((folder / "held_out.json").read_text()) == ["a.1", "b_0"]
+
+
+def test_the_networks_of_a_run_may_be_scored_side_by_side_but_not_while_it_trains(tmp_path, typed, monkeypatch):
+    content, _, run = study_in(tmp_path, {"networks": ["student", "teacher"]})
+    (tmp_path / run).mkdir(parents=True)
+    beside = iter(["evaluate_student", "evaluate_teacher"])
+
+    class Nested(Recorder):
+        """Starts another evaluation in the midst of a command."""
+
+        def __call__(self, name, *arguments, **more):
+            other = next(beside, None)
+            if other:
+                step.STEPS[other](content, tmp_path, run)
+            super().__call__(name, *arguments, **more)
+
+    monkeypatch.setattr(scoring, "Commands", Nested)
+    step.evaluate(content, tmp_path, run)
+    scores = [words[words.index("--json") + 1] for words, _ in typed if "--json" in words]
+    assert sorted(Path(path).name for path in scores) == ["scores.json", "scores_student.json", "scores_teacher.json"]
+    with locked(tmp_path / run), pytest.raises(InputError, match="another process still works in it"):
+        step.evaluate(content, tmp_path, run)
 
 
 def test_a_further_network_predicts_the_same_cases_and_gets_scores_of_its_own(tmp_path, typed):
@@ -206,3 +236,18 @@ def test_one_thread_on_the_cpu_and_the_studys_variables_last(tmp_path, monkeypat
     assert found["OMP_NUM_THREADS"] == "1" and "MLBSEG_CONFIG" not in found
     assert found["nnUNet_results"] == str(tmp_path / "results") and found["nnUNet_raw"] == str(tmp_path / "nnUNet_raw")
     assert nnunet_environment(tmp_path, tmp_path, study)["OMP_NUM_THREADS"] == "7"
+
+
+def test_nothing_of_a_killed_command_keeps_its_locks(tmp_path, monkeypatch):
+    """As when the system kills a training for its memory: its workers live on, with what they inherited."""
+    script = tmp_path / "dies"
+    script.write_text("#!/bin/sh\nsleep 600 &\nkill -9 $$\n")
+    script.chmod(0o755)
+    monkeypatch.setattr("nnunetv2_mlbseg.study.commands.find_script", lambda name: str(script))
+    with locked(tmp_path / "run") as lock, pytest.raises(InputError, match="dies failed with exit code -9"):
+        Commands(tmp_path / "logs", {"PATH": "/usr/bin:/bin"}, lock)("dies")
+    for _ in range(100):  # until the system has ended the worker
+        with contextlib.suppress(InputError), locked(tmp_path / "run"):
+            return
+        time.sleep(0.1)
+    pytest.fail("still locked")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SOURCE_VARIABLE = "MLBSEG_SOURCE_"
 TAKES_REST = True  # options after -- are Snakemake's
+LINKING = ("existing", "nnunet")  # converters whose data are second names of the source's files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,15 +119,26 @@ def source_of(study: Study, name: str, pairs: Sequence[str]) -> str:
 
 
 def note_other_sources(out: Path, runs: Sequence[Run], sources: Mapping[str, str]) -> None:
-    """Say which data are there already and were made from another folder than the present source."""
+    """Say which data are there already and were made from another folder than the present source.
+
+    Raises:
+        InputError: such data are links into that folder, and it is gone.
+    """
     for data in {run.data.name: run.data for run in runs}.values():
         made = out / data.folder / "converted.json"
         before = read_json(made).get("source") if made.is_file() else None
-        if before not in (None, sources[data.dataset.name]):
-            print(
-                f"note: {data.name} was converted from {before} and is not converted again; if "
-                f"{sources[data.dataset.name]} holds other scans, choose another --out"
+        now = sources[data.dataset.name]
+        if before is None or os.path.realpath(before) == os.path.realpath(now):
+            continue
+        if data.dataset.converter in LINKING and not Path(before).exists():
+            raise InputError(
+                f"{made.parent}: holds links to the files of {before}, which are gone; remove this folder, and it is "
+                f"made again from {now}"
             )
+        print(
+            f"note: {data.name} was converted from {before} and is not converted again; if {now} holds other scans, "
+            "choose another --out"
+        )
 
 
 def split_pairs(option: str, pairs: Sequence[str], known: Sequence[str]) -> dict[str, str]:
@@ -161,7 +173,7 @@ def reason(out: Path, run: Run) -> str:
 
     ready = (out / run.data.folder / "preprocessed.json").is_file()
     for folder in (run.folder, *(() if ready else (run.data.folder,))):
-        logs = sorted((out / folder / "logs").glob("*.log"), key=lambda path: path.stat().st_mtime)
+        logs = sorted((out / folder / "logs").rglob("*.log"), key=lambda path: path.stat().st_mtime)
         if logs:
             return f"{last_line(logs[-1])} ({logs[-1].relative_to(out)})"
     return "not started"

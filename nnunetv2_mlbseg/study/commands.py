@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -21,13 +20,13 @@ class Commands:
     """Runs console scripts in one environment.
 
     Args:
-        folder: logs go to ``folder/logs``, one per command name.
+        logs: folder of the logs, one per command name.
         environment: all variables.
         locks: inherited by every command, so that what they guard stays locked while one of them lives.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], *locks: int):
-        self.logs, self.environment, self.locks = folder / "logs", dict(environment), locks
+    def __init__(self, logs: Path, environment: Mapping[str, str], *locks: int):
+        self.logs, self.environment, self.locks = logs, dict(environment), locks
         self.logs.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, name: str, *arguments: object, **more: str) -> None:
@@ -55,24 +54,10 @@ class Commands:
                 code = process.wait()
             finally:
                 stop(process)
+                with suppress(ProcessLookupError):  # what a killed command leaves behind would keep the locks
+                    os.killpg(process.pid, signal.SIGKILL)
         if code:
             raise InputError(f"{name} failed with exit code {code}: {last_line(log)} (its log is {log})")
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[int]:
-    """Hold the folder's lock, which the system gives back whenever and however its holders end.
-
-    Raises:
-        InputError: another process has it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"{folder}: another process still works in it; wait for its end, or end it") from None
-        yield file.fileno()
 
 
 def end_on_signals() -> None:

@@ -12,12 +12,13 @@ from importlib import resources, util
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_mlbseg.study.commands import locked
+from nnunetv2_mlbseg.study.locks import locked
 from noise_synthesis.errors import InputError
 from noise_synthesis.files import write_json
 
-# Options of Snakemake that say where jobs run and how many at once.
-ELSEWHERE = {"--executor", "-e", "--profile", "--workflow-profile", "--cores", "-c", "--jobs", "-j"}
+# Options of Snakemake that say where jobs run, and those that say how many at once.
+EXECUTORS = {"--executor", "-e", "--profile", "--workflow-profile"}
+ELSEWHERE = EXECUTORS | {"--cores", "-c", "--jobs", "-j"}
 
 
 def check_installed() -> None:
@@ -56,8 +57,7 @@ def run_engine(out: Path, described: Mapping[str, Any], cores: int, dry_run: boo
         command += ["--keep-going", "--retries", str(described["retries"])]
         if is_local(options):
             command += ["--cores", str(cores)]
-            if described["device"] != "cpu" and "--resources" not in options:
-                command += ["--resources", "gpu=1"]
+        options = one_at_a_time(options) if described["device"] != "cpu" else options
         # Here the steps report by themselves; elsewhere only Snakemake can say what becomes of them.
         quiet = ["rules", "host", "reason"] if dry_run else ["all"] if is_local(options) else ["host", "reason"]
         command += [*(["--dry-run"] if dry_run else []), "--quiet", *quiet]
@@ -67,6 +67,23 @@ def run_engine(out: Path, described: Mapping[str, Any], cores: int, dry_run: boo
 def is_local(options: Sequence[str]) -> bool:
     """Do the jobs run on this machine, as far as Snakemake's options say?"""
     return not ELSEWHERE & {option.partition("=")[0] for option in options}
+
+
+def one_at_a_time(options: Sequence[str]) -> list[str]:
+    """Snakemake's options with a limit of one GPU job at a time, unless they name another or another place to run."""
+    options = [part for option in options for part in split_resources(option)]
+    if EXECUTORS & {option.partition("=")[0] for option in options} or any(o.startswith("gpu=") for o in options):
+        return options
+    if "--resources" not in options:
+        return [*options, "--resources", "gpu=1"]
+    after = options.index("--resources") + 1
+    return [*options[:after], "gpu=1", *options[after:]]
+
+
+def split_resources(option: str) -> list[str]:
+    """``--resources=NAME=VALUE`` in the two parts that it stands for; others as they are."""
+    name, _, value = option.partition("=")
+    return [name, value] if name == "--resources" and value else [option]
 
 
 def snakefile() -> Path:

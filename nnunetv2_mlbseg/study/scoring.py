@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nnunetv2_mlbseg.study.commands import Commands, locked
+from nnunetv2_mlbseg.study.commands import Commands
 from nnunetv2_mlbseg.study.gpus import one_gpu
+from nnunetv2_mlbseg.study.locks import locked
 from nnunetv2_mlbseg.study.training import FOLD, Study, Training
 from noise_synthesis.files import write_json
 
@@ -21,15 +22,16 @@ def evaluate(study: Study, root: Path, folder: str, network: str | None = None) 
     target = training.target
     test = study["data"][training.run["data"]]["test"]
     images, references = (training.raw / (name + ("Ts" if test else "Tr")) for name in ("images", "labels"))
-    with locked(target) as lock:
-        run = Commands(target, training.environment, lock)
+    logs = target / "logs" / f"evaluate_{network or 'final'}"
+    with locked(target, shared=True) as lock, locked(logs) as own:  # the networks of a run may be scored side by side
+        run = Commands(logs, training.environment, lock, own)
         names = list(label_files(references)) if test else training.held_out()
         write_json(target / "held_out.json", sorted(names))
         predictions = training.fold / "validation"
         if test or network:
             predictions = target / "predictions" / (network or "final")
-            with one_gpu(root, training.device, training.environment) as gpu:
-                on_gpu = Commands(target, training.environment | gpu.variables, lock, *gpu.locks)
+            with one_gpu(training.device, training.environment) as gpu:
+                on_gpu = Commands(logs, training.environment | gpu.variables, lock, own, *gpu.locks)
                 predict(on_gpu, training, images, names, predictions, network)
         score(run, predictions, references, target, f"scores_{network}" if network else "scores")
 

@@ -13,10 +13,11 @@ from functools import partial
 from pathlib import Path
 
 from nnunetv2_mlbseg import __version__
-from nnunetv2_mlbseg.study.commands import Commands, end_on_signals, locked, nnunet_environment
+from nnunetv2_mlbseg.study.commands import Commands, end_on_signals, nnunet_environment
 from nnunetv2_mlbseg.study.converter_options import arguments_of
 from nnunetv2_mlbseg.study.description import NETWORKS
 from nnunetv2_mlbseg.study.gpus import one_gpu
+from nnunetv2_mlbseg.study.locks import locked
 from nnunetv2_mlbseg.study.scoring import evaluate
 from nnunetv2_mlbseg.study.training import Study, Training
 from noise_synthesis.errors import InputError
@@ -41,7 +42,7 @@ def convert(study: Study, root: Path, folder: str) -> None:
                 options += ["--evaluation", described["evaluation"]]
             if (raw / dataset).exists():  # the former attempt ended before it could say that it was done
                 options.append("--force")
-            run = Commands(target, nnunet_environment(target, target, study), lock)
+            run = Commands(target / "logs", nnunet_environment(target, target, study), lock)
             place = ["-d", int(number), "--name", name, "-np", study["processes"]]
             run("mlbseg", "convert", described["converter"], source, *place, *options)
         write_json(target / "converted.json", {"dataset": dataset, "source": str(source)})
@@ -64,7 +65,7 @@ def preprocess(study: Study, root: Path, folder: str) -> None:
     dataset = read_json(target / "converted.json")["dataset"]
     (target / "nnUNet_preprocessed").mkdir(exist_ok=True)
     with locked(target) as lock:
-        run = Commands(target, nnunet_environment(target, target, study), lock)
+        run = Commands(target / "logs", nnunet_environment(target, target, study), lock)
         planner = ["-pl", plan["planner"], "-overwrite_plans_name", plan["plans_name"]] if plan["planner"] else []
         processes = ["-npfp", study["processes"], "-np", study["processes"]]
         run("nnUNetv2_plan_and_preprocess", "-d", int(dataset[7:10]), "-c", plan["base"], *processes, *planner)
@@ -78,10 +79,10 @@ def train(study: Study, root: Path, folder: str) -> None:
     """Train, or go on where a former attempt was stopped; the fold's validation predicts the held-out cases."""
     training = Training(study, root, folder)
     fold = training.fold
-    with locked(training.target) as lock, one_gpu(root, training.device, training.environment) as gpu:
+    with locked(training.target) as lock, one_gpu(training.device, training.environment) as gpu:
         write_json(training.target / "config.json", training.run["config"])
         training.results.mkdir(exist_ok=True)
-        run = Commands(training.target, training.environment | gpu.variables, lock, *gpu.locks)
+        run = Commands(training.target / "logs", training.environment | gpu.variables, lock, *gpu.locks)
         began, resumed = time.monotonic(), False
         if (fold / "checkpoint_final.pth").is_file():
             if not (fold / "validation" / "summary.json").is_file():
