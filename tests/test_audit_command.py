@@ -98,8 +98,15 @@ def test_the_wrong_places_are_found_and_the_files_are_complete(trained, audit, t
     assert surplus["centroid_mm"] == pytest.approx([-8, 22, 9.5], abs=0.5)
     assert min(enumerate(cases["n1"]["slice_scores"]), key=lambda one: one[1])[0] == 2
     assert any(region["kind"] == "boundary" and region["worst_slice"] == 2 for region in cases["n1"]["regions"])
+    check_images(trained.raw, out, corrected)
+    check_weights(trained.raw, out)
+    check_tables(out, found["cases"])
+
+
+def check_images(raw, out, corrected):
+    """Suspicion is where the label is wrong, corrections mend, and all images lie where the label does."""
     for name, worse in (("n0", (slice(1, 3), slice(0, 5), slice(0, 5))), ("n1", (2,))):
-        given, true = (voxels(trained.raw / folder / f"{name}.nii.gz") for folder in ("labelsTr", "labelsTr_true"))
+        given, true = (voxels(raw / folder / f"{name}.nii.gz") for folder in ("labelsTr", "labelsTr_true"))
         suspicion = voxels(out / "suspicion" / f"{name}.nii.gz")
         assert suspicion[given != true].mean() > 0.8 > 0.1 > suspicion[given == true].mean()
         assert suspicion[worse].max() > 0.9
@@ -108,14 +115,16 @@ def test_the_wrong_places_are_found_and_the_files_are_complete(trained, audit, t
         uncertainty = voxels(out / "uncertainty" / f"{name}.nii.gz")
         assert 0 <= uncertainty.min() < 0.05 and 0.5 < uncertainty.max() <= 1
         for folder in (out / "network_label", out / "suspicion", out / "uncertainty", corrected):
-            image, reference = (
-                sitk.ReadImage(str(path / f"{name}.nii.gz")) for path in (folder, trained.raw / "labelsTr")
-            )
+            image, reference = (sitk.ReadImage(str(path / f"{name}.nii.gz")) for path in (folder, raw / "labelsTr"))
             assert image.GetOrigin() == reference.GetOrigin() and image.GetSpacing() == reference.GetSpacing()
+
+
+def check_weights(raw, out):
+    """Parts of a disputed voxel add up to one; the wrong blob keeps the smaller one."""
     weights = {kind: {name: voxels(out / f"weight_{kind}" / f"{name}.nii.gz") for name in NOISY} for kind in KINDS}
     for name in NOISY:
         given, network = (
-            voxels(trained.raw / "labelsTr" / f"{name}.nii.gz"),
+            voxels(raw / "labelsTr" / f"{name}.nii.gz"),
             voxels(out / "network_label" / f"{name}.nii.gz"),
         )
         imperfect, pseudo = (weights[kind][name] for kind in KINDS)
@@ -126,13 +135,17 @@ def test_the_wrong_places_are_found_and_the_files_are_complete(trained, audit, t
     # the network's word is bounded, so a surplus label keeps a part, the smaller one
     imperfect, pseudo = (weights[kind]["n0"][1:3, 0:5, 0:5] for kind in KINDS)
     assert imperfect.mean() < 0.5 < pseudo.mean()
+
+
+def check_tables(out, cases):
+    """Report and tables hold what ``audit.json`` says."""
     assert (out / "report.html").stat().st_size > 20_000
     with open(out / "cases.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["case"] for row in rows] == [case["case"] for case in found["cases"]]
-    assert float(rows[0]["score"]) == found["cases"][0]["score"] <= found["cases"][1]["score"]
+    assert [row["case"] for row in rows] == [case["case"] for case in cases]
+    assert float(rows[0]["score"]) == cases[0]["score"] <= cases[1]["score"]
     with open(out / "regions.csv", newline="") as file:
-        assert sum(1 for _ in csv.DictReader(file)) == sum(len(case["regions"]) for case in found["cases"])
+        assert sum(1 for _ in csv.DictReader(file)) == sum(len(case["regions"]) for case in cases)
 
 
 def test_corrections_that_spoil_right_labels_are_written_only_when_asked_for(audit, another, tmp_path, capsys):

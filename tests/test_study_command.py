@@ -126,17 +126,7 @@ def test_a_study_survives_its_end_and_a_killed_training_and_names_the_run_that_f
     assert json.loads((run / "trained.json").read_text())["resumed"]
     assert next(out.glob("data/la/*/converted.json")).stat().st_mtime_ns == converted
 
-    # The final checkpoint was scored on the held-out scans; the failed run is named with its reason, after a retry.
-    scores = json.loads((run / "scores.json").read_text())
-    assert [row["case"] for row in scores["cases"]] == ["scan_4", "scan_5"]
-    assert "MISSING la/semi/broken/seed_3: " in output and "nnUNetTrainerOfNobody" in output
-    assert "1 of 2 runs finished" in output
-    broken = next(out.glob("runs/la/semi/broken/*/logs/nnUNetv2_train.log")).read_text()
-    assert broken.count("\n$ ") == 2
-    dice = 100 * sum(row["dice"] for row in scores["cases"]) / 2
-    table = (out / "tables" / "table_01.md").read_text()
-    assert f"| clean_only | {dice:.2f} |" in table and "| broken | missing |" in table
-    assert "missing runs (1): la/semi/broken/seed_3" in table
+    dice = check_results(out, run, output)
 
     # Nothing is left to do for the finished run: no command is started for it.
     again = subprocess.run(
@@ -148,3 +138,18 @@ def test_a_study_survives_its_end_and_a_killed_training_and_names_the_run_that_f
     )
     assert again.returncode == 0, again.stderr
     assert "begins" not in again.stdout and f"| clean_only | {dice:.2f} |" in again.stdout
+
+
+def check_results(out: Path, run: Path, output: str) -> float:
+    """The final checkpoint was scored on the held-out scans; the failed run is named with its reason, after a retry."""
+    scores = json.loads((run / "scores.json").read_text())
+    assert [row["case"] for row in scores["cases"]] == ["scan_4", "scan_5"]
+    assert "MISSING la/semi/broken/seed_3: " in output and "nnUNetTrainerOfNobody" in output
+    assert "1 of 2 runs finished" in output
+    broken = next(out.glob("runs/la/semi/broken/*/logs/nnUNetv2_train.log")).read_text()
+    assert broken.count("\n$ ") == 2
+    dice = 100 * sum(row["dice"] for row in scores["cases"]) / 2
+    table = (out / "tables" / "table_01.md").read_text()
+    assert f"| clean_only | {dice:.2f} |" in table and "| broken | missing |" in table
+    assert "missing runs (1): la/semi/broken/seed_3" in table
+    return dice
