@@ -41,6 +41,7 @@ _RECORDED = (
     "spacing",
     "crop_heart",
 )
+_FILES = ("clean", "evaluation", "exclude")  # those that may name a list of cases
 
 
 def add_simulation_arguments(parser: argparse.ArgumentParser, default_name: str | None) -> None:
@@ -226,7 +227,7 @@ def present(published: Sequence[str], names: Sequence[str], allow_missing: bool,
 
 def recorded(name: str, value: Any) -> Any:
     """Return an option as it shall stand in the provenance file: of a path only the file's name."""
-    if isinstance(value, str) and Path(value).name != value and name != "patient_regex":
+    if name in _FILES and isinstance(value, str):
         return Path(value).name
     return list(value) if isinstance(value, tuple) else value
 

@@ -295,7 +295,7 @@ class BootstrapStep:
         nnU-Net's own way for that, torch's data-parallel wrapper, fails on parameters without a gradient, which there
         are without deep supervision, and takes the mean over processes that may hold unequal numbers of pixels.
         """
-        self.descent.optimizer.zero_grad(set_to_none=True)
+        self.descent.optimizer.zero_grad(set_to_none=True)  # frees their memory for the forward pass
         with self._autocast():
             value = loss(self.student(self._to_device(batch["data"])), self._to_device(batch["target"]))
         self.descent.step(value, WARM_UP_CLIP)

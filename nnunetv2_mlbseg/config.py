@@ -105,7 +105,7 @@ class MLBSegConfig:
         False  # True: `mlbseg audit` of the noisy labels at the end, in the fold's folder; needs the raw labels
     )
     verify_data: bool = True  # read every preprocessed case once before the first epoch
-    patient_regex: str | None = None  # its first group in a case's name is the patient. None: as noted
+    patient_regex: str | None = None  # its first group in a case's name is the patient. None: noted in the dataset
     allow_leakage: tuple[str, ...] = ()  # validation and test cases that may also train, or share image or patient
     seed: int | None = None  # None: not seeded, as in nnU-Net
 

@@ -59,9 +59,9 @@ def one_gpu(device: str, environment: Mapping[str, str]) -> Iterator[Gpu]:
     if len(names) < 2:
         yield Gpu({})
         return
-    folder, before = lock_folder(), environment.get(SCHEDULED, "")
+    folder, scheduled = lock_folder(), environment.get(SCHEDULED, "")
     with ExitStack() as stack:
-        files = {name: stack.enter_context(open(folder / file_name(name, before), "w")) for name in names}
+        files = {name: stack.enter_context(open(folder / file_name(name, scheduled), "w")) for name in names}
         said = False
         while True:
             for name, file in files.items():
