@@ -20,10 +20,10 @@ import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
 from dataset_conversion import promise12
-from dataset_conversion.cases import CaseSettings, CaseSource, Fate
-from dataset_conversion.corruption import load_volume, write_corrupted
 from dataset_conversion.la_layouts import H5_FILE, IMAGE_FILE, LABEL_FILE, find_la_cases
-from dataset_conversion.label_files import SimpleItkLabels
+from dataset_conversion.raw.cases import CaseSettings, CaseSource, Fate
+from dataset_conversion.raw.label_files import SimpleItkLabels
+from dataset_conversion.simulation.corruption import load_volume, write_corrupted
 from noise_synthesis.corrupt import plan_corruption
 from noise_synthesis.levels import parse_level
 

@@ -17,9 +17,9 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import distance_transform_edt
 
-from dataset_conversion.cases import TRUE_LABELS
-from dataset_conversion.raw_dataset import building
-from noise_synthesis.files import read_json, write_json
+from dataset_conversion.raw.cases import TRUE_LABELS
+from dataset_conversion.raw.raw_dataset import building
+from noise_synthesis.safe_io.files import read_json, write_json
 
 CORE, RIM = 1, 2
 

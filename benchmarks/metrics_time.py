@@ -19,7 +19,7 @@ import SimpleITK as sitk
 from medpy.metric import binary
 from scipy.ndimage import gaussian_filter, shift
 
-from nnunetv2_mlbseg.metrics import score
+from nnunetv2_mlbseg.evaluation.metrics import score
 
 SPACING_MM = (0.625, 0.625, 0.625)
 NAMES = ("hd", "hd95", "asd", "assd")

@@ -21,11 +21,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nnunetv2_mlbseg import checkpoint, random_state
-from nnunetv2_mlbseg.pseudo_labels import ensemble_probabilities
-from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
-from nnunetv2_mlbseg.views import Views, draw_views
-from nnunetv2_mlbseg.weight_measurement import loader_with_truth, restored_trainer, true_labels_of
+from nnunetv2_mlbseg.maths.pseudo_labels import ensemble_probabilities
+from nnunetv2_mlbseg.maths.views import Views, draw_views
+from nnunetv2_mlbseg.progress import checkpoint
+from nnunetv2_mlbseg.runtime import random_state
+from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
+from nnunetv2_mlbseg.weight_quality.measure import loader_with_truth, restored_trainer, true_labels_of
 
 ZOOMS = (("zoom_in", (1.05, 1.1, 1.15, 1.2, 1.3, 1.4)), ("zoom_out", (0.95, 0.9, 0.8, 0.7)))
 SEEN_AS = ("in view", "with image", "with image and flip")

@@ -30,10 +30,10 @@ from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from torch import Tensor, nn
 
-from nnunetv2_mlbseg.bootstrap_step import BootstrapStep
-from nnunetv2_mlbseg.class_shares import fitted_bias
-from nnunetv2_mlbseg.config import resolve_config
-from nnunetv2_mlbseg.mean_teacher import ema_decay_at, ema_update_, make_teacher
+from nnunetv2_mlbseg.maths.class_shares import fitted_bias
+from nnunetv2_mlbseg.maths.mean_teacher import ema_decay_at, ema_update_, make_teacher
+from nnunetv2_mlbseg.methods.mlbseg.method import BootstrapStep
+from nnunetv2_mlbseg.settings.training import resolve_config
 
 PLAIN = {"clean": "given", "given": "given", "true": "true"}  # rows without bootstrapping, and the labels they read
 CPU = torch.device("cpu")

@@ -15,10 +15,10 @@ import h5py
 import numpy as np
 import SimpleITK as sitk
 
-from dataset_conversion.cases import CaseSource, LoadedCase
-from dataset_conversion.geometry import box_in_plane, image_from_xyz
-from dataset_conversion.images import check_label_values, read_image, what_is_in
-from noise_synthesis.errors import InputError
+from dataset_conversion.raw.cases import CaseSource, LoadedCase
+from dataset_conversion.raw.geometry import box_in_plane, image_from_xyz
+from dataset_conversion.raw.images import check_label_values, read_image, what_is_in
+from noise_synthesis.safe_io.errors import InputError
 
 SPACING_MM = (0.625, 0.625, 0.625)
 UA_MT_SLICES = 88

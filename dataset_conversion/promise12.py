@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from dataset_conversion.cases import CaseSource, LoadedCase
-from dataset_conversion.images import check_label_values, read_image, what_is_in
-from dataset_conversion.options import (
+from dataset_conversion.raw.cases import CaseSource, LoadedCase
+from dataset_conversion.raw.images import check_label_values, read_image, what_is_in
+from dataset_conversion.simulation.options import (
     add_paper_arguments,
     add_simulation_arguments,
     add_size_argument,
@@ -23,9 +23,9 @@ from dataset_conversion.options import (
     present,
     run_as_script,
 )
-from dataset_conversion.roles import shuffled
-from dataset_conversion.simulation import Source, simulate
-from noise_synthesis.errors import InputError
+from dataset_conversion.simulation.simulation import Source, simulate
+from dataset_conversion.supervision.roles import shuffled
+from noise_synthesis.safe_io.errors import InputError
 
 DESCRIPTION = (__doc__ or "").strip()
 LABELS = {"background": 0, "prostate": 1}

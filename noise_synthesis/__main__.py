@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from noise_synthesis.command import add_arguments, run
-from noise_synthesis.command_line import add_common_arguments, run_command
+from noise_synthesis.safe_io.command_line import add_common_arguments, run_command
 
 
 def main() -> int:

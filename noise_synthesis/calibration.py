@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from noise_synthesis.errors import InputError
+from noise_synthesis.safe_io.errors import InputError
 
 TOLERANCE = 0.005
 # The search goes on to this error, well inside the tolerance, for as long as it takes few steps.

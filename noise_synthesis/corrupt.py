@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from noise_synthesis.calibration import DiceCurve, calibrate
-from noise_synthesis.errors import InputError
 from noise_synthesis.measuring import Loader, Meters, Source, load
 from noise_synthesis.recipes import DEFAULT_RECIPE, find_recipe
 from noise_synthesis.recipes.base import Parameters, Recipe
-from noise_synthesis.volumes import LabelVolume
+from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.volumes import LabelVolume
 
 __all__ = ["CaseCorruption", "CorruptionPlan", "CorruptionResult", "Loader", "corrupt_labels", "plan_corruption"]
 

@@ -14,11 +14,11 @@ from typing import Any
 from tqdm import tqdm
 
 from noise_synthesis.corrupt import CaseCorruption, CorruptionPlan, plan_corruption
-from noise_synthesis.errors import InputError
-from noise_synthesis.files import write_json
-from noise_synthesis.label_files import as_volume, find_label_files, read_label, read_volume, write_like
-from noise_synthesis.output_folder import check_replaceable, complete_folder
-from noise_synthesis.version import tool_version
+from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.files import write_json
+from noise_synthesis.safe_io.label_files import as_volume, find_label_files, read_label, read_volume, write_like
+from noise_synthesis.safe_io.output_folder import check_replaceable, complete_folder
+from noise_synthesis.safe_io.version import tool_version
 
 PROVENANCE = "provenance.json"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from noise_synthesis.volumes import Frame
+from noise_synthesis.safe_io.volumes import Frame
 
 # Depth where a slice has nothing of a shape (negative) or nothing else (positive): beyond every real distance.
 FAR_MM = 1e5

@@ -14,13 +14,13 @@ from tqdm import tqdm
 
 from noise_synthesis.calibration import TargetOutOfReach
 from noise_synthesis.corrupt import CorruptionResult, corrupt_labels
-from noise_synthesis.errors import InputError
-from noise_synthesis.files import atomic_path
-from noise_synthesis.label_files import find_label_files, read_volume
 from noise_synthesis.levels import LEVELS
 from noise_synthesis.recipes import RECIPES, ClassConfusion, MissingSlices
+from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.files import atomic_path
+from noise_synthesis.safe_io.label_files import find_label_files, read_volume
+from noise_synthesis.safe_io.volumes import LabelVolume
 from noise_synthesis.synthetic_shapes import synthetic_volume
-from noise_synthesis.volumes import LabelVolume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

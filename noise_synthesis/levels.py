@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from noise_synthesis.errors import InputError
+from noise_synthesis.safe_io.errors import InputError
 
 LEVELS: dict[str, float] = {"L1": 0.4148, "L2": 0.6206, "L3": 0.8031}
 DEFAULT_LEVEL = "L2"

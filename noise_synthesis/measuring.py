@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from noise_synthesis.dice import class_dice
-from noise_synthesis.errors import InputError
 from noise_synthesis.recipes.base import Parameters, Prepared, Recipe, margin_mm, prepare
-from noise_synthesis.volumes import LabelVolume, TightCrop, classes_in, tight_crop
+from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.volumes import LabelVolume, TightCrop, classes_in, tight_crop
 
 # Depth maps kept per process. Beyond this they are computed again at each step: slower, never larger.
 CACHE_BYTES = 400_000_000

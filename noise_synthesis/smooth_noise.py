@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from noise_synthesis.volumes import Frame
+from noise_synthesis.safe_io.volumes import Frame
 
 # Mean over a knot interval of the summed squared weights of the cubic B-spline: 151/315 of the knots' variance is left
 # along each axis.

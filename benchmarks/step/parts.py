@@ -14,18 +14,18 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from scene import Scene
 
-from nnunetv2_mlbseg.batches import PairedLoader
-from nnunetv2_mlbseg.bootstrapping import (
+from nnunetv2_mlbseg.cases.datasets import PairedLoader
+from nnunetv2_mlbseg.maths.mean_teacher import ema_update_
+from nnunetv2_mlbseg.maths.tangents.forward import logit_tangents
+from nnunetv2_mlbseg.maths.tangents.replayed import logits_with_tangents
+from nnunetv2_mlbseg.methods.mlbseg.terms import (
     bootstrap_loss,
     consistency_terms,
     ensemble_of_views,
     pseudo_labels_in_views,
     statistics,
 )
-from nnunetv2_mlbseg.mean_teacher import ema_update_
-from nnunetv2_mlbseg.meta_reweighting import logit_tangents
-from nnunetv2_mlbseg.progress import epoch_means
-from nnunetv2_mlbseg.replayed_tangents import logits_with_tangents
+from nnunetv2_mlbseg.progress.epoch_log import epoch_means
 
 
 def parts(scene: Scene) -> dict[str, Callable[[], Any]]:

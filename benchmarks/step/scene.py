@@ -17,12 +17,12 @@ from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor, nn
 
-from nnunetv2_mlbseg.bootstrap_step import BootstrapStep
-from nnunetv2_mlbseg.config import resolve_config
-from nnunetv2_mlbseg.losses import pixel_cross_entropy, weighted_cross_entropy
-from nnunetv2_mlbseg.mean_teacher import ema_update_, make_teacher
-from nnunetv2_mlbseg.meta_reweighting import normalize_weights
-from nnunetv2_mlbseg.networks import parameters_replaced
+from nnunetv2_mlbseg.maths.losses import pixel_cross_entropy, weighted_cross_entropy
+from nnunetv2_mlbseg.maths.mean_teacher import ema_update_, make_teacher
+from nnunetv2_mlbseg.maths.tangents.forward import normalize_weights
+from nnunetv2_mlbseg.methods.mlbseg.method import BootstrapStep
+from nnunetv2_mlbseg.networks.surgery import parameters_replaced
+from nnunetv2_mlbseg.settings.training import resolve_config
 
 ALPHA = 0.1  # of the virtual step; it cancels
 # Only what the second-order ways do as well: weights and weighted loss. Views, teacher and supervision are off.

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from nnunetv2.paths import nnUNet_raw
 
-from nnunetv2_mlbseg import random_state
-from nnunetv2_mlbseg.audit.case_audit import Settings
-from nnunetv2_mlbseg.audit.fold_audit import audit_fold, given_labels
+from nnunetv2_mlbseg.audit.fold import audit_fold, given_labels
 from nnunetv2_mlbseg.audit.images import Images
-from nnunetv2_mlbseg.audit.source import TrainedFold
+from nnunetv2_mlbseg.audit.one_case import Settings
 from nnunetv2_mlbseg.audit.tables import SUMMARY
-from noise_synthesis.errors import InputError
-from noise_synthesis.output_folder import check_replaceable
+from nnunetv2_mlbseg.audit.trained_fold import TrainedFold
+from nnunetv2_mlbseg.runtime import random_state
+from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.output_folder import check_replaceable
 
 if TYPE_CHECKING:
-    from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
+    from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
 
 FOLDER = "audit"
 

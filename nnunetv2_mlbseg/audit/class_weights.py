@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_mlbseg import random_state
-from nnunetv2_mlbseg.audit.opinion import predictor_of, to_image
-from nnunetv2_mlbseg.bootstrapping import unit_direction
-from nnunetv2_mlbseg.loaders import LoaderFactory
-from nnunetv2_mlbseg.meta_reweighting import Direction, label_weights, logit_tangents
+from nnunetv2_mlbseg.audit.network_opinion import predictor_of, to_image
+from nnunetv2_mlbseg.cases.loaders import LoaderFactory
+from nnunetv2_mlbseg.maths.tangents.forward import Direction, label_weights, logit_tangents
+from nnunetv2_mlbseg.methods.mlbseg.terms import unit_direction
+from nnunetv2_mlbseg.runtime import random_state
 
 if TYPE_CHECKING:
-    from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
+    from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
 
 CLEAN_BATCHES = 16
 """Clean batches whose directions are averaged: the derivative along a mean is the mean of the derivatives."""
@@ -43,7 +43,7 @@ class WeightsAsLogits(nn.Module):
 
 
 def class_weights(logits: Tensor, tangents: Tensor) -> Tensor:
-    """:func:`~nnunetv2_mlbseg.meta_reweighting.label_weights` of each class as the label: (B, C, *S) all three."""
+    """:func:`label_weights` of each class as the label: (B, C, *S) all three."""
     shape = (logits.shape[0], *logits.shape[2:])
     classes = range(logits.shape[1])
     return torch.stack(

@@ -11,9 +11,9 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from dataset_conversion.supervision_files import name_some
-from nnunetv2_mlbseg.audit.case_audit import CaseAudit
-from noise_synthesis.errors import InputError
+from dataset_conversion.supervision.supervision_files import name_some
+from nnunetv2_mlbseg.audit.one_case import CaseAudit
+from noise_synthesis.safe_io.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from nnunetv2_mlbseg.audit.case_audit import CaseAudit
-from noise_synthesis.compressed import write_whole
-from noise_synthesis.files import atomic_path
-from noise_synthesis.label_files import write_like
+from nnunetv2_mlbseg.audit.one_case import CaseAudit
+from noise_synthesis.safe_io.compressed import write_whole
+from noise_synthesis.safe_io.files import atomic_path
+from noise_synthesis.safe_io.label_files import write_like
 
 NETWORK, UNCERTAINTY, SUSPICION = "network_label", "uncertainty", "suspicion"
 WEIGHT_IMPERFECT, WEIGHT_PSEUDO = "weight_imperfect", "weight_pseudo"

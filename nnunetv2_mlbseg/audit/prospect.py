@@ -18,12 +18,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from nnunetv2_mlbseg.audit.case_audit import CaseAudit
-from nnunetv2_mlbseg.metrics import mean_dice
-from noise_synthesis.errors import InputError
+from nnunetv2_mlbseg.audit.one_case import CaseAudit
+from nnunetv2_mlbseg.evaluation.metrics import mean_dice
+from noise_synthesis.safe_io.errors import InputError
 
 if TYPE_CHECKING:
-    from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
+    from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
 
 INSIST = "--correct-anyway"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2_mlbseg.audit.thumbnails import Thumbnails
-from noise_synthesis.files import atomic_path
+from noise_synthesis.safe_io.files import atomic_path
 
 REPORT = "report.html"
 TEMPLATE = Path(__file__).with_name("report_template.html")

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from dataset_conversion.nnunet_dataset import link_or_copy
-from dataset_conversion.raw_dataset import building
-from dataset_conversion.supervision_files import (
+from dataset_conversion.raw.nnunet_dataset import link_or_copy
+from dataset_conversion.raw.raw_dataset import building
+from dataset_conversion.supervision.supervision_files import (
     PROVENANCE_FILE,
     SUPERVISION_FOLDER,
     Supervision,
@@ -21,10 +21,10 @@ from dataset_conversion.supervision_files import (
     write_supervision,
 )
 from nnunetv2_mlbseg.audit.selection import REANNOTATED, Selection, label_files_of, read_selection
-from nnunetv2_mlbseg.evaluation import check_geometry, read_labels
-from noise_synthesis.errors import InputError
-from noise_synthesis.files import read_json, write_json
-from noise_synthesis.version import tool_version
+from nnunetv2_mlbseg.evaluation.folders import check_geometry, read_labels
+from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.files import read_json, write_json
+from noise_synthesis.safe_io.version import tool_version
 
 LABELS = "labelsTr"
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset_conversion.supervision_files import Supervision, name_some
-from noise_synthesis.errors import InputError
-from noise_synthesis.files import read_json
+from dataset_conversion.supervision.supervision_files import Supervision, name_some
+from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.files import read_json
 
 ACCEPTED, REANNOTATED = "proposal", "reannotated"
 FOLDER_OPTIONS = {ACCEPTED: "--corrected", REANNOTATED: "--reannotated"}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from noise_synthesis.files import atomic_path, write_json
+from noise_synthesis.safe_io.files import atomic_path, write_json
 
 SUMMARY = "audit.json"
 CASE_COLUMNS = (

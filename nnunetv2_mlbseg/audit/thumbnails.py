@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from nnunetv2_mlbseg.audit.case_audit import CaseAudit
+from nnunetv2_mlbseg.audit.one_case import CaseAudit
 
 LONGEST_PX, MOST_SLICES, JPEG_QUALITY = 192, 40, 70
 STEPS = 15

@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg.audit.class_weights import ClassWeights
-from nnunetv2_mlbseg.bootstrapping import labels_that_count
-from nnunetv2_mlbseg.imperfect_labels import ImperfectLabels
-from nnunetv2_mlbseg.meta_reweighting import normalize_weights
-from nnunetv2_mlbseg.networks import plain_network
-from nnunetv2_mlbseg.tied_weights import DisputeRecord, normalized_parts, tied_weights
-from nnunetv2_mlbseg.training_labels import METHOD
-from nnunetv2_mlbseg.weighting import TIED
+from nnunetv2_mlbseg.cases.training_cases import METHOD
+from nnunetv2_mlbseg.maths.labels import ImperfectLabels
+from nnunetv2_mlbseg.maths.tangents.forward import normalize_weights
+from nnunetv2_mlbseg.maths.weighting.strategies import TIED
+from nnunetv2_mlbseg.maths.weighting.tied import DisputeRecord, normalized_parts, tied_weights
+from nnunetv2_mlbseg.methods.mlbseg.terms import labels_that_count
+from nnunetv2_mlbseg.networks.surgery import plain_network
 
 if TYPE_CHECKING:
-    from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
+    from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def normalized(raw_imperfect: Tensor, raw_pseudo: Tensor, voxels: int, how: str)
 def tied_maps(
     probabilities: Tensor, given: ImperfectLabels, record: DisputeRecord, strength: float, normalization: str
 ) -> WeightMaps:
-    """What tied weights give: :func:`~nnunetv2_mlbseg.tied_weights.tied_weights` with the record of the checkpoint.
+    """What tied weights give: :func:`tied_weights` with the record of the checkpoint.
 
     Args:
         probabilities: (C, Z, Y, X).

@@ -7,8 +7,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_mlbseg.cli.text_table import aligned
-from noise_synthesis.errors import InputError
+from nnunetv2_mlbseg.runtime.text_table import aligned
+from noise_synthesis.safe_io.errors import InputError
 
 MOST_SHOWN = 10
 HEADING = ["rank", "case", "score", "suspected mm3", "regions", "worst region"]
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
 def apply(args: argparse.Namespace) -> int:
     """Write the new version of the dataset."""
-    from dataset_conversion.raw_dataset import find_dataset, free_number, target_folder
+    from dataset_conversion.raw.raw_dataset import find_dataset, free_number, target_folder
     from nnunetv2_mlbseg.audit.revision import revise
     from nnunetv2_mlbseg.audit.selection import ACCEPTED, REANNOTATED
 
@@ -99,10 +99,10 @@ def audit(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
-    from dataset_conversion.raw_dataset import find_dataset
-    from nnunetv2_mlbseg.audit.case_audit import Settings
-    from nnunetv2_mlbseg.audit.fold_audit import audit_fold
-    from nnunetv2_mlbseg.audit.source import TrainedFold
+    from dataset_conversion.raw.raw_dataset import find_dataset
+    from nnunetv2_mlbseg.audit.fold import audit_fold
+    from nnunetv2_mlbseg.audit.one_case import Settings
+    from nnunetv2_mlbseg.audit.trained_fold import TrainedFold
 
     check_numbers(args)
     if args.compare_with and not args.measure:

@@ -16,10 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check; return 0 without problems (warnings allowed), 1 with problems."""
-    from dataset_conversion.check_dataset import check_dataset
-    from dataset_conversion.parallel import default_processes
-    from dataset_conversion.raw_dataset import find_dataset
-    from dataset_conversion.report import PROBLEM, as_json, as_text
+    from dataset_conversion.checks.dataset import check_dataset
+    from dataset_conversion.checks.report import PROBLEM, as_json, as_text
+    from dataset_conversion.raw.parallel import default_processes
+    from dataset_conversion.raw.raw_dataset import find_dataset
 
     folder = find_dataset(args.dataset)
     processes = args.processes or default_processes()

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the chosen converter."""
-    from dataset_conversion.options import converter_parser
+    from dataset_conversion.simulation.options import converter_parser
 
     module = importlib.import_module(f"dataset_conversion.{args.source_kind}")
     parser = converter_parser(module.DESCRIPTION, module.add_arguments, prog=f"mlbseg convert {args.source_kind}")

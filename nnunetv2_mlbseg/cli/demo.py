@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from noise_synthesis.errors import InputError
+from noise_synthesis.safe_io.errors import InputError
 
 PICTURE = "mlbseg_demo.png"
 

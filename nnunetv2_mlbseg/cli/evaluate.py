@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunetv2_mlbseg.cli.text_table import aligned
-from noise_synthesis.errors import InputError
-from noise_synthesis.files import atomic_path, read_json, write_json
+from nnunetv2_mlbseg.runtime.text_table import aligned
+from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.files import atomic_path, read_json, write_json
 
 if TYPE_CHECKING:
-    from nnunetv2_mlbseg.evaluation import CaseScore
+    from nnunetv2_mlbseg.evaluation.folders import CaseScore
 
 DISTANCES = ("hd", "hd95", "asd", "assd")
 COLUMNS = ("dice", "jaccard", *(f"{name}_{unit}" for name in DISTANCES for unit in ("voxels", "mm")))
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Score, print the table, write the files."""
     from tqdm import tqdm
 
-    from nnunetv2_mlbseg.evaluation import evaluate_folders
+    from nnunetv2_mlbseg.evaluation.folders import evaluate_folders
 
     for target in (args.json, args.csv):
         if target is not None:

@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from noise_synthesis.errors import InputError
-from noise_synthesis.files import read_json, write_json
+from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.files import read_json, write_json
 
 STOCK_TRAINER = "nnUNetTrainer"
 DESCRIPTIONS = ("dataset.json", "dataset_fingerprint.json")  # copied as they are; nnU-Net may lack the second
@@ -78,7 +78,7 @@ def export_checkpoint(checkpoint_file: Path, target: Path, network: str | None) 
     """Write what inference reads, under nnU-Net's own trainer name."""
     import torch
 
-    from nnunetv2_mlbseg import checkpoint
+    from nnunetv2_mlbseg.progress import checkpoint
 
     found = checkpoint.read(checkpoint_file, torch.device("cpu"))
     if found["mlbseg"].get("own_network"):

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from nnunetv2_mlbseg import __version__
 from nnunetv2_mlbseg.cli import audit, check, convert, demo, doctor, evaluate, export, noise, split, study, weights
-from noise_synthesis.command_line import add_common_arguments, run_command
+from noise_synthesis.safe_io.command_line import add_common_arguments, run_command
 
 COMMANDS = {
     "demo": (demo, "the whole workflow on synthetic scans, on the CPU, in minutes"),

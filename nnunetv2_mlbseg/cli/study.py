@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noise_synthesis.errors import InputError
-from noise_synthesis.files import read_json
+from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.files import read_json
 
 if TYPE_CHECKING:
     from nnunetv2_mlbseg.study.description import Study
-    from nnunetv2_mlbseg.study.plan_runs import Run
+    from nnunetv2_mlbseg.study.runs import Run
 
 SOURCE_VARIABLE = "MLBSEG_SOURCE_"
 TAKES_REST = True  # options after -- are Snakemake's
@@ -61,8 +61,8 @@ def default_cores() -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Run what is missing, write tables and figures, name what failed; exit code 1 if anything did."""
-    from nnunetv2_mlbseg.study.plan_runs import described, runs_of
-    from nnunetv2_mlbseg.study.study_file import find_study, read_study
+    from nnunetv2_mlbseg.study.reading.study_file import find_study, read_study
+    from nnunetv2_mlbseg.study.runs import described, runs_of
 
     study = changed(read_study(find_study(args.study)), args)
     if args.cores < 1:
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     unfinished = [run for run in runs if not is_finished(study, out, run)]
     print(f"{study.name}: {len(runs)} runs, {len(runs) - len(unfinished)} of them finished, in {out}")
     if not args.tables_only:
-        from nnunetv2_mlbseg.study.engine import run_engine
+        from nnunetv2_mlbseg.study.running.engine import run_engine
 
         names = {run.data.dataset.name for run in unfinished}
         sources = {name: source_of(study, name, args.source) for name in names}
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         code = run_engine(out, described(study, runs, sources, sys.executable), args.cores, args.dry_run, args.rest)
         if args.dry_run:
             return code
-    from nnunetv2_mlbseg.study.report import write_report
+    from nnunetv2_mlbseg.study.reporting.report import write_report
 
     write_report(study, runs_of(study), out)
     return name_missing(study, out, runs)
@@ -169,7 +169,7 @@ def name_missing(study: Study, out: Path, runs: Sequence[Run]) -> int:
 
 def reason(out: Path, run: Run) -> str:
     """What the newest log of a run, or of its data if they are not ready, says last."""
-    from nnunetv2_mlbseg.demo.commands import last_line
+    from nnunetv2_mlbseg.runtime.commands import last_line
 
     ready = (out / run.data.folder / "preprocessed.json").is_file()
     for folder in (run.folder, *(() if ready else (run.data.folder,))):

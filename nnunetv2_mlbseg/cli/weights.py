@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2_mlbseg.cli.evaluate import check_target
-from nnunetv2_mlbseg.cli.text_table import aligned
-from noise_synthesis.errors import InputError
-from noise_synthesis.files import write_json
+from nnunetv2_mlbseg.runtime.text_table import aligned
+from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.files import write_json
 
 AREAS = tuple(f"AUROC {score}" for score in ("raw", "weight", "doubt"))
 HEADING = ["checkpoint", "label", "pixels", "wrong %", *AREAS, "weight wrong / right"]
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print the table, write the file."""
     import torch
 
-    from nnunetv2_mlbseg.weight_measurement import measure
+    from nnunetv2_mlbseg.weight_quality.measure import measure
 
     if args.iterations < 1:
         raise InputError(f"--iterations is {args.iterations}, expected 1 or more")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter
 
-from noise_synthesis.files import atomic_path
+from noise_synthesis.safe_io.files import atomic_path
 
 Field = NDArray[np.float64]
 SHAPE = (64, 64, 16)  # x, y, z: slices are the last axis, as in the UA-MT files

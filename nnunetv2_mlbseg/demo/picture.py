@@ -10,8 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from nnunetv2_mlbseg.metrics import dice
-from noise_synthesis.files import atomic_path
+from nnunetv2_mlbseg.evaluation.metrics import dice
+from noise_synthesis.safe_io.files import atomic_path
 
 COLUMNS = 4
 CROP = 4  # pixels left out at each side of a slice: there is only air

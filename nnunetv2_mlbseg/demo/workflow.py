@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_mlbseg.cli.text_table import aligned
-from nnunetv2_mlbseg.demo.commands import CommandRunner, plain_line
-from nnunetv2_mlbseg.plans import cut_network, with_configuration
-from noise_synthesis.files import read_json, write_json
+from nnunetv2_mlbseg.networks.plans import cut_network, with_configuration
+from nnunetv2_mlbseg.runtime.commands import CommandRunner, plain_line
+from nnunetv2_mlbseg.runtime.text_table import aligned
+from noise_synthesis.safe_io.files import read_json, write_json
 
 DATASET_ID, DATASET = 999, "Dataset999_Demo"
 CONFIGURATION = "2d_demo"

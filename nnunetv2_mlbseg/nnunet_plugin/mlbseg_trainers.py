@@ -1,10 +1,9 @@
 """The trainers that ``nnUNetv2_train -tr`` finds. They are defined elsewhere, so that they can be pickled by name."""
 
-from nnunetv2_mlbseg.nnunet_version import check_version
+from nnunetv2_mlbseg.runtime.nnunet_version import check_version
 
 try:
-    from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg
-    from nnunetv2_mlbseg.variants import (
+    from nnunetv2_mlbseg.trainers.ablations import (
         nnUNetTrainerMLBSegAllLabels,
         nnUNetTrainerMLBSegBootstrap,
         nnUNetTrainerMLBSegCleanOnly,
@@ -16,6 +15,7 @@ try:
         nnUNetTrainerMLBSegUNetPlusPlus,
         nnUNetTrainerMLBSegUniform,
     )
+    from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
 except ImportError:
     check_version()  # another nnU-Net than the tested ones is named; else the error is of another kind
     raise

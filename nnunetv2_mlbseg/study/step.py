@@ -13,15 +13,15 @@ from functools import partial
 from pathlib import Path
 
 from nnunetv2_mlbseg import __version__
-from nnunetv2_mlbseg.study.commands import Commands, end_on_signals, nnunet_environment
-from nnunetv2_mlbseg.study.converter_options import arguments_of
 from nnunetv2_mlbseg.study.description import NETWORKS
-from nnunetv2_mlbseg.study.gpus import one_gpu
-from nnunetv2_mlbseg.study.locks import locked
-from nnunetv2_mlbseg.study.scoring import evaluate
-from nnunetv2_mlbseg.study.training import Study, Training
-from noise_synthesis.errors import InputError
-from noise_synthesis.files import read_json, write_json
+from nnunetv2_mlbseg.study.reading.converter_options import arguments_of
+from nnunetv2_mlbseg.study.running.commands import Commands, end_on_signals, nnunet_environment
+from nnunetv2_mlbseg.study.running.gpus import one_gpu
+from nnunetv2_mlbseg.study.running.locks import locked
+from nnunetv2_mlbseg.study.running.scoring import evaluate
+from nnunetv2_mlbseg.study.running.training import Study, Training
+from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.files import read_json, write_json
 
 
 def convert(study: Study, root: Path, folder: str) -> None:
@@ -59,7 +59,7 @@ def link(place: Path, source: Path) -> None:
 
 def preprocess(study: Study, root: Path, folder: str) -> None:
     """nnU-Net's planning and preprocessing, then the study's own configuration in the plans."""
-    from nnunetv2_mlbseg.study.configuration import study_configuration
+    from nnunetv2_mlbseg.study.running.configuration import study_configuration
 
     target, plan = root / folder, study["plan"]
     dataset = read_json(target / "converted.json")["dataset"]

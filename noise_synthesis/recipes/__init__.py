@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from noise_synthesis.errors import InputError
 from noise_synthesis.recipe_names import DEFAULT_RECIPE
 from noise_synthesis.recipes.base import Recipe
 from noise_synthesis.recipes.boundary import Boundary
@@ -10,6 +9,7 @@ from noise_synthesis.recipes.components import Components
 from noise_synthesis.recipes.confusion import ClassConfusion
 from noise_synthesis.recipes.morphology import OverSegmentation, RotationMorphology, UnderSegmentation
 from noise_synthesis.recipes.slices import MissingSlices
+from noise_synthesis.safe_io.errors import InputError
 
 __all__ = [
     "DEFAULT_RECIPE",

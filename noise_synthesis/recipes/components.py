@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import label as connected_components
 
 from noise_synthesis.recipes.base import ClassParameters, Recipe
-from noise_synthesis.volumes import Frame
+from noise_synthesis.safe_io.volumes import Frame
 
 
 @dataclass(frozen=True)

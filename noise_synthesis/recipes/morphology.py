@@ -11,7 +11,7 @@ from scipy.ndimage import affine_transform
 
 from noise_synthesis.depth import equivalent_radius_mm
 from noise_synthesis.recipes.base import ClassParameters, Recipe
-from noise_synthesis.volumes import Frame
+from noise_synthesis.safe_io.volumes import Frame
 
 # An erosion stops at this share of the deepest depth: a structure shrinks to its core but never vanishes.
 DEEPEST_EROSION = 0.8

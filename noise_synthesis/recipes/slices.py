@@ -9,7 +9,7 @@ import numpy as np
 
 from noise_synthesis.depth import FAR_MM
 from noise_synthesis.recipes.base import ClassParameters, Recipe
-from noise_synthesis.volumes import Frame
+from noise_synthesis.safe_io.volumes import Frame
 
 
 @dataclass(frozen=True)

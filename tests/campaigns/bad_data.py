@@ -29,17 +29,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
 
 from conversion_sources import make_nnunet  # noqa: E402
 from corruptions import HARMFUL, SOUND  # noqa: E402
 from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from dataset_conversion.supervision_files import Supervision, write_splits, write_supervision  # noqa: E402
+from dataset_conversion.supervision.supervision_files import Supervision, write_splits, write_supervision  # noqa: E402
+from nnunetv2_mlbseg.cases.roles import read_fold, refresh_copies  # noqa: E402
 from nnunetv2_mlbseg.cli.main import main as mlbseg  # noqa: E402
-from nnunetv2_mlbseg.supervision import read_fold, refresh_copies  # noqa: E402
-from noise_synthesis.errors import InputError  # noqa: E402
+from noise_synthesis.safe_io.errors import InputError  # noqa: E402
 
 LONGEST_S = 60
 CASES = ("c1", "c2", "n1", "u1", "v1")

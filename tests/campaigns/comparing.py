@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from training_support import SUPERVISION, Workspace
 
-from nnunetv2_mlbseg import checkpoint
-from nnunetv2_mlbseg.generated_labels import GeneratedLabels
+from nnunetv2_mlbseg.cases.label_store import GeneratedLabels
+from nnunetv2_mlbseg.progress import checkpoint
 
 WEIGHTS = ("student_weights", "teacher_weights", "network_weights")
 TIMES = ("epoch_start_timestamps", "epoch_end_timestamps")

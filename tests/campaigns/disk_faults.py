@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
 
 import comparing  # noqa: E402
 import forked_training  # noqa: E402
@@ -32,11 +32,11 @@ from forked_training import ForkedTraining  # noqa: E402
 from prepared import campaign_parser, copied, prepared_in  # noqa: E402
 from training_support import SUPERVISION, Workspace  # noqa: E402
 
-from nnunetv2_mlbseg import checkpoint  # noqa: E402
+from nnunetv2_mlbseg.cases.label_generation import LabelGenerator  # noqa: E402
+from nnunetv2_mlbseg.cases.label_store import GeneratedLabels  # noqa: E402
 from nnunetv2_mlbseg.cli.main import main as mlbseg  # noqa: E402
-from nnunetv2_mlbseg.generated_labels import GeneratedLabels  # noqa: E402
-from nnunetv2_mlbseg.label_generation import LabelGenerator  # noqa: E402
-from nnunetv2_mlbseg.trainer import nnUNetTrainerMLBSeg  # noqa: E402
+from nnunetv2_mlbseg.progress import checkpoint  # noqa: E402
+from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg  # noqa: E402
 
 MOST_BYTES = 64
 DISK_BYTES = 24 * 2**20

@@ -31,8 +31,8 @@ from nnunetv2.training.logging.nnunet_logger import LocalLogger  # noqa: E402
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name  # noqa: E402
 from training_support import TRAINER, Workspace  # noqa: E402
 
-import nnunetv2_mlbseg.trainer as trainer_module  # noqa: E402
-from nnunetv2_mlbseg.progress import EpochLog  # noqa: E402
+import nnunetv2_mlbseg.training.trainer as trainer_module  # noqa: E402
+from nnunetv2_mlbseg.progress.epoch_log import EpochLog  # noqa: E402
 
 Inside = Callable[[], None]
 POLL_S = 0.002

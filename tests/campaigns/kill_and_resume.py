@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
 
 import comparing  # noqa: E402
 import forked_training  # noqa: E402
@@ -35,8 +35,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # noqa:
 from prepared import campaign_parser, copied, prepared_in  # noqa: E402
 from training_support import Workspace  # noqa: E402
 
-from nnunetv2_mlbseg import checkpoint  # noqa: E402
-from nnunetv2_mlbseg.stopping import EXIT_CODE as STOPPED  # noqa: E402
+from nnunetv2_mlbseg.progress import checkpoint  # noqa: E402
+from nnunetv2_mlbseg.runtime.stop_request import EXIT_CODE as STOPPED  # noqa: E402
 
 # Stages by what is printed when they begin and when they are over.
 STAGES = {

@@ -1,0 +1,113 @@
+"""All checks of a raw dataset with supervision files, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dataset_conversion.checks.cases import CaseFacts, inspect_case
+from dataset_conversion.checks.duplicates import duplicates
+from dataset_conversion.checks.leakage import leakage
+from dataset_conversion.checks.nnunet import nnunet_integrity
+from dataset_conversion.checks.preprocessed import stale_preprocessing
+from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
+from dataset_conversion.checks.sets import ct_statistics, label_contents, outliers, without_a_place
+from dataset_conversion.raw.label_files import label_format, nnunet_reader
+from dataset_conversion.raw.nnunet_dataset import RawDataset, read_raw_dataset
+from dataset_conversion.raw.parallel import over_cases
+from dataset_conversion.supervision.supervision_files import (
+    SPLITS_FILE,
+    SUPERVISION_FOLDER,
+    Supervision,
+    name_some,
+    problems,
+    read_splits,
+    read_supervision,
+)
+from noise_synthesis.safe_io.errors import InputError
+
+
+def check_dataset(folder: Path, processes: int, *, with_nnunet: bool = True) -> tuple[int, list[Finding]]:
+    """Return the number of cases and everything found. Problems of one check do not keep the others from running."""
+    try:
+        dataset = read_raw_dataset(folder)
+        example = dataset.cases[0].images[0]
+        labels, reader = label_format(dataset.description, example), nnunet_reader(dataset.description, example)
+    except InputError as error:
+        return 0, [Finding("dataset.json", PROBLEM, str(error))]
+    findings = [*_description(dataset), *_stray_files(dataset)]
+    supervision, splits, found = _read_roles(dataset)
+    findings += found
+    jobs = [(case, dataset, labels, reader) for case in dataset.cases]
+    facts: list[CaseFacts] = over_cases(inspect_case, jobs, processes, "reading cases")
+    findings += [finding for case in facts for finding in case.findings]
+    findings += label_contents(facts, supervision, dataset.ignore_label)
+    findings += outliers(facts)
+    findings += duplicates(facts, splits)
+    findings += leakage(dataset, facts, supervision, splits, reader, processes)
+    findings += stale_preprocessing(dataset)
+    if with_nnunet:
+        findings += nnunet_integrity(folder, processes)
+    return len(dataset.cases), findings
+
+
+def _description(dataset: RawDataset) -> Iterator[Finding]:
+    """dataset.json against itself and the folder."""
+    stated, present = dataset.description["numTraining"], len(dataset.cases)
+    if stated != present:
+        yield Finding(
+            "dataset.json", PROBLEM, f"dataset.json: numTraining is {stated}, but imagesTr has {present} cases"
+        )
+    values = sorted(dataset.labels.values())
+    if values != list(range(len(values))) or dataset.labels.get("background") != 0:
+        yield Finding(
+            "dataset.json", PROBLEM, f"dataset.json: label values {values}; expected 0, 1, 2, ... with background 0"
+        )
+    if dataset.ignore_label is not None and dataset.ignore_label != values[-1]:
+        yield Finding("dataset.json", PROBLEM, "dataset.json: 'ignore' must be the highest label value")
+
+
+def _stray_files(dataset: RawDataset) -> Iterator[Finding]:
+    """Labels without an image, and files nnU-Net would overlook."""
+    if "dataset" in dataset.description:
+        return
+    known = {path.name for case in dataset.cases for path in (*case.images, case.label)}
+    for folder_name in ("imagesTr", "labelsTr"):
+        folder = dataset.folder / folder_name
+        files = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
+        stray = sorted(name for name in files - known if not name.startswith("."))
+        hidden = sorted(name for name in files if name.startswith(".") and name.endswith(dataset.file_ending))
+        if hidden:
+            message = f"{folder_name}: nnU-Net takes hidden files for cases, delete them: {name_some(hidden)}"
+            yield Finding("stray file", PROBLEM, message)
+        if stray:
+            ending = dataset.file_ending
+            means = "label without an image" if folder_name == "labelsTr" else f"not named <case>_0000{ending}"
+            yield Finding("stray file", WARNING, f"{folder_name}: {means}, or another format: {name_some(stray)}")
+
+
+def _read_roles(dataset: RawDataset) -> tuple[Supervision | None, Any, list[Finding]]:
+    findings: list[Finding] = []
+    supervision, splits = None, None
+    try:
+        splits = read_splits(dataset.folder)
+    except InputError as error:
+        findings.append(Finding(SPLITS_FILE, PROBLEM, str(error)))
+        splits = {}
+    try:
+        supervision = read_supervision(dataset.folder)
+    except InputError as error:
+        findings.append(Finding(SUPERVISION_FOLDER, PROBLEM, str(error)))
+        return None, splits, findings
+    unread = findings != []
+    for line in problems(supervision, splits, set(dataset.names)):
+        if not (unread and line.startswith(SPLITS_FILE)):
+            findings.append(Finding("roles and folds", PROBLEM, line))
+    if supervision.unlabeled and dataset.ignore_label is None:
+        findings.append(
+            Finding("dataset.json", PROBLEM, "dataset.json: unlabeled cases, but no 'ignore' label (the highest value)")
+        )
+    findings += without_a_place(dataset, supervision, splits)
+    findings += ct_statistics(dataset.description["channel_names"].values(), supervision)
+    return supervision, splits, findings

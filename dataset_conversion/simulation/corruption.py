@@ -1,0 +1,85 @@
+"""Noisy labels for the noisy cases of a dataset folder, from their true ones: one calibration over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from dataset_conversion.raw.cases import FILE_ENDING, TRUE_LABELS
+from dataset_conversion.raw.label_files import LabelFormat, SimpleItkLabels
+from dataset_conversion.raw.parallel import over_cases
+from noise_synthesis.corrupt import CaseCorruption, plan_corruption
+from noise_synthesis.levels import parse_level
+from noise_synthesis.safe_io.volumes import LabelVolume
+
+
+@dataclass(frozen=True)
+class NoiseSettings:
+    """The noise options of a command. ``level`` is a level's name or a Dice as text."""
+
+    level: str
+    recipe: str
+    per_slice: bool
+    seed: int
+
+
+def corrupt_noisy_labels(
+    folder: Path,
+    names: Sequence[str],
+    settings: NoiseSettings,
+    processes: int,
+    *,
+    labels: LabelFormat | None = None,
+    file_ending: str = FILE_ENDING,
+    ignore_label: int | None = None,
+) -> dict[str, Any]:
+    """Write ``labelsTr/<case>`` for the named cases, corrupted from ``labelsTr_true/<case>``.
+
+    ``labels`` reads and writes the files (default: SimpleITK). Voxels of ``ignore_label`` stay as they are.
+
+    Returns:
+        What the provenance file says about the noise: level, recipe, parameters, Dice per case. ``{"level": None}`` if
+        there is no case to corrupt.
+    """
+    if not names:
+        return {"level": None}
+    labels = labels or SimpleItkLabels()
+    files = {name: folder / TRUE_LABELS / (name + file_ending) for name in names}
+    loaders: Mapping[str, Callable[[], LabelVolume]] = {
+        name: partial(load_volume, labels, path) for name, path in files.items()
+    }
+    with tqdm(desc="calibrating the noise", unit=" steps") as bar:
+        plan = plan_corruption(
+            loaders,
+            parse_level(settings.level),
+            settings.seed,
+            recipe=settings.recipe,
+            per_slice=settings.per_slice,
+            ignore_label=ignore_label,
+            processes=processes,
+            progress=partial(_show, bar),
+        )
+    jobs = [(files[name], folder / "labelsTr" / (name + file_ending), plan.for_case(name)) for name in names]
+    over_cases(partial(write_corrupted, labels), jobs, processes, "writing noisy labels")
+    return {"level": settings.level, **plan.provenance()}
+
+
+def load_volume(labels: LabelFormat, path: Path) -> LabelVolume:
+    """Read a label file for the noise recipes."""
+    return labels.read(path)[0]
+
+
+def write_corrupted(labels: LabelFormat, true_path: Path, noisy_path: Path, corruption: CaseCorruption) -> None:
+    """Corrupt one label file into another of the same grid and format."""
+    volume, grid = labels.read(true_path)
+    labels.write(corruption.apply(volume), grid, noisy_path)
+
+
+def _show(bar: tqdm, event: str) -> None:
+    bar.update()
+    bar.set_postfix_str(event, refresh=False)

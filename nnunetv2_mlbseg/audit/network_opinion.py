@@ -1,0 +1,98 @@
+"""What the trained network itself says about a training case, in the case's own geometry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from acvl_utils.cropping_and_padding.bounding_boxes import insert_crop_into_image
+from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import Tensor, nn
+
+from nnunetv2_mlbseg.cases.label_generation import LabelGenerator
+from nnunetv2_mlbseg.networks.surgery import plain_network
+
+if TYPE_CHECKING:
+    from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
+
+
+def predictor_of(trainer: nnUNetTrainerMLBSeg, network: nn.Module, mirror: tuple[int, ...] | None) -> LabelGenerator:
+    """nnU-Net's inference with a network of the trainer's plans."""
+    plans, configuration = trainer.plans_manager, trainer.configuration_manager
+    with redirect_stdout(StringIO()):  # without a GPU nnU-Net tells that it will not use one
+        return LabelGenerator(network, plans, configuration, trainer.dataset_json, mirror, trainer.device)
+
+
+def to_image(
+    maps: Tensor, properties: dict[str, Any], plans: PlansManager, configuration: ConfigurationManager
+) -> Tensor:
+    """Bring maps (C, Z, Y, X) of a preprocessed case to the geometry of its raw image, 0 where it was cropped away.
+
+    As nnU-Net does with logits before it makes probabilities of them
+    (:func:`convert_predicted_logits_to_segmentation_with_correct_shape`).
+    """
+    spacing = [properties["spacing"][axis] for axis in plans.transpose_forward]
+    shape = properties["shape_after_cropping_and_before_resampling"]
+    own = configuration.spacing if len(configuration.spacing) == len(shape) else [spacing[0], *configuration.spacing]
+    resampled = np.asarray(configuration.resampling_fn_probabilities(maps, shape, own, spacing))
+    whole = np.zeros((len(resampled), *properties["shape_before_cropping"]), np.float32)
+    for target, one in zip(whole, resampled, strict=True):
+        target[:] = insert_crop_into_image(target, one, properties["bbox_used_for_cropping"])
+    turned = whole.transpose([0, *(axis + 1 for axis in plans.transpose_backward)])
+    return torch.from_numpy(np.ascontiguousarray(turned))
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """Class probabilities (C, Z, Y, X) in the geometry of the raw image, float32, on the CPU.
+
+    Attributes:
+        network: The teacher's, which is what nnU-Net predicts with.
+        both: The mean of the teacher's and the student's.
+    """
+
+    network: Tensor
+    both: Tensor
+
+
+class NetworkOpinion:
+    """Class probabilities by nnU-Net's own inference: sliding window, mirroring, resampling, cropping."""
+
+    def __init__(self, trainer: nnUNetTrainerMLBSeg, teacher: LabelGenerator, student: LabelGenerator):
+        self.trainer, self.teacher, self.student = trainer, teacher, student
+
+    @classmethod
+    @contextmanager
+    def of(cls, trainer: nnUNetTrainerMLBSeg) -> Iterator[NetworkOpinion]:
+        """Set both networks of a restored trainer up for inference; mirrored as in nnU-Net's inference."""
+        mirror, student = trainer.inference_allowed_mirroring_axes, plain_network(trainer.network)
+        with trainer._for_inference(student), trainer._for_inference(trainer.teacher):
+            yield cls(trainer, *(predictor_of(trainer, one.eval(), mirror) for one in (trainer.teacher, student)))
+
+    def of_case(self, case: str) -> Opinion:
+        """What both networks say."""
+        network = self._probabilities(self.teacher, case)
+        return Opinion(network, (network + self._probabilities(self.student, case)) / 2)
+
+    def network(self, case: str) -> Tensor:
+        """What the teacher says alone."""
+        return self._probabilities(self.teacher, case)
+
+    def _probabilities(self, generator: LabelGenerator, case: str) -> Tensor:
+        logits, properties = generator.logits(self.trainer._dataset([case]), case)
+        _, found = convert_predicted_logits_to_segmentation_with_correct_shape(
+            logits,
+            generator.plans,
+            generator.configuration,
+            generator.labels,
+            properties,
+            return_probabilities=True,
+            num_threads_torch=torch.get_num_threads(),
+        )
+        return torch.from_numpy(found).float()

@@ -1,0 +1,157 @@
+"""The audit of one label: the maths of this package put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnunetv2_mlbseg.audit.bayes import case_confusion, posterior, suspicion, uncertainty, usual_confusion
+from nnunetv2_mlbseg.audit.case_scores import LabelScores, label_scores
+from nnunetv2_mlbseg.audit.label_files import Label
+from nnunetv2_mlbseg.audit.network_opinion import Opinion
+from nnunetv2_mlbseg.audit.proposal import proposed_label
+from nnunetv2_mlbseg.audit.regions import Region, find_regions
+from nnunetv2_mlbseg.audit.weight_maps import WeightMaps
+from nnunetv2_mlbseg.evaluation.metrics import mean_dice
+from nnunetv2_mlbseg.maths.weighting.tied import DisputeRecord
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user may change.
+
+    Attributes:
+        evidence: Least probability of an error at which the proposal replaces the given label.
+        smallest_mm3: Regions below this volume are not listed.
+    """
+
+    evidence: float = 0.85
+    smallest_mm3: float = 10.0
+
+
+@dataclass(frozen=True)
+class Witnesses:
+    """What is known about the labels of a fold beside the networks' probabilities.
+
+    Attributes:
+        record: The disputes the training remembers; None where its weighting keeps no record.
+    """
+
+    record: DisputeRecord | None
+
+    def confusion(self, classes: int) -> Tensor:
+        """How the labels of the fold err, (C, C, D): as the training recorded, or as labels usually do."""
+        return usual_confusion(classes) if self.record is None else self.record.confusion.matrix
+
+    def common(self, classes: int) -> Tensor:
+        """What networks and labels have in common, (C,); where there is no record they are taken for independent."""
+        return torch.zeros(classes) if self.record is None else self.record.confusion.common
+
+    def as_dict(self) -> dict[str, Any] | None:
+        """For the JSON file."""
+        return None if self.record is None else {"confusion": self.record.confusion.matrix.sum(2).tolist()}
+
+
+@dataclass(frozen=True)
+class CaseAudit:
+    """Everything about one case; maps are (Z, Y, X) in the label's own geometry.
+
+    Attributes:
+        probabilities: (C, Z, Y, X), the network's.
+        levels: How deep a voxel lies within its label (see :mod:`label_depth`).
+        confusion: (C, C, D), how this label errs.
+        common: (C,), what the networks and the labels of the fold have in common.
+        network: The network's own label.
+        suspicion: Probability that the given label is wrong.
+        uncertainty: Entropy of the network, 0 to 1.
+        likely: The most probable true class; -1 where there is no label.
+        proposal: The given label, replaced where the evidence is strong.
+        change: 1 - the Dice of the given label and that proposal: 0 where nothing changes.
+        weights: Of the given label and of the network's in the training; None where its weighting gives no maps.
+        p_value: Share of right labels whose correction changes as much; None where that is not known.
+    """
+
+    case: str
+    label: Label
+    probabilities: Tensor
+    levels: Tensor
+    confusion: Tensor
+    common: Tensor
+    network: Tensor
+    suspicion: Tensor
+    uncertainty: Tensor
+    likely: Tensor
+    proposal: Tensor
+    change: float
+    scores: LabelScores
+    regions: tuple[Region, ...]
+    weights: WeightMaps | None = None
+    p_value: float | None = None
+
+    def numbers(self, class_names: Mapping[int, str]) -> dict[str, Any]:
+        """The row of this case in the JSON file, plain types."""
+        given, voxel = self.label.classes, self.label.geometry.voxel_mm3
+        known = given >= 0
+        return {
+            "case": self.case,
+            "score": self.scores.case,
+            "class_scores": {class_names[k + 1]: value for k, value in enumerate(self.scores.classes)},
+            "suspected_mm3": float((known & (self.likely != given)).sum() * voxel),
+            "expected_error_mm3": float(self.suspicion.sum(dtype=torch.float64) * voxel),
+            "labelled_mm3": float((given > 0).sum() * voxel),
+            "corrected_mm3": float((self.proposal != given).sum() * voxel),
+            "change": self.change,
+            "p_value": self.p_value,
+            "confusion": self.confusion.sum(2).tolist(),
+            "slice_scores": list(self.scores.slices),
+            "regions": [_as_row(region, class_names) for region in self.regions],
+        }
+
+
+def _as_row(region: Region, class_names: Mapping[int, str]) -> dict[str, Any]:
+    row = {**vars(region), "given": class_names[region.given], "proposed": class_names[region.proposed]}
+    return {**row, "centroid_mm": list(region.centroid_mm), "slices": list(region.slices)}
+
+
+def audit_case(
+    case: str,
+    opinion: Opinion,
+    label: Label,
+    witnesses: Witnesses,
+    settings: Settings,
+    axis: int,
+    levels: Tensor,
+    weights: WeightMaps | None = None,
+) -> CaseAudit:
+    """Hold a given label, with its ``levels`` of depth, against what the networks say; slices count along ``axis``."""
+    given = label.classes
+    classes = len(opinion.both)
+    common = witnesses.common(classes)
+    confusion = case_confusion(opinion.both, given, levels, witnesses.confusion(classes), common)
+    belief = posterior(opinion.both, given, levels, confusion, common)
+    doubt, likely = suspicion(belief, given), torch.where(given >= 0, belief.argmax(dim=0), -1)
+    regions = find_regions(
+        given.numpy(), likely.numpy(), doubt.numpy(), label.geometry, axis=axis, smallest_mm3=settings.smallest_mm3
+    )
+    proposal = proposed_label(belief, given, settings.evidence)
+    return CaseAudit(
+        case=case,
+        label=label,
+        probabilities=opinion.network,
+        levels=levels,
+        confusion=confusion,
+        common=common,
+        network=opinion.network.argmax(dim=0),
+        suspicion=doubt,
+        uncertainty=uncertainty(opinion.network),
+        likely=likely,
+        proposal=proposal,
+        change=1 - mean_dice(proposal.numpy(), given.numpy(), len(opinion.network)),
+        scores=label_scores(belief, given, axis),
+        regions=tuple(regions),
+        weights=weights,
+    )

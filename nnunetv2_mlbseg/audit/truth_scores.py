@@ -1,0 +1,225 @@
+"""Does the audit find what is wrong? Its maps, scores and proposals held against true labels. For studies only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from nnunetv2_mlbseg.audit.bayes import posterior, suspicion
+from nnunetv2_mlbseg.audit.case_scores import label_scores
+from nnunetv2_mlbseg.audit.one_case import CaseAudit
+from nnunetv2_mlbseg.evaluation.metrics import mean_dice
+from nnunetv2_mlbseg.maths.weighting.depth import LEVELS
+
+LARGEST_LOG_ODDS, BINS = 20.0, 4000
+WORST = 10
+
+DETECTORS = ("posterior", "network", "disagreement")
+"""What is compared: the audit's suspicion; 1 - the network's probability of the given label; label != prediction."""
+
+
+RANKINGS = (*DETECTORS, "softmin", "softmin_slices")
+"""Case scores that are compared: the expected Dice under each of them, and cleanlab's (see :func:`softmin`), of all
+voxels at once and as a mean over the slices."""
+
+SOFTMIN_TEMPERATURE = 0.1  # cleanlab's default
+
+
+KNOWLEDGE = ("network", "bayes", "bayes_true_confusion")
+"""Whose segmentations are compared: the network's; that of Bayes' rule with the audit's confusion matrix; and that with
+the matrix by which the label of the case truly errs, which no one has. The last says what the labels know beyond the
+network, as far as class and depth tell how a label errs."""
+
+
+@dataclass
+class Detection:
+    """A detector of wrong voxels over many cases, as two histograms of its score: memory does not grow with voxels.
+
+    Scores are told apart by their log-odds in steps of 0.01 (a probability of 0.5 and one of 0.5025 are the same).
+    """
+
+    wrong: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    right: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+
+    def add_(self, score: NDArray[np.floating], is_wrong: NDArray[np.bool_]) -> None:
+        """Count voxels: scores from 0 to 1, flat or not, and whether the label is wrong there."""
+        bins = _bins(np.asarray(score, np.float64))
+        self.wrong += np.bincount(bins[is_wrong], minlength=BINS)
+        self.right += np.bincount(bins[~is_wrong], minlength=BINS)
+
+    def auroc(self) -> float | None:
+        """Probability that a wrong voxel scores above a right one, ties counted half; None for one class only."""
+        wrong, right = self.wrong.astype(np.float64), self.right.astype(np.float64)
+        if not wrong.sum() or not right.sum():
+            return None
+        below = np.concatenate([[0.0], np.cumsum(right)[:-1]])
+        return float((wrong * (below + right / 2)).sum() / wrong.sum() / right.sum())
+
+    def average_precision(self) -> float | None:
+        """Sum of precision times gain in recall over all thresholds, from the highest; None without wrong voxels."""
+        wrong, right = np.cumsum(self.wrong[::-1]), np.cumsum(self.right[::-1])
+        if not wrong[-1]:
+            return None
+        precision = wrong / np.maximum(wrong + right, 1)
+        return float((precision * np.diff(wrong, prepend=0)).sum() / wrong[-1])
+
+
+def _bins(score: NDArray[np.float64]) -> NDArray[np.int64]:
+    with np.errstate(divide="ignore"):
+        odds = np.log(score) - np.log1p(-score)
+    scaled = (np.clip(odds, -LARGEST_LOG_ODDS, LARGEST_LOG_ODDS) / LARGEST_LOG_ODDS + 1) / 2
+    return np.minimum((scaled * BINS).astype(np.int64), BINS - 1)
+
+
+def softmin(quality: NDArray[np.floating]) -> float:
+    """cleanlab's quality score of an image: the mean of its pixels' scores, weighted by exp((1 - score) / 0.1).
+
+    Args:
+        quality: The network's probability of the given label at every pixel. Source: cleanlab.segmentation.rank and
+            cleanlab.internal.multilabel_scorer.softmin, version 2.9.
+    """
+    values = quality.astype(np.float64)
+    weights = np.exp((1 - values) / SOFTMIN_TEMPERATURE)
+    return float((values * weights).sum() / weights.sum())
+
+
+def softmin_slices(quality: Tensor, given: Tensor, axis: int) -> float:
+    """The mean of :func:`softmin` over the slices, each an image as cleanlab takes it. Both (Z, Y, X)."""
+    slices = zip(quality.movedim(axis, 0), given.movedim(axis, 0), strict=True)
+    return float(np.mean([softmin(one[label >= 0].numpy()) for one, label in slices if (label >= 0).any()]))
+
+
+def true_confusion(truth: Tensor, given: Tensor, levels: Tensor, classes: int) -> Tensor:
+    """How a label errs, by the truth: (C, C, D), [t, n, d] the share of voxels of class t with the label n at depth d.
+
+    Each of them has one voxel more than it has, so that nothing is impossible. Negative labels do not count.
+    """
+    known = (truth >= 0) & (given >= 0)
+    symbols = (truth[known] * classes + given[known]) * LEVELS + levels[known]
+    counts = torch.bincount(symbols, minlength=classes**2 * LEVELS).view(classes, classes, LEVELS).float() + 1
+    return counts / counts.sum(dim=(1, 2), keepdim=True)
+
+
+class Measurement:
+    """Collects what the audits of all cases got right.
+
+    Call :meth:`add_` for every noisy case, :meth:`add_right_` for cases whose label is right, then :meth:`summary`.
+
+    Args:
+        other: Name of another network to compare with.
+    """
+
+    def __init__(self, other: str | None = None) -> None:
+        self.other: tuple[str, ...] = () if other is None else (other,)
+        # each: all voxels, disputed voxels
+        self.detections = {name: (Detection(), Detection()) for name in (*DETECTORS, *self.other)}
+        self.cases: list[dict[str, Any]] = []
+        self.right: dict[str, float] = {}
+
+    def add_(self, audited: CaseAudit, truth: Tensor, axis: int, other: Tensor | None = None) -> None:
+        """Compare one case with its true label (Z, Y, X), negative = unknown; ``other`` (C, Z, Y, X) probabilities."""
+        given = audited.label.classes
+        known = (given >= 0) & (truth >= 0)
+        wrong = (given != truth)[known].numpy()
+        disputed = (given != audited.network)[known].numpy()
+        plain = suspicion(audited.probabilities, given)
+        maps = {"posterior": audited.suspicion, "network": plain, "disagreement": (given != audited.network).float()}
+        maps |= {name: suspicion(other, given) for name in self.other if other is not None}
+        for name, (everywhere, at_disputes) in self.detections.items():
+            score = maps[name][known].numpy()
+            everywhere.add_(score, wrong)
+            at_disputes.add_(score[disputed], wrong[disputed])
+        self.cases.append({**self._case(audited, truth, axis), **self._other_scores(given, other, axis)})
+
+    def add_right_(self, audited: CaseAudit) -> None:
+        """Note what the proposal changes in a label that is right."""
+        given, classes = audited.label.classes.numpy(), len(audited.probabilities)
+        self.right[audited.case] = mean_dice(audited.proposal.numpy(), given, classes) - 1
+
+    def _other_scores(self, given: Tensor, other: Tensor | None, axis: int) -> dict[str, float]:
+        if other is None:
+            return {}
+        quality = 1 - suspicion(other, given)
+        (name,) = self.other
+        return {
+            f"score_{name}": label_scores(other, given, axis).case,
+            f"score_softmin {name}": softmin(quality[given >= 0].numpy()),
+            f"score_softmin_slices {name}": softmin_slices(quality, given, axis),
+        }
+
+    def _case(self, audited: CaseAudit, truth: Tensor, axis: int) -> dict[str, Any]:
+        quality = 1 - suspicion(audited.probabilities, audited.label.classes)
+        given, classes = audited.label.classes, audited.probabilities.shape[0]
+        matrices = (audited.confusion, true_confusion(truth, given, audited.levels, classes))
+        seen = (audited.probabilities, given, audited.levels)
+        believed = (posterior(*seen, each, audited.common).argmax(dim=0) for each in matrices)
+        known = dict(zip(KNOWLEDGE, (audited.network, *believed), strict=True))
+        one_hot = torch.nn.functional.one_hot(audited.network, classes).movedim(-1, 0).float()
+        return {
+            "case": audited.case,
+            "dice": mean_dice(given.numpy(), truth.numpy(), classes),
+            "dice_corrected": mean_dice(audited.proposal.numpy(), truth.numpy(), classes),
+            "corrected": bool((audited.proposal != given).any()),
+            **{f"dice_{name}": mean_dice(label.numpy(), truth.numpy(), classes) for name, label in known.items()},
+            "score_posterior": audited.scores.case,
+            "score_network": label_scores(audited.probabilities, given, axis).case,
+            "score_disagreement": label_scores(one_hot, given, axis).case,
+            "score_softmin": softmin(quality[given >= 0].numpy()),
+            "score_softmin_slices": softmin_slices(quality, given, axis),
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """Plain JSON types: per detector its numbers, and what the corrected labels gain."""
+        before, after = (np.array([case[name] for case in self.cases]) for name in ("dice", "dice_corrected"))
+        gain = after - before
+        others = [label for name in self.other for label in (name, f"softmin {name}", f"softmin_slices {name}")]
+        return {
+            "cases": self.cases,
+            "detectors": {name: self._detector(name) for name in self.detections},
+            "rankings": {name: self._ranking(name, before) for name in (*RANKINGS, *others)},
+            "knowledge": {name: float(np.mean([case[f"dice_{name}"] for case in self.cases])) for name in KNOWLEDGE},
+            "right_labels": {
+                "cases": self.right,
+                "worst_change": min(self.right.values()) if self.right else None,
+            },
+            "correction": {
+                "mean_dice_before": float(before.mean()),
+                "mean_dice_after": float(after.mean()),
+                "share_corrected": float(np.mean([case["corrected"] for case in self.cases])),
+                "share_improved": float((gain > 0).mean()),
+                "worst_change": float(gain.min()),
+            },
+        }
+
+    def _detector(self, name: str) -> dict[str, float | None]:
+        everywhere, at_disputes = self.detections[name]
+        return {
+            "auroc": everywhere.auroc(),
+            "average_precision": everywhere.average_precision(),
+            "auroc_disputed": at_disputes.auroc(),
+        }
+
+    def _ranking(self, name: str, true_dice: NDArray[np.float64]) -> dict[str, float | None]:
+        scores = np.array([case[f"score_{name}"] for case in self.cases])
+        return {"spearman": rank_correlation(scores, true_dice), "worst_found": worst_found(scores, true_dice)}
+
+
+def rank_correlation(scores: NDArray[np.float64], true_dice: NDArray[np.float64]) -> float | None:
+    """Spearman's correlation; None where it is not defined (fewer than 3 cases, or all alike)."""
+    if len(scores) < 3 or np.ptp(scores) == 0 or np.ptp(true_dice) == 0:
+        return None
+    return float(spearmanr(scores, true_dice).statistic)
+
+
+def worst_found(scores: NDArray[np.float64], true_dice: NDArray[np.float64], count: int = WORST) -> float | None:
+    """Share of the ``count`` cases of lowest Dice among the ``count`` of lowest score; None with fewer than 2 count."""
+    if len(scores) < 2 * count:
+        return None
+    lowest, worst = (set(np.argsort(values, kind="stable")[:count].tolist()) for values in (scores, true_dice))
+    return len(lowest & worst) / count

@@ -1,0 +1,183 @@
+"""nnU-Net's loaders and augmentation for any set of cases, in worker processes or in this one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from batchgenerators.dataloading.data_loader import SlimDataLoaderBase
+from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
+from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
+from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+from nnunetv2_mlbseg.runtime.orphans import EndsWithParent
+from nnunetv2_mlbseg.runtime.processes import Processes
+
+Augmenter: TypeAlias = SingleThreadedAugmenter | NonDetMultiThreadedAugmenter
+
+SMALLEST_COUNTED_BATCH = 3
+"""Batches below this oversample foreground by chance rather than by count."""
+
+
+@dataclass(frozen=True)
+class LoaderFactory:
+    """nnU-Net's loaders with the patch sizes, transforms and oversampling of one configuration."""
+
+    initial_patch_size: Sequence[int]
+    patch_size: Sequence[int]
+    label_manager: LabelManager
+    oversample_foreground_percent: float
+    probabilistic_oversampling: bool
+    training_transforms: Any
+    validation_transforms: Any
+    pin_memory: bool
+    processes: Processes
+
+    @classmethod
+    def of_trainer(cls, trainer: nnUNetTrainer, deterministic: bool) -> LoaderFactory:
+        """What nnU-Net's own ``get_dataloaders`` would choose for this trainer.
+
+        Args:
+            deterministic: Keep the augmentation from depending on timings (see :func:`untimed`).
+        """
+        configuration, labels = trainer.configuration_manager, trainer.label_manager
+        scales = trainer._get_deep_supervision_scales()
+        rotation, dummy_2d, initial_patch_size, mirror_axes = (
+            trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        )
+        augmentation = trainer.get_training_transforms(
+            configuration.patch_size,
+            rotation,
+            scales,
+            mirror_axes,
+            dummy_2d,
+            use_mask_for_norm=configuration.use_mask_for_norm,
+            foreground_labels=labels.foreground_labels,
+            ignore_label=labels.ignore_label,
+        )
+        return cls(
+            initial_patch_size=initial_patch_size,
+            patch_size=configuration.patch_size,
+            label_manager=labels,
+            oversample_foreground_percent=trainer.oversample_foreground_percent,
+            probabilistic_oversampling=trainer.probabilistic_oversampling,
+            training_transforms=untimed(augmentation) if deterministic else augmentation,
+            validation_transforms=trainer.get_validation_transforms(scales, ignore_label=labels.ignore_label),
+            pin_memory=trainer.device.type == "cuda",
+            processes=Processes.present(),
+        )
+
+    def training(self, dataset: nnUNetBaseDataset, batch_size: int) -> nnUNetDataLoader:
+        """Augmented patches, drawn larger and cropped after rotation and scaling."""
+        return self._loader(dataset, batch_size, self.initial_patch_size, self.training_transforms)
+
+    def validation(self, dataset: nnUNetBaseDataset, batch_size: int) -> nnUNetDataLoader:
+        """Patches as they are."""
+        return self._loader(dataset, batch_size, self.patch_size, self.validation_transforms)
+
+    def run(
+        self,
+        training: SlimDataLoaderBase,
+        validation: SlimDataLoaderBase,
+        processes: int,
+        seed: tuple[int, ...] | None,
+    ) -> tuple[Augmenter, Augmenter]:
+        """Start both, in nnU-Net's proportion of worker processes, and wait for a first batch of each.
+
+        Args:
+            seed: Numbers that the workers' seeds derive from; None leaves those to the operating system.
+        """
+        validating = max(1, processes // 2) if processes else 0
+        seeds = worker_seeds(seed, processes + validating)
+        train = self._augmenter(training, processes, max(6, processes // 2), seeds and seeds[:processes])
+        val = self._augmenter(validation, validating, max(3, processes // 4), seeds and seeds[processes:])
+        next(train), next(val)
+        return train, val
+
+    def _loader(self, dataset, batch_size, drawn_patch_size, transforms) -> nnUNetDataLoader:
+        # By count, a third of the batch is sure to show foreground; of a batch of one that third is none.
+        by_chance = self.probabilistic_oversampling or batch_size < SMALLEST_COUNTED_BATCH
+        percent, part = self.oversample_foreground_percent, self.processes.share(batch_size)
+        loader = nnUNetDataLoader(
+            dataset,
+            part.stop - part.start,
+            drawn_patch_size,
+            self.patch_size,
+            self.label_manager,
+            oversample_foreground_percent=percent if by_chance else oversampled_share(percent, batch_size, part),
+            sampling_probabilities=None,
+            pad_sides=None,
+            transforms=transforms,
+            probabilistic_oversampling=by_chance,
+        )
+        # With an ignore label nnU-Net centres patches at annotated voxels, however near the border, in place of drawing
+        # them at random. Where every voxel is annotated that only fills patches with padding.
+        loader.has_ignore = self.label_manager.has_ignore_label and has_ignored(dataset, self.label_manager)
+        return loader
+
+    def _augmenter(self, loader: SlimDataLoaderBase, processes: int, cached: int, seeds: list[int] | None) -> Augmenter:
+        """Worker processes, or this one for 0."""
+        if processes == 0:
+            return SingleThreadedAugmenter(loader, None)
+        return NonDetMultiThreadedAugmenter(
+            data_loader=EndsWithParent(loader),
+            transform=None,
+            num_processes=processes,
+            num_cached=cached,
+            seeds=seeds,
+            pin_memory=self.pin_memory,
+            wait_time=0.002,
+        )
+
+
+def has_ignored(dataset: nnUNetBaseDataset, labels: LabelManager) -> bool:
+    """Whether any case leaves voxels without a label. Reads the labels until it finds one."""
+    return any((dataset.load_case(case)[1][:] == labels.ignore_label).any() for case in dataset.identifiers)
+
+
+def oversampled_share(percent: float, batch_size: int, part: slice) -> float:
+    """Share of a process's ``part`` of a batch that is among the last images, which nnU-Net draws around foreground."""
+    first = round(batch_size * (1 - percent))
+    return sum(number >= first for number in range(batch_size)[part]) / (part.stop - part.start)
+
+
+def worker_seeds(seed: tuple[int, ...] | None, count: int) -> list[int] | None:
+    """A seed below 2**32 for each of ``count`` workers; other numbers in ``seed`` give other ones."""
+    if seed is None:
+        return None
+    return [int(number) for number in np.random.SeedSequence(seed).generate_state(count)]
+
+
+def untimed(transform: Any) -> Any:
+    """Switch off, in place, nnU-Net's habit of timing two blur algorithms and taking the faster.
+
+    The two round differently, so that the result would depend on the load of the machine, seed or not.
+    """
+    if hasattr(transform, "benchmark"):
+        transform.benchmark = False
+    for inner in (*getattr(transform, "transforms", ()), *filter(None, [getattr(transform, "transform", None)])):
+        untimed(inner)
+    return transform
+
+
+def abandon(loader: Augmenter | None) -> None:
+    """Kill the worker processes of a loader. Unlike :func:`close` it waits for no lock that a dead worker may hold."""
+    if isinstance(loader, NonDetMultiThreadedAugmenter):
+        for process in loader._processes:
+            process.kill()
+
+
+def has_workers(loader: Augmenter | None) -> bool:
+    """Whether the batches come from other processes."""
+    return isinstance(loader, NonDetMultiThreadedAugmenter)
+
+
+def close(loader: Augmenter | None) -> None:
+    """Stop the worker processes of a loader, if it has any."""
+    if isinstance(loader, NonDetMultiThreadedAugmenter):
+        loader._finish()

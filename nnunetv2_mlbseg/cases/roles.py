@@ -1,0 +1,176 @@
+"""Which case plays which role in a fold, read from files beside the preprocessed data.
+
+The raw dataset holds the originals (``supervision/*.json`` and ``splits_final.json``). nnU-Net's preprocessing does not
+carry them along, and a cluster node may see the preprocessed data only, so copies are kept beside those.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from os.path import join
+from pathlib import Path
+from typing import Any
+
+from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
+from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+
+from dataset_conversion.supervision.supervision_files import (
+    PROVENANCE_FILE,
+    ROLES,
+    SPLITS_FILE,
+    SUPERVISION_FOLDER,
+    problems,
+    read_splits,
+    read_supervision,
+)
+from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.files import atomic_path, read_json
+
+COPIED = (*(f"{role}.json" for role in ROLES), PROVENANCE_FILE)
+
+
+@dataclass(frozen=True)
+class FoldRoles:
+    """The cases of one fold, sorted. ``validation`` holds cases with true labels only."""
+
+    clean: tuple[str, ...]
+    noisy: tuple[str, ...]
+    unlabeled: tuple[str, ...]
+    validation: tuple[str, ...]
+
+    @classmethod
+    def from_dict(cls, roles: Mapping[str, Iterable[str]]) -> FoldRoles:
+        """As a checkpoint stores them."""
+        return cls(**{role: tuple(cases) for role, cases in roles.items()})
+
+    @property
+    def imperfect(self) -> tuple[str, ...]:
+        """Noisy and unlabeled cases, sorted: the set the bootstrapping stage learns from."""
+        return tuple(sorted(self.noisy + self.unlabeled))
+
+    @property
+    def training(self) -> tuple[str, ...]:
+        """All training cases, sorted."""
+        return tuple(sorted(self.clean + self.noisy + self.unlabeled))
+
+
+def roles_of_fold(
+    dataset_name: str, data_identifier: str, fold: int | str, *, needs_imperfect: bool = True
+) -> FoldRoles:
+    """Roles of a fold of a preprocessed dataset, found through nnU-Net's folders.
+
+    Args:
+        dataset_name: ``DatasetXXX_NAME``.
+        data_identifier: Folder of the preprocessed configuration, as the plans name it.
+        needs_imperfect: Whether a fold without noisy and unlabeled cases is refused.
+
+    Raises:
+        InputError: nnU-Net's folder is not set, the data is not preprocessed, or what :func:`refresh_copies` and
+            :func:`read_fold` refuse.
+    """
+    if not nnUNet_preprocessed.is_set():
+        raise InputError("nnUNet_preprocessed is not set, expected the folder of nnU-Net's preprocessed datasets")
+    folder = Path(join(nnUNet_preprocessed, dataset_name))
+    data = folder / data_identifier
+    if not data.is_dir():
+        raise InputError(f"{data}: no such folder, run nnUNetv2_plan_and_preprocess (or nnUNetv2_preprocess) first")
+    if not any(data.iterdir()):
+        raise InputError(f"{data}: empty, run nnUNetv2_preprocess again")
+    refresh_copies(Path(join(nnUNet_raw, dataset_name)) if nnUNet_raw.is_set() else None, folder)
+    cases = infer_dataset_class(str(data)).get_identifiers(str(data))
+    return read_fold(folder, fold, cases, needs_imperfect=needs_imperfect)
+
+
+def refresh_copies(raw_folder: Path | None, preprocessed_folder: Path) -> None:
+    """Copy role files and splits beside the preprocessed data where they are missing or older than the raw ones.
+
+    Args:
+        raw_folder: The raw dataset, or None where nnUNet_raw is not set; then existing copies serve.
+        preprocessed_folder: ``nnUNet_preprocessed/DatasetXXX_NAME``.
+
+    nnU-Net's planner copies ``splits_final.json`` as well, so a copy older than the raw file is out of date, whoever
+    made it; it stays beside the new one as ``splits_final.json.replaced``.
+
+    Raises:
+        InputError: ``splits_final.json`` beside the preprocessed data is neither a copy of the raw one nor older: it
+            may hold a user's work, or the random split nnU-Net makes where there is none.
+    """
+    if raw_folder is None or not (raw_folder / SUPERVISION_FOLDER / f"{ROLES[0]}.json").is_file():
+        return
+    copies = preprocessed_folder / SUPERVISION_FOLDER
+    for name in COPIED:
+        _copy_or_remove(raw_folder / SUPERVISION_FOLDER / name, copies / name)
+    original = raw_folder / SPLITS_FILE
+    if not original.is_file():
+        return
+    in_use = preprocessed_folder / SPLITS_FILE
+    last_copy = copies / SPLITS_FILE
+    if in_use.is_file() and not _same(in_use, original) and not _same(in_use, last_copy):
+        if in_use.stat().st_mtime >= original.stat().st_mtime:
+            raise InputError(
+                f"{in_use} differs from {original} and is newer: edited by hand, or nnU-Net's random split, which "
+                f"would validate on imperfect labels; delete or rename the first file to use the second"
+            )
+        os.replace(in_use, in_use.with_name(f"{SPLITS_FILE}.replaced"))
+    _copy_or_remove(original, in_use)
+    _copy_or_remove(original, last_copy)
+
+
+def read_fold(
+    preprocessed_folder: Path, fold: int | str, cases: Iterable[str], *, needs_imperfect: bool = True
+) -> FoldRoles:
+    """Read and check the roles of a fold.
+
+    Args:
+        preprocessed_folder: Holds ``supervision/`` and ``splits_final.json``.
+        fold: Fold number, or "all": every case with a role trains and the clean ones validate.
+        cases: Identifiers of all preprocessed cases.
+        needs_imperfect: Whether a fold without noisy and unlabeled cases is refused.
+
+    Raises:
+        InputError: one line with every problem found.
+    """
+    supervision = read_supervision(preprocessed_folder)
+    splits = read_splits(preprocessed_folder)
+    place = "the preprocessed data"
+    found = problems(supervision, splits, set(cases), place, needs_imperfect=needs_imperfect)
+    if found:
+        raise InputError(f"{preprocessed_folder.name}: " + "; ".join(found))
+    roles: tuple[tuple[str, ...], ...]
+    if fold == "all":
+        roles = (supervision.clean, supervision.noisy, supervision.unlabeled, supervision.clean)
+    else:
+        training, validation = _fold_cases(splits, fold, preprocessed_folder / SPLITS_FILE)
+        roles = (*(_within(training, role) for role in supervision.by_role().values()), tuple(validation))
+    selected = FoldRoles(*(tuple(sorted(role)) for role in roles))
+    if not selected.clean:
+        raise InputError(f"{preprocessed_folder.name}: fold {fold} has no clean training case, expected at least one")
+    return selected
+
+
+def _within(training: set[str], role: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(case for case in role if case in training)
+
+
+def _fold_cases(splits: Any, fold: int | str, path: Path) -> tuple[set[str], list[str]]:
+    if not isinstance(fold, int) or not 0 <= fold < len(splits):
+        raise InputError(f"{path}: got fold {fold}, expected 0 to {len(splits) - 1} or all")
+    return set(splits[fold]["train"]), splits[fold]["val"]
+
+
+def _same(a: Path, b: Path) -> bool:
+    return a.is_file() and b.is_file() and read_json(a) == read_json(b)
+
+
+def _copy_or_remove(source: Path, target: Path) -> None:
+    if not source.is_file():
+        target.unlink(missing_ok=True)
+        return
+    if target.is_file() and target.read_bytes() == source.read_bytes():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)

@@ -1,0 +1,169 @@
+"""Score a folder of predicted label files against a folder of reference label files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from nnunetv2_mlbseg.evaluation.metrics import Scores, score
+from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.files import read_json
+
+FILE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")  # single-file formats that nnU-Net's SimpleITK reader takes
+GEOMETRY_TOLERANCE_MM = 1e-3
+
+Classes = Mapping[str, tuple[int, ...]]  # the name of a class or region, and the label values that belong to it
+
+
+@dataclass(frozen=True)
+class CaseScore:
+    """The scores of one class in one case."""
+
+    case: str
+    class_name: str
+    scores: Scores
+
+
+def evaluate_folders(
+    predictions: Path,
+    references: Path,
+    cases: Sequence[str] | None = None,
+    ignore_label: int | None = None,
+    progress: Callable[[list[str]], Iterable[str]] = iter,
+) -> list[CaseScore]:
+    """Score every case, class by class, in the order of the case names.
+
+    Classes come from a ``dataset.json`` in, or beside, either folder (nnU-Net writes one beside its predictions), and
+    so does the ignore label unless one is given; without such a file every value above 0 that occurs is a class.
+
+    Args:
+        cases: score these only; otherwise both folders must hold the same cases.
+        ignore_label: voxels that have this value in the reference are left out of everything.
+        progress: wraps the list of cases, as tqdm does.
+
+    Raises:
+        InputError: a case is missing on either side, a file cannot be read, or two files differ in geometry.
+    """
+    predicted, true = label_files(predictions), label_files(references)
+    names = matching_cases(predicted, true, predictions, references, cases)
+    classes, declared_ignore = declared_classes(predictions, references)
+    ignore_label = declared_ignore if ignore_label is None else ignore_label
+    if classes is None:
+        paths = [files[name] for name in names for files in (predicted, true)]
+        classes = occurring_classes(paths, ignore_label)
+    return [
+        case_score
+        for name in progress(names)
+        for case_score in evaluate_case(name, predicted[name], true[name], classes, ignore_label)
+    ]
+
+
+def evaluate_case(
+    case: str, prediction_file: Path, reference_file: Path, classes: Classes, ignore_label: int | None
+) -> Iterator[CaseScore]:
+    """Score one case, class by class."""
+    prediction_image, reference_image = read_labels(prediction_file), read_labels(reference_file)
+    check_geometry(prediction_file, prediction_image, reference_file, reference_image)
+    prediction, reference = sitk.GetArrayFromImage(prediction_image), sitk.GetArrayFromImage(reference_image)
+    counted = np.ones(reference.shape, bool) if ignore_label is None else reference != ignore_label
+    spacing_mm = reference_image.GetSpacing()[::-1]  # SimpleITK's arrays have their axes in reverse order
+    for class_name, values in classes.items():
+        predicted, true = (np.isin(labels, values) & counted for labels in (prediction, reference))
+        yield CaseScore(case, class_name, score(predicted, true, spacing_mm))
+
+
+def label_files(folder: Path) -> dict[str, Path]:
+    """Label files of a folder by case name."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        ending = next((ending for ending in FILE_ENDINGS if path.name.endswith(ending)), None)
+        if ending is None or path.name.startswith("."):
+            continue
+        case = path.name.removesuffix(ending)
+        if case in files:
+            raise InputError(f"{folder}: case {case} is there twice, as {files[case].name} and {path.name}")
+        files[case] = path
+    if not files:
+        raise InputError(f"{folder}: no label file ({', '.join(FILE_ENDINGS)}) in this folder")
+    return files
+
+
+def matching_cases(
+    predicted: Mapping[str, Path],
+    true: Mapping[str, Path],
+    predictions: Path,
+    references: Path,
+    cases: Sequence[str] | None,
+) -> list[str]:
+    """The cases to score, sorted; all of them must be on both sides."""
+    wanted = sorted(set(predicted) | set(true) if cases is None else set(cases))
+    for folder, files in ((predictions, predicted), (references, true)):
+        missing = [name for name in wanted if name not in files]
+        if missing:
+            hint = "" if cases is not None else "; --cases FILE scores the cases listed in FILE only"
+            raise InputError(f"{folder}: no file for {len(missing)} case(s): {', '.join(missing)}{hint}")
+    return wanted
+
+
+def declared_classes(*folders: Path) -> tuple[Classes | None, int | None]:
+    """Classes and ignore label from the first ``dataset.json`` in, or beside, the folders; ``(None, None)`` if none."""
+    candidates = [place / "dataset.json" for folder in folders for place in (folder, folder.resolve().parent)]
+    path = next((path for path in candidates if path.is_file()), None)
+    if path is None:
+        return None, None
+    content = read_json(path)
+    labels = content.get("labels") if isinstance(content, dict) else None
+    if not isinstance(labels, dict):
+        raise InputError(f'{path}: no "labels", expected an object of names and values')
+    try:
+        values = {name: _as_values(value) for name, value in labels.items()}
+    except (TypeError, ValueError):
+        raise InputError(
+            f'{path}: "labels" must hold whole numbers or lists of them, got {json.dumps(labels)}'
+        ) from None
+    ignore = values.pop("ignore", None)
+    return {name: own for name, own in values.items() if own != (0,)}, ignore[0] if ignore else None
+
+
+def _as_values(value: Any) -> tuple[int, ...]:
+    return tuple(int(entry) for entry in value) if isinstance(value, (list, tuple)) else (int(value),)
+
+
+def occurring_classes(paths: Iterable[Path], ignore_label: int | None) -> Classes:
+    """One class for every value above 0 in any of the files, named by its value."""
+    values: set[int] = set()
+    for path in paths:
+        values.update(np.unique(sitk.GetArrayFromImage(read_labels(path))).tolist())
+    return {str(value): (value,) for value in sorted(values - {0, ignore_label}) if value > 0}
+
+
+def read_labels(path: Path) -> sitk.Image:
+    """Read a label file, which must hold whole numbers."""
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError:
+        raise InputError(f"{path}: cannot be read as an image") from None
+    labels: NDArray[Any] = sitk.GetArrayViewFromImage(image)
+    if not np.issubdtype(labels.dtype, np.integer):
+        if not np.array_equal(labels, np.round(labels)):
+            raise InputError(f"{path}: expected labels (whole numbers), got values such as {labels.max()}")
+        image = sitk.Cast(image, sitk.sitkInt32)
+    return image
+
+
+def check_geometry(path: Path, image: sitk.Image, reference_path: Path, reference: sitk.Image) -> None:
+    """Two label images must lie on the same voxels: else voxel-wise measures mean nothing."""
+    for what in ("size", "spacing", "origin", "direction"):
+        got, expected = (getattr(one, f"Get{what.title()}")() for one in (image, reference))
+        if len(got) != len(expected) or not np.allclose(got, expected, rtol=0, atol=GEOMETRY_TOLERANCE_MM):
+            shown = [tuple(round(value, 4) for value in values) for values in (got, expected)]
+            raise InputError(f"{path}: {what} is {shown[0]}, but {reference_path} has {shown[1]}")

@@ -1,0 +1,164 @@
+"""Labels of unlabeled scans held to the class shares of the clean ones (distribution alignment).
+
+A network that knows a few scans finds too little, or too much, on others, and pseudo labels teach it to go on like
+that. What the clean scans also tell is how much of a scan each class takes. Berthelot et al. (ReMixMatch, ICLR 2020)
+multiply the probabilities of unlabeled images by the ratio of both shares. The most probable class of a certain network
+hardly moves by that, so here a bias per class is added to the logarithm of its probability, and adjusted until the
+labels, not the probabilities, have the shares of the clean ones. Images with a label of their own are left alone: they
+say themselves how much there is.
+
+This supposes that unlabeled and clean scans are of one kind: the same body part, framed alike.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
+
+LIMIT = math.log(40)
+"""The largest bias: against a network that gives a class less than 1 part in 40 it can do nothing, so that shares which
+do not hold for the unlabeled scans cannot invent what the network sees no trace of."""
+
+SMALL_AND_LARGE = (0.5, 2.0)
+"""A bias below the first can come from the choice of a few clean scans; one above the second (odds of 7 to 1) says that
+the network misses, or imagines, much of a class."""
+
+DECAY = 0.98
+"""What remains of the counted pixels after an iteration: a mean over about 50 iterations."""
+
+RATE = 0.02
+"""How far the bias moves per iteration and unit of the shares' log ratio; about 1 / 50 as well, so that it does not
+overtake the counts that steer it."""
+
+LEAST_SHARE = 1e-4
+"""Added to every share before taking the logarithm: a class that a batch lacks does not decide alone."""
+
+SWEEPS = 100
+"""At most so many rounds over the classes when a bias is fitted; two classes need one."""
+
+
+@dataclass(frozen=True)
+class ShareRecord:
+    """What the bias is made of, float32. A new record is made of an old one, never changed.
+
+    Attributes:
+        clean: (C,), decayed number of pixels of every class in the clean batches' labels.
+        pseudo: (C,), the same of the pseudo labels of unlabeled images, bias included.
+        bias: (C,), added to the log-probabilities of unlabeled images; 0 for class 0.
+    """
+
+    clean: Tensor
+    pseudo: Tensor
+    bias: Tensor
+
+    @classmethod
+    def empty(cls, classes: int, device: torch.device | str = "cpu") -> ShareRecord:
+        """Nothing seen yet, no bias."""
+        return cls(*torch.zeros(3, classes, device=device))
+
+    def weight(self, least: float) -> Tensor:
+        """How much unlabeled images count: from ``least``, where the bias is small, to 1, where it is large.
+
+        Without a bias their labels are what the networks say anyway. With a large one the clean shares have their say.
+        """
+        small, large = SMALL_AND_LARGE
+        return least + (1 - least) * ((self.bias.abs().amax() - small) / (large - small)).clamp(0, 1)
+
+    def state(self) -> dict[str, Tensor]:
+        """The three vectors, for a checkpoint."""
+        return {"clean": self.clean, "pseudo": self.pseudo, "bias": self.bias}
+
+
+@torch.no_grad()
+def aligned(probabilities: Tensor, generated: Tensor, record: ShareRecord) -> Tensor:
+    """The probabilities of unlabeled images, each class times the exponential of its bias; others as they are.
+
+    Args:
+        probabilities: (B, C, *S); they add up to 1, or to 0 where nothing is known.
+        generated: (B,) bool, which images have no label but a generated one.
+
+    Returns:
+        (B, C, *S), with the sums of before. No gradient flows.
+    """
+    probabilities = at_least_float32(probabilities)
+    factors = torch.where(_per_image(generated, probabilities), _per_class(record.bias, probabilities).exp(), 1.0)
+    moved = probabilities * factors
+    tiny = torch.finfo(moved.dtype).tiny
+    return moved * (probabilities.sum(1, keepdim=True) / moved.sum(1, keepdim=True).clamp_min(tiny))
+
+
+@torch.no_grad()
+def followed(
+    record: ShareRecord, clean: Tensor, pseudo: Tensor, generated: Tensor, total: Total = unchanged
+) -> ShareRecord:
+    """The record after one more batch; its bias is for the next one.
+
+    Without an unlabeled image in the batch the bias stays.
+
+    Args:
+        clean: (B', *S) int64, the clean batch's labels, negative = no label.
+        pseudo: (B, *S) int64, pseudo labels made with the record's bias.
+        generated: (B,) bool, which of these images are unlabeled.
+        total: sums over the processes that share a batch.
+    """
+    classes = len(record.bias)
+    unlabeled = torch.where(_per_image(generated, pseudo), pseudo, -1)
+    now = total(torch.stack([_pixels(clean, classes), _pixels(unlabeled, classes)]))
+    kept = DECAY * torch.stack([record.clean, record.pseudo]) + (1 - DECAY) * now
+    ratio = _shares(kept[0]).log() - _shares(kept[1]).log()
+    moved = (record.bias + RATE * (ratio - ratio[0])).clamp(-LIMIT, LIMIT)
+    return ShareRecord(kept[0], kept[1], torch.where(now[1].sum() > 0, moved, record.bias))
+
+
+@torch.no_grad()
+def fitted_bias(logits: Tensor, shares: Tensor) -> Tensor:
+    """The bias with which a sample of pixels is labelled with given shares of the classes.
+
+    One class after the other gets the bias at which as many pixels as it should have prefer it, until nothing moves.
+
+    Args:
+        logits: (N, C), of N pixels.
+        shares: (C,), wanted; a class of share 0, and class 0, keep a bias of 0.
+
+    Returns:
+        (C,) from -LIMIT to LIMIT, on the scale of the logits.
+    """
+    logits = at_least_float32(logits)
+    pixels, classes = logits.shape
+    bias = logits.new_zeros(classes)
+    wanted = [min(max(round(float(share) * pixels), 1), pixels - 1) if share > 0 else 0 for share in shares]
+    for _ in range(SWEEPS):
+        before = bias.clone()
+        for number in range(1, classes):
+            if not wanted[number]:
+                continue
+            others = (logits + bias).index_fill(1, torch.tensor(number), -math.inf).amax(1)
+            needed = (others - logits[:, number]).sort().values
+            bias[number] = needed[wanted[number] - 1 : wanted[number] + 1].mean().clamp(-LIMIT, LIMIT)
+        if torch.equal(bias, before):
+            break
+    return bias
+
+
+def _pixels(labels: Tensor, classes: int) -> Tensor:
+    """Number of pixels of every class: (C,) float32, without a wait for the device; negative labels do not count."""
+    counts = torch.zeros(classes + 1, device=labels.device)
+    index = torch.where(labels < 0, classes, labels).flatten()
+    return counts.scatter_add(0, index, torch.ones_like(index, dtype=counts.dtype))[:classes]
+
+
+def _shares(pixels: Tensor) -> Tensor:
+    return pixels / pixels.sum().clamp_min(torch.finfo(pixels.dtype).tiny) + LEAST_SHARE
+
+
+def _per_image(values: Tensor, maps: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (maps.ndim - 1))
+
+
+def _per_class(values: Tensor, maps: Tensor) -> Tensor:
+    return values.view(1, -1, *[1] * (maps.ndim - 2))

@@ -1,0 +1,179 @@
+"""How imperfect labels err: confusion matrices by depth within the label, of all labels and of every case.
+
+M[t, n, d] is the probability that a pixel of class t has the label n at depth d (see :mod:`label_depth`). Over the
+depths it adds up to the confusion matrix that Patrini et al. (2017) and Northcutt et al. (2021) estimate for whole
+images. Bayes' rule needs the depth as well: in labels that are too large for their structure class 0 hides near the
+border of label 1, and a matrix without depth can only say that some of those pixels, anywhere, are wrong.
+
+Labels differ between cases (one is too large, the next one too small), hence a matrix for every case, drawn towards
+the one of all.
+
+Bayes' rule of two witnesses, e_t M[t, n, d], takes image and label for independent, given the class. They are not: both
+know where the structure is. A pixel beside the border of the label is one that the image puts there as well, and the
+rule counts twice that the rare class is found there: structures grow without end as a network learns from it. For a
+network that knows nothing of where the structure is the rule is right. In between stands e_t M[t, n, d] P(t)^k2, with
+the share P(t) of class t, and k2 the square of Cohen's kappa (1960) between what is believed and the labels: like r2 of
+two series of numbers, the part that they have in common.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nnunetv2_mlbseg.maths.labels import ImperfectLabels
+from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
+from nnunetv2_mlbseg.maths.weighting.depth import LEVELS
+
+PRIOR_DIAGONAL = 0.8
+"""The confusion matrix before the first pixel is seen: this much on the diagonal, the rest evenly, each divided evenly
+among the depths."""
+
+CASE_DECAY = 0.95
+"""What remains of a case's counts when the case comes up again: its last 20 appearances or so."""
+
+CASE_PRIOR = 1.0
+"""The matrix of all cases counts in that of each case as much as so many batches."""
+
+LEAST_CONFUSION = 1e-3
+"""Added before taking the logarithm, so that a class pair without counts does not decide alone."""
+
+
+@dataclass(frozen=True)
+class ConfusionRecord:
+    """Running sums over iterations, float32. A new record is made of an old one, never changed.
+
+    Attributes:
+        counts: (C, C, D), [t, n, d]: pixels believed to be of class t (in probability) with the given label n at depth
+            d, in a batch.
+        cases: (N, C, C, D), the same of every noisy case alone, over its last appearances. N is 0 where cases are not
+            told apart.
+    """
+
+    counts: Tensor
+    cases: Tensor
+
+    @classmethod
+    def empty(cls, classes: int, cases: int = 0, device: torch.device | str = "cpu") -> ConfusionRecord:
+        """Nothing seen yet."""
+        shape = (classes, classes, LEVELS)
+        return cls(torch.zeros(shape, device=device), torch.zeros(cases, *shape, device=device))
+
+    @property
+    def matrix(self) -> Tensor:
+        """M of all labels: (C, C, D), for every class t the probabilities of label and depth; they add up to 1."""
+        classes, _, depths = self.counts.shape
+        even = torch.full((classes, classes), (1 - PRIOR_DIAGONAL) / classes, device=self.counts.device)
+        prior = even + PRIOR_DIAGONAL * torch.eye(classes, device=self.counts.device)
+        return _normalized(self.counts + prior.unsqueeze(2) / depths)
+
+    @property
+    def common(self) -> Tensor:
+        """What image and label have in common: k2 log P(t), (C,), 0 before the first batch."""
+        pairs = self.counts.sum(dim=2)
+        pixels = pairs.sum()
+        of_truth, of_label = pairs.sum(dim=1), pairs.sum(dim=0)
+        chance = (of_truth * of_label).sum() / pixels.clamp_min(1)
+        kappa = (pairs.trace() - chance).clamp_min(0) / (pixels - chance).clamp_min(1)
+        return kappa.square() * ((of_truth + 1) / (pixels + len(of_truth))).log()
+
+    def of_cases(self, case: Tensor) -> Tensor:
+        """M for every image: (B,) numbers of cases, negative for none, to (B, C, C, D)."""
+        shared = self.matrix
+        if not len(self.cases):
+            return shared.expand(len(case), -1, -1, -1)
+        own = torch.where(_wide(case >= 0), self.cases[case.clamp_min(0)], 0.0)
+        weight = CASE_PRIOR * self.counts.sum(dim=(1, 2), keepdim=True) + 1  # and a pixel, before the first batch
+        return _normalized(own + weight * shared)
+
+    def followed(
+        self, labels: ImperfectLabels, belief: Tensor, decay: float, total: Total = unchanged
+    ) -> ConfusionRecord:
+        """The record after one more batch: the M step. Generated labels do not count: a network made them.
+
+        Args:
+            belief: (B, C, *S), the probability of every class; what it is where there is no label does not matter.
+            decay: what remains of the old sums, from 0 to below 1.
+            total: sums over the processes that share a batch.
+        """
+        given = torch.where(_per_image(labels.generated, labels.classes), -1, labels.classes)
+        images = torch.nan_to_num(image_counts(belief, given, labels.levels))
+        # A row for every case and one for images from none, with the number of images in the last column: one sum over
+        # the processes tells everything.
+        known = len(self.cases)
+        row = torch.where((labels.case >= 0) & (labels.case < known), labels.case, known)
+        amounts = torch.cat([images.flatten(1), images.new_ones(len(images), 1)], dim=1)
+        sums = total(amounts.new_zeros(known + 1, amounts.shape[1]).index_add(0, row, amounts))
+        seen, there = sums[:, :-1].view(-1, *images.shape[1:]), sums[:known, -1] > 0
+        counts = decay * self.counts + (1 - decay) * seen.sum(0)
+        return ConfusionRecord(counts, torch.where(_wide(there), CASE_DECAY * self.cases + seen[:known], self.cases))
+
+    def belief(self, labels: ImperfectLabels, network: Tensor) -> Tensor:
+        """The probability of every class given image and label: the E step.
+
+        Args:
+            network: (B, C, *S), logarithms of the network's probabilities, up to a number for each pixel.
+
+        Returns:
+            (B, C, *S), adds up to 1. Of no use where there is no label.
+        """
+        return (network + self._words(labels)).softmax(dim=1)
+
+    def evidence(self, labels: ImperfectLabels, against: Tensor) -> Tensor:
+        """What a given label adds to the log-odds of its own class n against class a.
+
+        log M[n, n, d] / M[a, n, d] + k2 log P(n) / P(a).
+
+        Args:
+            against: (B, *S) int64, class a, 0 or more.
+
+        Returns:
+            (B, *S); 0 for generated labels, which are no witnesses of their own.
+        """
+        words, own = self._words(labels), labels.classes.clamp_min(0)
+        difference = words.gather(1, own.unsqueeze(1)) - words.gather(1, against.unsqueeze(1))
+        return torch.where(_per_image(labels.generated, against), 0.0, difference.squeeze(1))
+
+    def _words(self, labels: ImperfectLabels) -> Tensor:
+        """What the label of every pixel says for each class: log M + k2 log P, (B, C, *S)."""
+        matrices = self.of_cases(labels.case)
+        depths = matrices.shape[3]
+        logs = (matrices + LEAST_CONFUSION / depths).log() + self.common.view(-1, 1, 1)
+        kinds = labels.classes.clamp_min(0) * depths + labels.levels.clamp_min(0)  # label and depth as one number
+        words = logs.flatten(2).gather(2, kinds.flatten(1).unsqueeze(1).expand(-1, logs.shape[1], -1))
+        return words.view(len(kinds), -1, *kinds.shape[1:])
+
+
+@torch.no_grad()
+def image_counts(probabilities: Tensor, labels: Tensor, levels: Tensor) -> Tensor:
+    """[b, t, n, d]: the probability of class t, summed over the pixels of image b with the label n at depth d.
+
+    Args:
+        probabilities: (B, C, *S).
+        labels, levels: (B, *S) int64; negative labels do not count.
+
+    Returns:
+        (B, C, C, D), float32 or float64.
+    """
+    rows, labels, levels = at_least_float32(probabilities).flatten(2), labels.flatten(1), levels.flatten(1)
+    classes = torch.arange(rows.shape[1], device=labels.device)
+    tables = []
+    for level in range(LEVELS):  # not a bin per pixel: on a GPU most would wait for the same few addresses
+        one_hot = torch.where(levels == level, labels, -1).unsqueeze(2) == classes
+        tables.append(rows @ one_hot.to(rows.dtype))
+    return torch.stack(tables, dim=3)
+
+
+def _normalized(counts: Tensor) -> Tensor:
+    return counts / counts.sum(dim=(-2, -1), keepdim=True)
+
+
+def _wide(flags: Tensor) -> Tensor:
+    return flags.view(-1, 1, 1, 1)
+
+
+def _per_image(values: Tensor, like: Tensor) -> Tensor:
+    """(B,) to (B, 1, ...), beside (B, *S)."""
+    return values.view(-1, *[1] * (like.ndim - 1))

@@ -1,0 +1,54 @@
+"""The variants of a study file, and the configuration of the method wherever it stands."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_mlbseg.study.description import Variant
+from nnunetv2_mlbseg.study.reading import entries
+from nnunetv2_mlbseg.study.reading.entries import Entries
+from nnunetv2_mlbseg.study.reading.names import check_distinct
+from noise_synthesis.safe_io.errors import InputError
+
+TRAINER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def read_variant(name: str, content: Any, file: Path, seeds: tuple[int, ...], places: list[str]) -> Variant:
+    """One row of the tables."""
+    where = f"{file}: variant {name}"
+    variant = Entries(content or {}, where)
+    trainer = variant.take("trainer", entries.TEXT, "nnUNetTrainerMLBSeg")
+    if not TRAINER.fullmatch(trainer):
+        raise InputError(f"{where}: trainer is '{trainer}', expected the name of a class")
+    own_seeds = tuple(variant.take("seeds", entries.whole_list(0), list(seeds)))
+    check_distinct(own_seeds, f"{where}: seeds")
+    patterns = tuple(variant.take("where", entries.TEXTS, ["*"]))
+    for pattern in patterns:
+        if not fnmatch.filter(places, pattern):
+            raise InputError(f"{where}: where has '{pattern}', which no DATASET/SETTING matches; there are {places}")
+    found = Variant(
+        name=name,
+        title=variant.take("title", entries.TEXT, name),
+        trainer=trainer,
+        config=read_config(variant, f"{where}: config"),
+        shared=variant.take("shared", entries.BOOL, False),
+        seeds=own_seeds,
+        where=patterns,
+    )
+    variant.finish()
+    return found
+
+
+def read_config(holder: Entries, where: str) -> Mapping[str, Any]:
+    """Configuration of the method; every run sets the seed itself."""
+    from nnunetv2_mlbseg.settings.training import check_overrides
+
+    config = dict(holder.take("config", entries.MAPPING, {}))
+    check_overrides(where, config)
+    if "seed" in config:
+        raise InputError(f"{where}: seed is set per run, by 'seeds'")
+    return config

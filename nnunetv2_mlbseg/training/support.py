@@ -1,0 +1,89 @@
+"""Which of nnU-Net's combinations MLB-Seg trains, and what to use where it does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from nnunetv2_mlbseg.cases.training_cases import METHOD, ROLES_OF
+from nnunetv2_mlbseg.runtime.errors import UnsupportedError
+from nnunetv2_mlbseg.runtime.processes import Processes
+from nnunetv2_mlbseg.settings.training import MLBSegConfig
+from noise_synthesis.safe_io.errors import InputError
+
+
+def check_unlabeled_supported(
+    has_unlabeled: bool, name: str, configuration: ConfigurationManager, config: MLBSegConfig
+) -> None:
+    """Refuse what would give unlabeled cases wrong intensities or meaningless labels.
+
+    Raises:
+        UnsupportedError: nnU-Net normalises inside a mask, which it derives from the label.
+        InputError: there is no warm-up whose network could label them.
+    """
+    if not has_unlabeled or "unlabeled" not in ROLES_OF[config.training_labels]:
+        return
+    if any(configuration.use_mask_for_norm):
+        raise UnsupportedError(
+            f"configuration {name} has use_mask_for_norm: nnU-Net takes that mask from the label, so unlabeled cases "
+            f"would be normalised otherwise than all others; set use_mask_for_norm to false for every channel in the "
+            f"plans file and run nnUNetv2_preprocess again"
+        )
+    if config.warmup_epochs == 0 and config.training_labels == METHOD:
+        raise InputError(
+            "warmup_epochs is 0 with unlabeled cases, expected at least 1: their labels come from the network after "
+            "the warm-up (Eq. 1)"
+        )
+
+
+def check_supported(plans: dict[str, Any], configuration: str, dataset_json: dict[str, Any]) -> ConfigurationManager:
+    """Return nnU-Net's view of the configuration if MLB-Seg can train it.
+
+    Raises:
+        UnsupportedError: a 3D or cascade configuration, or region-based labels.
+    """
+    manager = PlansManager(plans)
+    chosen = manager.get_configuration(configuration)
+    if chosen.previous_stage_name is not None:
+        raise UnsupportedError(f"configuration {configuration} is part of a cascade; MLB-Seg trains 2d: use 2d")
+    if len(chosen.patch_size) != 2:
+        raise UnsupportedError(f"configuration {configuration} is 3D; MLB-Seg trains slices: use 2d")
+    if manager.get_label_manager(dataset_json).has_regions:
+        raise UnsupportedError(
+            "dataset.json defines regions (labels that are lists); MLB-Seg trains with softmax over exclusive classes: "
+            "give every class one number in dataset.json, or use nnUNetTrainer"
+        )
+    return chosen
+
+
+def check_deep_supervision(name: str, configuration: ConfigurationManager, config: MLBSegConfig) -> None:
+    """Refuse a network none of whose outputs would count.
+
+    nnU-Net's deep supervision gives the coarsest output, that of the last stage but one, the weight 0. With two stages
+    it is the only output: the weights are 0 / 0, and so is every loss.
+
+    Raises:
+        InputError: deep supervision of fewer than three stages.
+    """
+    stages = len(configuration.pool_op_kernel_sizes)
+    if config.deep_supervision and stages < 3:
+        raise InputError(
+            f"configuration {name} plans a network of {stages} stages, expected at least 3 with deep supervision, "
+            f"which leaves the coarsest output out; set deep_supervision to false or plan more stages"
+        )
+
+
+def check_sharing_supported(network: nn.Module, processes: Processes) -> None:
+    """Refuse layers that mix the images of a batch where several processes hold parts of it.
+
+    Raises:
+        UnsupportedError: batch normalisation, whose statistics would be those of a part.
+    """
+    if processes.count > 1 and any(isinstance(module, _BatchNorm) for module in network.modules()):
+        raise UnsupportedError(
+            "the network has batch normalisation, which several processes would compute over their own images only: "
+            "use -num_gpus 1, or a plan with instance normalisation, which nnU-Net plans by default"
+        )

@@ -1,0 +1,158 @@
+"""What is scored must not have trained: by name, by content, by patient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conversion_sources import make_nnunet
+
+from dataset_conversion.checks.dataset import check_dataset
+from dataset_conversion.checks.leaks import (
+    recorded_pattern,
+    refuse,
+    same_files,
+    shared_images,
+    shared_names,
+    shared_patients,
+)
+from dataset_conversion.supervision.supervision_files import Supervision, write_splits, write_supervision
+from nnunetv2_mlbseg.cases.leakage_guard import HeldOut
+from nnunetv2_mlbseg.cases.roles import FoldRoles
+from nnunetv2_mlbseg.settings.training import resolve_config
+from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.files import write_json
+
+ROLES = FoldRoles(("P1_a", "P2_a"), ("P3_a",), ("P4_a",), ("P5_a", "P6_a"))
+
+
+def _messages(leaks) -> list[str]:
+    return [leak.message for leak in leaks]
+
+
+def test_names_images_and_patients_that_train_are_found():
+    assert _messages(shared_names({"a", "b"}, ["b", "c"], "test")) == ["test case b also trains"]
+    found = shared_images({"a": "1", "b": "2"}, {"a": "1", "c": "2", "d": "3"}, "validation")
+    assert _messages(found) == ["validation case c has the image of training case b"]
+    found = shared_patients(["P1_a", "P2_a"], ["P1_b", "P3_a", "odd"], "validation", r"^(P\d+)_")
+    assert _messages(found) == ["validation case P1_b is of patient P1, as training case P1_a"]
+    assert not list(shared_patients(["P1_a"], ["P1_b"], "validation", None))
+    assert _messages(shared_patients(["P1a"], ["P1b"], "test", r"P\d")) == [
+        "test case P1b is of patient P1, as training case P1a"
+    ]
+
+
+def test_equal_bytes_are_found_without_reading_files_of_other_sizes(tmp_path, monkeypatch):
+    for name, content in (("a", b"12"), ("b", b"345"), ("c", b"12"), ("d", b"99"), ("e", b"6789")):
+        (tmp_path / name).write_bytes(content)
+    read: list[Path] = []
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", lambda self, *a, **k: (read.append(self), opened(self, *a, **k))[1])
+    files = {name: tmp_path / name for name in "abcde"}
+    training, tests = {n: files[n] for n in "ab"}, {n: files[n] for n in "cde"}
+    assert _messages(same_files(training, tests, "test")) == ["test case c has the image of training case a"]
+    assert sorted(path.name for path in read) == ["a", "c", "d"]
+
+
+def test_only_what_is_named_is_allowed():
+    leaks = list(shared_names({"a", "b"}, ["a", "b"], "test"))
+    assert refuse(leaks, ("a", "b"), "X") == _messages(leaks)
+    with pytest.raises(InputError, match=r"^X: scores would be too good, test case b also trains\. .*allow_leakage"):
+        refuse(leaks, ("a",), "X")
+
+
+@pytest.mark.parametrize("content", ["[]", '{"options": 3}', '{"options": {"patient_regex": 3}}'])
+def test_a_strange_provenance_is_one_line(tmp_path, content):
+    (tmp_path / "supervision").mkdir()
+    (tmp_path / "supervision" / "provenance.json").write_text(content)
+    with pytest.raises(InputError, match=r"provenance\.json: expected an object"):
+        recorded_pattern(tmp_path)
+
+
+def test_a_bad_pattern_is_one_line():
+    with pytest.raises(InputError, match="not a regular expression"):
+        list(shared_patients(["a"], ["b"], "test", "("))
+    with pytest.raises(InputError, match="patient_regex"):
+        resolve_config({"patient_regex": "("})
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch) -> Path:
+    for name in ("raw", "preprocessed"):
+        (tmp_path / name / "Dataset001_X").mkdir(parents=True)
+        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
+    for case in (*ROLES.training, "T1_a"):
+        folder = "imagesTs" if case == "T1_a" else "imagesTr"
+        (tmp_path / "raw" / "Dataset001_X" / folder).mkdir(exist_ok=True)
+        (tmp_path / "raw" / "Dataset001_X" / folder / f"{case}_0000.nii.gz").write_bytes(case.encode())
+    return tmp_path
+
+
+def _held_out(roles: FoldRoles = ROLES, **settings) -> HeldOut:
+    return HeldOut.of_fold("Dataset001_X", ".nii.gz", roles.training, roles, resolve_config(settings))
+
+
+def test_the_trainers_guard_accepts_a_clean_separation(folders):
+    guard = _held_out(patient_regex=r"^(\w\d)_")
+    guard.check_names()
+    assert guard.check_images({case: case for case in (*ROLES.training, *ROLES.validation)}) == []
+    assert set(guard.tests) == {"T1_a"}
+
+
+def test_the_trainers_guard_finds_each_kind_and_lets_the_named_ones_pass(folders):
+    raw = folders / "raw" / "Dataset001_X"
+    images = {case: case for case in (*ROLES.training, *ROLES.validation)}
+    with pytest.raises(InputError, match="validation case P5_a has the image of training case P3_a"):
+        _held_out().check_images({**images, "P5_a": "P3_a"})
+    (raw / "imagesTs" / "T1_a_0000.nii.gz").write_bytes(b"P4_a")
+    with pytest.raises(InputError, match="test case T1_a has the image of training case P4_a"):
+        _held_out().check_images(images)
+    assert len(_held_out(allow_leakage=["T1_a"]).check_images(images)) == 1
+    (raw / "imagesTs" / "P2_a_0000.nii.gz").write_bytes(b"other")
+    with pytest.raises(InputError, match="test case P2_a also trains"):
+        _held_out().check_names()
+    sixth = FoldRoles(ROLES.clean, ROLES.noisy, ROLES.unlabeled, ("P1_b",))
+    with pytest.raises(InputError, match="validation case P1_b is of patient P1"):
+        _held_out(sixth, patient_regex=r"^(P\d)_", allow_leakage=["P2_a"]).check_names()
+
+
+def test_the_pattern_of_split_is_used_where_none_is_configured(folders):
+    sixth = FoldRoles(ROLES.clean, ROLES.noisy, ROLES.unlabeled, ("P1_b",))
+    _held_out(sixth).check_names()
+    copies = folders / "preprocessed" / "Dataset001_X" / "supervision"
+    copies.mkdir()
+    write_json(copies / "provenance.json", {"options": {"patient_regex": r"^(P\d)_"}})
+    with pytest.raises(InputError, match="of patient P1"):
+        _held_out(sixth).check_names()
+
+
+def test_in_fold_all_the_clean_cases_may_validate(folders):
+    everything = FoldRoles(ROLES.clean, ROLES.noisy, ROLES.unlabeled, ROLES.clean)
+    guard = _held_out(everything, patient_regex=r"^(P\d)_")
+    guard.check_names()
+    assert guard.validation == ()
+
+
+def test_check_reports_test_cases_and_patients_that_train(tmp_path):
+    dataset = make_nnunet(tmp_path / "Dataset001_X", ["P1_a", "P2_a", "P1_b"])
+    write_supervision(dataset, Supervision(("P1_a",), ("P2_a",)))
+    write_splits(dataset, [{"train": ["P1_a", "P2_a"], "val": ["P1_b"]}])
+    assert not _leaks_in(dataset)
+    write_json(dataset / "supervision" / "provenance.json", {"options": {"patient_regex": r"^(P\d)_"}})
+    (dataset / "imagesTs").mkdir()
+    for name in ("P2_a", "T9_a"):
+        content = (dataset / "imagesTr" / "P2_a_0000.nii.gz").read_bytes()
+        (dataset / "imagesTs" / f"{name}_0000.nii.gz").write_bytes(content)
+    found = _leaks_in(dataset)
+    assert len(found) == 3
+    for words in (
+        "test case P2_a also trains",
+        "test case T9_a has the image of training case P2_a",
+        "fold 0: validation case P1_b is of patient P1, as training case P1_a",
+    ):
+        assert any(words in line for line in found)
+
+
+def _leaks_in(dataset: Path) -> list[str]:
+    findings = check_dataset(dataset, 1, with_nnunet=False)[1]
+    return [finding.message for finding in findings if finding.kind == "leakage"]

@@ -1,0 +1,315 @@
+"""``mlbseg audit`` on a small training: what it writes, that it is nnU-Net's own prediction, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from training_support import TRAINER, Workspace, add_configuration, write_raw_dataset
+
+from nnunetv2_mlbseg.audit.class_weights import class_weights, clean_direction
+from nnunetv2_mlbseg.cli.main import main
+from nnunetv2_mlbseg.maths.tangents.forward import logit_tangents, normalize_weights
+from nnunetv2_mlbseg.progress import checkpoint
+from nnunetv2_mlbseg.weight_quality.measure import restored_trainer
+
+pytestmark = pytest.mark.integration
+NOISY, KINDS = ("n0", "n1"), ("imperfect", "pseudo")
+
+
+def voxels(path: Path) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def write_voxels(path: Path, array: np.ndarray) -> None:
+    image = sitk.GetImageFromArray(array)
+    image.CopyInformation(sitk.ReadImage(str(path)))
+    sitk.WriteImage(image, str(path))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A training that has learned the discs, although the label of n0 has a block too many and n1's lacks a slice.
+
+    It has to have learned their borders: where the network alone draws a disc a pixel too large all around, the audit
+    cannot tell that from a label that is a pixel too small.
+    """
+    workspace = Workspace(tmp_path_factory.mktemp("audit"))
+    write_raw_dataset(workspace.root / "raw")
+    labels = workspace.raw / "labelsTr"
+    shutil.copytree(labels, workspace.raw / "labelsTr_true")
+    wrong = voxels(labels / "n0.nii.gz")
+    wrong[1:3, 0:5, 0:5] = 1
+    write_voxels(labels / "n0.nii.gz", wrong)
+    wrong = voxels(labels / "n1.nii.gz")
+    wrong[2] = 0
+    write_voxels(labels / "n1.nii.gz", wrong)
+    workspace.plan_and_preprocess()
+    add_configuration(workspace.preprocessed)
+    schedule = {"warmup_epochs": 8, "epochs": 8, "iterations_per_epoch": 40, "initial_lr": 0.02, "audit": True}
+    # Of the labels' background less than one voxel in a hundred is wrong, so Bayes' rule trusts a label more than a
+    # network whose word is bounded: it is the clean batches that speak against the block.
+    schedule["tied_strength"] = 6
+    done = workspace.train(MLBSEG_CONFIG=json.dumps(schedule))
+    assert done.returncode == 0, done.stderr
+    return workspace
+
+
+def test_a_training_can_audit_its_labels_in_the_end(trained):
+    (folder,) = trained.root.glob("results/*/*/fold_0/audit")
+    found = json.loads((folder / "audit.json").read_text())
+    assert sorted(case["case"] for case in found["cases"]) == list(NOISY)
+    assert found["checkpoint"] == "checkpoint_final.pth" and found["trainer"] == TRAINER
+    assert (folder / "report.html").is_file() and (folder / "weight_imperfect" / "n0.nii.gz").is_file()
+    (log,) = folder.parent.glob("training_log_*.txt")
+    assert f"Audit of 2 noisy labels in {folder}; worst: " in log.read_text()
+
+
+@pytest.fixture
+def audit(trained, monkeypatch):
+    """Run the command in this process: ``audit(...)`` returns its exit code."""
+    for name, value in trained.env.items():
+        if name.startswith("nnUNet_"):
+            monkeypatch.setenv(name, value)
+    return lambda *args, dataset="900": main(["audit", dataset, "-c", "2d_tiny", *map(str, args)])
+
+
+def test_the_wrong_places_are_found_and_the_files_are_complete(trained, audit, tmp_path, capsys):
+    out, corrected = tmp_path / "out", tmp_path / "corrected"
+    before = {path.name: path.read_bytes() for path in (trained.raw / "labelsTr").iterdir()}
+    assert audit("--out", out, "--write-corrected", corrected) == 0
+    assert {path.name: path.read_bytes() for path in (trained.raw / "labelsTr").iterdir()} == before
+    printed = capsys.readouterr().out
+    assert str(out) in printed and "Corrections can be expected to help" in printed
+    found = json.loads((out / "audit.json").read_text())
+    assert [case["rank"] for case in found["cases"]] == [1, 2]
+    assert sorted(case["case"] for case in found["cases"]) == list(NOISY)
+    assert found["witnesses"]["confusion"][0][0] > 0.9
+    cases = {case["case"]: case for case in found["cases"]}
+    surplus = next(region for region in cases["n0"]["regions"] if region["kind"] == "surplus")
+    assert 100 <= surplus["size_mm3"] <= 170 and surplus["slices"] == [1, 2]  # 2 x 5 x 5 voxels of 3 mm3
+    assert surplus["centroid_mm"] == pytest.approx([-8, 22, 9.5], abs=0.5)
+    assert min(enumerate(cases["n1"]["slice_scores"]), key=lambda one: one[1])[0] == 2
+    assert any(region["kind"] == "boundary" and region["worst_slice"] == 2 for region in cases["n1"]["regions"])
+    check_images(trained.raw, out, corrected)
+    check_weights(trained.raw, out)
+    check_tables(out, found["cases"])
+
+
+def check_images(raw, out, corrected):
+    """Suspicion is where the label is wrong, corrections mend, and all images lie where the label does."""
+    for name, worse in (("n0", (slice(1, 3), slice(0, 5), slice(0, 5))), ("n1", (2,))):
+        given, true = (voxels(raw / folder / f"{name}.nii.gz") for folder in ("labelsTr", "labelsTr_true"))
+        suspicion = voxels(out / "suspicion" / f"{name}.nii.gz")
+        assert suspicion[given != true].mean() > 0.8 > 0.1 > suspicion[given == true].mean()
+        assert suspicion[worse].max() > 0.9
+        proposal = voxels(corrected / f"{name}.nii.gz")
+        assert (proposal != true).sum() < (given != true).sum()
+        uncertainty = voxels(out / "uncertainty" / f"{name}.nii.gz")
+        assert 0 <= uncertainty.min() < 0.05 and 0.5 < uncertainty.max() <= 1
+        for folder in (out / "network_label", out / "suspicion", out / "uncertainty", corrected):
+            image, reference = (sitk.ReadImage(str(path / f"{name}.nii.gz")) for path in (folder, raw / "labelsTr"))
+            assert image.GetOrigin() == reference.GetOrigin() and image.GetSpacing() == reference.GetSpacing()
+
+
+def check_weights(raw, out):
+    """Parts of a disputed voxel add up to one; the wrong blob keeps the smaller one."""
+    weights = {kind: {name: voxels(out / f"weight_{kind}" / f"{name}.nii.gz") for name in NOISY} for kind in KINDS}
+    for name in NOISY:
+        given, network = (
+            voxels(raw / "labelsTr" / f"{name}.nii.gz"),
+            voxels(out / "network_label" / f"{name}.nii.gz"),
+        )
+        imperfect, pseudo = (weights[kind][name] for kind in KINDS)
+        agreed = given == network  # there a rival class may have a part as well
+        np.testing.assert_allclose((imperfect + pseudo)[~agreed], 1, atol=2e-3)
+        np.testing.assert_allclose(imperfect[agreed], pseudo[agreed], atol=2e-3)
+        assert imperfect[agreed].mean() > 0.3 and imperfect.max() <= 1.001
+    # the network's word is bounded, so a surplus label keeps a part, the smaller one
+    imperfect, pseudo = (weights[kind]["n0"][1:3, 0:5, 0:5] for kind in KINDS)
+    assert imperfect.mean() < 0.5 < pseudo.mean()
+
+
+def check_tables(out, cases):
+    """Report and tables hold what ``audit.json`` says."""
+    assert (out / "report.html").stat().st_size > 20_000
+    with open(out / "cases.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["case"] for row in rows] == [case["case"] for case in cases]
+    assert float(rows[0]["score"]) == cases[0]["score"] <= cases[1]["score"]
+    with open(out / "regions.csv", newline="") as file:
+        assert sum(1 for _ in csv.DictReader(file)) == sum(len(case["regions"]) for case in cases)
+
+
+def test_corrections_that_spoil_right_labels_are_written_only_when_asked_for(audit, another, tmp_path, capsys):
+    """The right label of the validation case is moved away from what the network draws."""
+    raw, _ = another
+    validation = raw / "labelsTr" / "v0.nii.gz"
+    write_voxels(validation, np.roll(voxels(validation), 16, axis=1))
+    out, corrected = tmp_path / "out", tmp_path / "corrected"
+    message = refused(audit, capsys, "--out", out, "--write-corrected", corrected)
+    assert "corrected: no corrected labels written. Corrections cannot be trusted: they change" in message
+    assert message.endswith("Write them with --correct-anyway")
+    assert not [path for path in tmp_path.iterdir() if "corrected" in path.name]
+    found = json.loads((out / "audit.json").read_text())["corrections"]
+    assert list(found["unseen"]) == ["v0"] and found["helps"] is False and found["sentence"] in message
+    assert found["network"] < 0.5 < found["labels"] and 2 * found["spoiled"] >= found["changed"]
+    assert found["sentence"] in (out / "report.html").read_text()
+    assert audit("--out", out, "--write-corrected", corrected, "--correct-anyway", "--force") == 0
+    assert found["sentence"] in capsys.readouterr().out
+    assert sorted(os.listdir(corrected)) == ["n0.nii.gz", "n1.nii.gz", "proposals.json"]
+
+
+def test_the_networks_label_is_the_one_that_nnunet_predicts(trained, audit, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    shutil.copy(trained.raw / "imagesTr" / "n0_0000.nii.gz", images)
+    done = trained.command(
+        "nnUNetv2_predict", "-d", 900, "-i", images, "-o", tmp_path / "predicted", "-c", "2d_tiny", "-f", 0,
+        "-tr", TRAINER, "-device", "cpu", "-npp", 1, "-nps", 1,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert audit("--out", tmp_path / "out") == 0
+    predicted, own = (voxels(tmp_path / name / "n0.nii.gz") for name in ("predicted", "out/network_label"))
+    np.testing.assert_array_equal(predicted, own)
+    assert own.any()
+
+
+def refused(audit, capsys, *args, **options) -> str:
+    assert audit(*args, **options) == 2
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith("mlbseg: error: ")
+    return message
+
+
+def test_what_cannot_be_audited_is_refused_in_one_line(trained, audit, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    assert "there: nnUNetTrainerMLBSeg__nnUNetPlans__2d_tiny" in refused(
+        audit, capsys, "-tr", "nnUNetTrainer", "--out", out
+    )
+    assert "no such file" in refused(audit, capsys, "--checkpoint", "other.pth", "--out", out)
+    assert "dataset 901" in refused(audit, capsys, "--out", out, dataset="901")
+    assert "stays as it is" in refused(audit, capsys, "--out", out, "--write-corrected", trained.raw / "labelsTr")
+    assert "apart from --out" in refused(audit, capsys, "--out", out, "--write-corrected", out / "labels")
+    assert "--evidence is 0.3" in refused(audit, capsys, "--out", out, "--evidence", "0.3")
+    out.mkdir()
+    (out / "mine").write_text("x")
+    assert "exists already" in refused(audit, capsys, "--out", out)
+    assert "holds audit.json" in refused(audit, capsys, "--out", out, "--force")
+    monkeypatch.delenv("nnUNet_results")
+    assert "nnUNet_results is not set" in refused(audit, capsys, "--out", tmp_path / "new")
+    assert os.listdir(tmp_path) == ["out"]
+
+
+@pytest.fixture
+def another(trained, tmp_path, monkeypatch):
+    """A copy of raw and results that a test may spoil."""
+    for name in ("raw", "results"):
+        shutil.copytree(trained.root / name, tmp_path / name)
+        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
+    (fold,) = tmp_path.glob("results/*/*/fold_0")
+    return tmp_path / "raw" / trained.dataset, fold
+
+
+def test_spoiled_labels_and_foreign_checkpoints_are_refused(audit, another, tmp_path, capsys):
+    raw, fold = another
+    out, path = tmp_path / "out", fold / "checkpoint_final.pth"
+    label = raw / "labelsTr" / "n1.nii.gz"
+    write_voxels(label, voxels(label) * 7)
+    assert "n1.nii.gz: has the values [7]" in refused(audit, capsys, "--out", out)
+    sitk.WriteImage(sitk.ReadImage(str(label))[:, :, :3], str(label))
+    assert "shape (3, 32, 32), expected (5, 32, 32)" in refused(audit, capsys, "--out", out)
+    label.unlink()
+    assert "no label of 1 of 2 noisy training cases (n1)" in refused(audit, capsys, "--out", out)
+    unseen = raw / "labelsTr" / "v0.nii.gz"
+    shutil.copy(raw / "labelsTr" / "n0.nii.gz", label)
+    unseen.unlink()
+    assert "no label of 1 of 1 validation cases (v0)" in refused(audit, capsys, "--out", out)
+    found = torch.load(path, weights_only=False)
+    plans = found["init_args"]["plans"]
+    changed = {**found, "init_args": {**found["init_args"], "plans": {**plans, "dataset_name": "Dataset077_X"}}}
+    torch.save(changed, path)
+    assert "written for dataset Dataset077_X, expected Dataset900_Tiny" in refused(audit, capsys, "--out", out)
+    torch.save({**found, "trainer_name": "nnUNetTrainerMLBSegMLB"}, path)
+    assert "written for trainer nnUNetTrainerMLBSegMLB" in refused(audit, capsys, "--out", out)
+    torch.save({name: value for name, value in found.items() if name != "mlbseg"}, path)
+    assert "without mlbseg; expected a checkpoint of nnUNetTrainerMLBSeg" in refused(audit, capsys, "--out", out)
+    assert not [path for path in tmp_path.iterdir() if "out" in path.name]
+
+
+def reweighted(fold: Path, **config) -> None:
+    """Let the checkpoint be of a training with another configuration."""
+    path = fold / "checkpoint_final.pth"
+    found = torch.load(path, weights_only=False)
+    torch.save({**found, "mlbseg": {**found["mlbseg"], "config": {**found["mlbseg"]["config"], **config}}}, path)
+
+
+def test_weights_of_a_meta_training_are_the_derivatives_of_every_slice(audit, another, tmp_path, capsys):
+    raw, fold = another
+    reweighted(fold, weighting="meta", weight_normalization="sum")
+    assert audit("--out", tmp_path / "out") == 0
+    found = {kind: voxels(tmp_path / "out" / f"weight_{kind}" / "n0.nii.gz") for kind in KINDS}
+    device = torch.device("cpu")
+    with restored_trainer(checkpoint.read(fold / "checkpoint_final.pth", device), fold, device) as trainer:
+        direction = clean_direction(trainer)
+        data, _, _, _ = trainer._dataset(["n0"]).load_case("n0")
+        with trainer._for_inference(trainer.network):
+            slices = torch.from_numpy(np.array(data[:])).movedim(1, 0)  # as large as a patch
+            raw_weights = class_weights(*logit_tangents(trainer.network.eval(), slices, direction))
+    given, network = (
+        torch.from_numpy(voxels(path / "n0.nii.gz").astype(np.int64))
+        for path in (raw / "labelsTr", tmp_path / "out" / "network_label")
+    )
+    raws = [raw_weights.gather(1, labels[:, None])[:, 0] for labels in (given, network)]
+    for kind, expected in zip(KINDS, normalize_weights(*raws, "sum"), strict=True):
+        assert found[kind].mean() == pytest.approx(1, abs=0.01)
+        # nnU-Net adds tiles up in half precision, too coarse for a comparison at the borders of a tile
+        inner = (slice(None), slice(4, -4), slice(4, -4))
+        expected = expected.numpy() * given.numel()
+        np.testing.assert_allclose(found[kind][inner], expected[inner], atol=2e-2, rtol=3e-2)
+    reweighted(fold, weighting="uniform")
+    assert audit("--out", tmp_path / "plain") == 0
+    assert "No weight maps: weighting is uniform" in capsys.readouterr().out
+    assert not list((tmp_path / "plain").glob("weight_*"))
+
+
+def clean_only(fold: Path, **roles) -> str:
+    """The trained network once more, as if trained on the clean cases of a dataset where the others had no label."""
+    name = "nnUNetTrainerMLBSegCleanOnly"
+    found = torch.load(fold / "checkpoint_final.pth", weights_only=False)
+    own = found["mlbseg"]
+    then = {**own["roles"], "noisy": (), "unlabeled": ("n0", "n1", "u0", "u1"), **roles}
+    state = {**own, "roles": then, "config": {**own["config"], "training_labels": "clean", "audit": False}}
+    target = fold.parents[1] / fold.parent.name.replace(TRAINER, name) / fold.name
+    target.mkdir(parents=True, exist_ok=True)
+    torch.save({**found, "trainer_name": name, "mlbseg": state}, target / "checkpoint_final.pth")
+    return name
+
+
+def test_a_network_that_never_saw_the_audited_labels_is_measured_beside(audit, another, tmp_path, capsys):
+    _, fold = another
+    out, name = tmp_path / "out", clean_only(fold)
+    assert audit("--out", out, "--measure", "--compare-with", name) == 0
+    measured = json.loads((out / "audit.json").read_text())["measured"]
+    # the same network, and cleanlab's scores by it: reached through another dataset's roles
+    assert measured["detectors"][name] == measured["detectors"]["network"]
+    assert all(case[f"score_softmin {name}"] == case["score_softmin"] for case in measured["cases"])
+    assert f"softmin {name}" in capsys.readouterr().out
+    clean_only(fold, clean=("c0", "n1"))
+    message = refused(audit, capsys, "--out", tmp_path / "new", "--measure", "--compare-with", name)
+    assert "checkpoint_final.pth: trained on 1 of the 2 audited cases (n1), expected a training on other" in message
+    assert not (tmp_path / "new").exists()
+
+
+def test_force_replaces_an_earlier_audit(audit, tmp_path):
+    assert audit("--out", tmp_path / "out") == 0
+    assert audit("--out", tmp_path / "out", "--force", "--smallest-mm3", "1e9") == 0
+    found = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert not any(case["regions"] for case in found["cases"])

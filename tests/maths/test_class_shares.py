@@ -1,0 +1,186 @@
+"""Labels of unlabeled scans held to the class shares of the clean ones."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from maths_support import NoHostReads
+from scipy.optimize import linprog
+
+from nnunetv2_mlbseg.cases.label_generation import SAMPLED_CASES, LabelGenerator, mean_shares
+from nnunetv2_mlbseg.cases.label_store import GeneratedLabels
+from nnunetv2_mlbseg.maths.class_shares import DECAY, LIMIT, RATE, ShareRecord, aligned, fitted_bias, followed
+from nnunetv2_mlbseg.runtime.processes import Processes
+
+BOTH = torch.tensor([False, True])
+
+
+def record_of(*bias: float) -> ShareRecord:
+    return ShareRecord(*torch.zeros(2, len(bias)), torch.tensor(bias))
+
+
+def test_a_bias_moves_the_odds_of_unlabeled_images_only() -> None:
+    """0.8 : 0.2 times 1 : 4 is even. Pixels that no view covers stay without a probability."""
+    probabilities = torch.tensor([[[0.8, 0.4, 0.0]], [[0.2, 0.6, 0.0]]]).movedim(1, 0).repeat(2, 1, 1)
+    found = aligned(probabilities, BOTH, record_of(0.0, math.log(4)))
+    assert torch.equal(found[0], probabilities[0])
+    torch.testing.assert_close(found[1], torch.tensor([[0.5, 1 / 7, 0.0], [0.5, 6 / 7, 0.0]]))
+
+
+def test_without_a_bias_nothing_moves_by_a_bit() -> None:
+    probabilities = torch.rand(2, 3, 7, 5, generator=torch.Generator().manual_seed(0)).softmax(1)
+    assert torch.equal(aligned(probabilities, BOTH, ShareRecord.empty(3)), probabilities)
+
+
+def test_the_record_by_hand() -> None:
+    """Clean: one pixel of four is 1 (another is ignored); unlabeled: one of eight; the bias goes towards log 2."""
+    clean = torch.tensor([[[0, 0, 0, 1, -1]]])
+    pseudo = torch.tensor([[[1, 1, 1, 1, 1, 1, 1, 1]], [[0, 0, 0, 0, 0, 0, 0, 1]]])
+    found = followed(ShareRecord.empty(2), clean, pseudo, BOTH)
+    torch.testing.assert_close(found.clean, (1 - DECAY) * torch.tensor([3.0, 1.0]))
+    torch.testing.assert_close(found.pseudo, (1 - DECAY) * torch.tensor([7.0, 1.0]))
+    expected = RATE * (math.log(0.2501 / 0.1251) - math.log(0.7501 / 0.8751))
+    assert found.bias.tolist() == pytest.approx([0, expected], rel=1e-4)
+    again = followed(found, clean, pseudo, BOTH)
+    torch.testing.assert_close(again.clean, (1 - DECAY) * (1 + DECAY) * torch.tensor([3.0, 1.0]))
+    assert again.bias.tolist() == pytest.approx([0, 2 * expected], rel=1e-4)
+
+
+def test_a_batch_without_unlabeled_images_leaves_the_bias() -> None:
+    record = ShareRecord(torch.tensor([3.0, 1.0]), torch.tensor([7.0, 1.0]), torch.tensor([0.0, 0.5]))
+    labels = torch.ones(2, 4, 4, dtype=torch.long)
+    found = followed(record, labels, labels, torch.tensor([False, False]))
+    assert torch.equal(found.bias, record.bias) and found.clean[1] > record.clean[1]
+
+
+def test_a_class_that_is_nowhere_moves_the_bias_to_its_limit_and_no_further() -> None:
+    """Clean images are full of class 1, unlabeled ones never show it, whatever the bias."""
+    record = ShareRecord.empty(3)
+    for _ in range(400):
+        record = followed(record, torch.ones(1, 8, dtype=torch.long), torch.zeros(2, 8, dtype=torch.long), BOTH)
+    assert record.bias.tolist() == pytest.approx([0, LIMIT, LIMIT])  # class 2 is too rare against class 0 as well
+    assert record.weight(0.25) == pytest.approx(1)
+
+
+def test_a_network_that_finds_too_little_is_brought_to_the_clean_shares() -> None:
+    """Three classes; logits of unlabeled pixels are those of clean ones with 1.5 and 0.8 taken off the organs.
+
+    The clean labels follow the true logits, so the bias must find the 1.5 and 0.8 again.
+    """
+    generator = torch.Generator().manual_seed(0)
+    record = ShareRecord.empty(3)
+    taken = torch.tensor([0.0, 1.5, 0.8]).view(1, 3, 1)
+    for _ in range(2000):
+        clean, unlabeled = (torch.randn(1, 3, 2000, generator=generator) * 2 for _ in range(2))
+        probabilities = (unlabeled - taken).softmax(1)
+        pseudo = aligned(probabilities, torch.tensor([True]), record).argmax(1)
+        record = followed(record, clean.argmax(1), pseudo, torch.tensor([True]))
+    assert record.bias.tolist() == pytest.approx([0, 1.5, 0.8], abs=0.1)
+
+
+@pytest.mark.parametrize(("bias", "weight"), [(0.0, 0.2), (-0.5, 0.2), (1.25, 0.6), (-1.25, 0.6), (2.0, 1), (3.0, 1)])
+def test_unlabeled_images_count_more_the_further_their_labels_are_moved(bias: float, weight: float) -> None:
+    assert float(record_of(0.0, 0.1, bias).weight(0.2)) == pytest.approx(weight)
+
+
+def test_two_processes_keep_the_record_of_one() -> None:
+    generator = torch.Generator().manual_seed(1)
+    clean, pseudo = torch.randint(3, (4, 6, 6), generator=generator), torch.randint(3, (4, 6, 6), generator=generator)
+    made = torch.tensor([True, False, True, True])
+    whole = followed(ShareRecord.empty(3), clean, pseudo, made)
+    sums: list[torch.Tensor] = []
+    for part in (slice(0, 2), slice(2, 4)):  # what each would hand to the sum over both
+        followed(ShareRecord.empty(3), clean[part], pseudo[part], made[part], lambda x: sums.append(x) or x)
+    shared = followed(ShareRecord.empty(3), clean[:2], pseudo[:2], made[:2], lambda _: sums[0] + sums[1])
+    assert all(torch.equal(value, whole.state()[name]) for name, value in shared.state().items())
+
+
+def test_nothing_is_read_on_the_host() -> None:
+    probabilities, labels = torch.rand(2, 3, 8, 8).softmax(1), torch.randint(3, (2, 8, 8))
+    with NoHostReads() as watched:
+        aligned(probabilities, BOTH, record_of(0.0, 1.0, 2.0))
+        followed(record_of(0.0, 1.0, 2.0), labels, labels, BOTH).weight(0.5)
+    assert watched.operations
+
+
+def test_two_classes_are_fitted_by_the_quantile() -> None:
+    logits = torch.randn(999, 2, generator=torch.Generator().manual_seed(2))
+    bias = fitted_bias(logits, torch.tensor([0.9, 0.1]))
+    odds = np.sort((logits[:, 1] - logits[:, 0]).numpy())
+    assert -odds[-100] < bias[1] < -odds[-101] and bias[0] == 0
+    assert ((logits + bias).argmax(1) == 1).sum() == 100
+
+
+def test_several_classes_are_fitted_as_optimal_transport_assigns_them() -> None:
+    """Labels with given shares and the largest sum of logits: a linear programme, solved by another library."""
+    pixels, shares = 60, torch.tensor([0.5, 0.3, 0.2])
+    logits = torch.randn(pixels, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    rows = np.kron(np.eye(pixels), np.ones(3)), np.kron(np.ones(pixels), np.eye(3))
+    wanted = np.concatenate([np.ones(pixels), (shares * pixels).numpy().round()])
+    solved = linprog(-logits.flatten().numpy(), A_eq=np.vstack(rows), b_eq=wanted)
+    labels = solved.x.reshape(pixels, 3).argmax(1)
+    found = (logits + fitted_bias(logits, shares)).argmax(1).numpy()
+    assert (found == labels).mean() >= 58 / 60
+    assert np.abs(np.bincount(found, minlength=3) - wanted[pixels:]).max() <= 1
+
+
+def test_a_fitted_bias_stays_within_its_limit_and_leaves_classes_that_no_clean_scan_has() -> None:
+    logits = torch.tensor([[30.0, 0.0, 0.0]]).repeat(100, 1)
+    assert fitted_bias(logits, torch.tensor([0.5, 0.5, 0.0])).tolist() == pytest.approx([0, LIMIT, 0])
+
+
+class Dataset:
+    """Preprocessed cases in memory, as nnU-Net's dataset classes show them."""
+
+    def __init__(self, labels: dict[str, np.ndarray]):
+        self.labels, self.identifiers = labels, list(labels)
+
+    def load_case(self, case: str) -> tuple[None, np.ndarray, None, dict]:
+        return None, self.labels[case][None], None, {}
+
+
+def test_shares_are_means_over_cases_where_outside_is_background_and_ignored_voxels_do_not_count() -> None:
+    small = np.array([[-1, 0, 1, 1, 3, 3]])
+    large = np.zeros((1, 1000), int)
+    large[0, :100] = 2
+    assert mean_shares(Dataset({"a": small, "b": large}), 3).tolist() == pytest.approx([(0.5 + 0.9) / 2, 0.25, 0.05])
+
+
+@pytest.mark.parametrize(("count", "read"), [(3, 3), (SAMPLED_CASES + 25, 15)])
+def test_generated_labels_get_the_shares_of_the_clean_cases(count: int, read: int, tmp_path, monkeypatch) -> None:
+    """A network that sees half of an organ of 10 %; of many cases only some are read for the bias."""
+    generator = np.random.default_rng(0)
+    evidence = {f"case{n:02}": generator.normal(size=(1, 40, 50)).astype(np.float32) for n in range(count)}
+    predicted: list[str] = []
+
+    def logits(self, dataset, case):
+        predicted.append(case)
+        return torch.from_numpy(np.stack([np.zeros_like(evidence[case]), evidence[case] - 1.645])), {}
+
+    monkeypatch.setattr(LabelGenerator, "logits", logits)
+    monkeypatch.setattr(LabelGenerator, "_export", lambda *_: None)
+    monkeypatch.setattr(LabelGenerator, "_class_locations", lambda *_: {})
+    made = LabelGenerator.__new__(LabelGenerator)
+    made.labels = SimpleNamespace(all_labels=[0, 1], convert_logits_to_segmentation=lambda found: found.argmax(0))
+    made.configuration = SimpleNamespace(patch_size=(40, 50))
+    organ = np.zeros((1, 40, 50), int)
+    organ[0, :4] = 1
+    unlabeled = Dataset({case: np.zeros((1, 40, 50), int) for case in evidence})
+    bias = made.fit_bias(Dataset({"clean": organ}), unlabeled, Processes())
+    assert len(predicted) == read
+    assert bias[0] == 0 and bias[1] == pytest.approx(1.645 - 1.282, abs=0.05)
+
+    labels = GeneratedLabels(tmp_path / "generated")
+    labels.start("network")
+    labels.keep_bias(bias)
+    made.generate(unlabeled, unlabeled.identifiers, labels, lambda _: None)
+    shares = [(labels.load(case)[0][:] == 1).mean() for case in evidence]
+    assert np.mean(shares) == pytest.approx(0.1, abs=0.01)
+    labels.start("network")
+    assert labels.bias() == bias
+    labels.start("another")
+    assert labels.bias() is None

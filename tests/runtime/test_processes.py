@@ -1,0 +1,81 @@
+"""Several processes on shares of a batch compute what one computes on the whole of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+import two_processes
+from conftest import REPOSITORY
+from torch import Tensor
+
+from nnunetv2_mlbseg.cases.loaders import oversampled_share
+from nnunetv2_mlbseg.runtime.processes import Processes
+from noise_synthesis.safe_io.errors import InputError
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_shares_are_as_equal_as_possible_and_make_up_the_whole(count):
+    things = list(range(7))
+    shares = [things[Processes(rank, count).share(7)] for rank in range(count)]
+    assert [thing for share in shares for thing in share] == things
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert sorted(thing for rank in range(count) for thing in Processes(rank, count).part(things)) == things
+
+
+def test_a_batch_smaller_than_the_number_of_processes_is_one_line():
+    Processes(0, 2).check_batch(2, "imperfect_batch_size")
+    with pytest.raises(InputError, match="imperfect_batch_size: 2 images cannot be divided among 3 processes"):
+        Processes(0, 3).check_batch(2, "imperfect_batch_size")
+
+
+def test_one_process_leaves_everything_alone():
+    alone, tensor = Processes(), torch.ones(2)
+    assert alone.total(tensor) is tensor and alone.average([tensor, None])[0] is tensor
+    outputs = [{"loss": tensor}]
+    assert alone.gather("a") == ["a"] and alone.add_up(outputs) is outputs
+    with alone.first_alone():
+        alone.wait()
+
+
+def test_the_last_images_of_the_whole_batch_are_drawn_around_foreground():
+    """Of 10 images the last 3; a process with images 0 to 4 has none of them, one with 5 to 9 has 3 of 5."""
+    assert oversampled_share(0.33, 10, slice(0, 5)) == 0
+    assert oversampled_share(0.33, 10, slice(5, 10)) == 3 / 5
+    assert round(10 * (1 - oversampled_share(0.33, 10, slice(0, 10)))) == 7
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict]]:
+    """What each of two processes found, with uneven shares: 3 and 2 clean images, 2 and 1 imperfect ones."""
+    folder = tmp_path_factory.mktemp("two_processes")
+    program = REPOSITORY / "tests" / "support" / "two_processes.py"
+    command = [sys.executable, "-W", "ignore", str(program), "steps", "2", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+def _close(found: Tensor, expected: Tensor) -> bool:
+    return bool((found - expected).abs().max() <= 1e-6 * expected.abs().max().clamp_min(1e-3))
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", two_processes.SETTINGS)
+def test_two_processes_take_the_steps_of_one(shared: list[dict[str, dict]], name: str):
+    expected = two_processes.run_steps(two_processes.SETTINGS[name], Processes())
+    first, second = (found[name] for found in shared)
+    for network in ("student", "teacher"):
+        for key, tensor in expected[network].items():
+            assert torch.equal(first[network][key], second[network][key]), (network, key)
+            assert _close(first[network][key], tensor), (network, key)
+    assert len(expected["weights"]) == 3
+    for ours, whole in zip(two_processes.joined([first, second]), expected["weights"], strict=True):
+        for maps, wanted in zip(ours, whole, strict=True):
+            assert all(_close(*pair) for pair in zip(maps, wanted, strict=True))
+            assert any((w > 0).any() for w in wanted)
+    for found, wanted in zip(first["values"], expected["values"], strict=True):
+        assert found.keys() == wanted.keys()
+        assert all(_close(found[quantity], wanted[quantity]) for quantity in wanted)

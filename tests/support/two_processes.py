@@ -1,0 +1,168 @@
+"""Started as a program: several processes over gloo on the CPU, as nnU-Net starts them over nccl on GPUs.
+
+python two_processes.py steps COUNT FOLDER          three bootstrapping steps on a shared batch
+python two_processes.py train COUNT [ARGUMENTS ...] nnUNetv2_train's own function for one process
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from maths_support import small_network
+from nnunetv2.run import run_training
+from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
+from torch import Tensor
+
+from nnunetv2_mlbseg.maths.mean_teacher import ema_decay_at, ema_update_, make_teacher
+from nnunetv2_mlbseg.methods.mlbseg.method import BootstrapStep
+from nnunetv2_mlbseg.runtime.processes import Processes
+from nnunetv2_mlbseg.settings.training import resolve_config
+from nnunetv2_mlbseg.training.whole_batch_loss import cross_entropy_like, over_whole_batch
+
+IGNORE_LABEL = 3
+FACTORS = (2 / 3, 1 / 3, 0.0)
+BASE: dict[str, Any] = {"seed": 5, "initial_lr": 0.05, "momentum": 0.9, "ema_decay": 0.9, "weighting": "meta"}
+# Every normalisation, both losses of the clean batch, both Dice, labels by student and teacher, the virtual step.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "sum": {"weight_normalization": "sum", "clean_loss": "ce", "pseudo_label_network": "student"},
+    "joint": {"weight_normalization": "joint", "virtual_consistency": True},
+    "accepted": {"weight_normalization": "accepted", "clean_loss": "ce"},
+    "tied": {"weighting": "tied", "weight_normalization": "joint"},
+    "uniform": {"weighting": "uniform", "clean_loss": "ce"},
+    "image_dice": {"weight_normalization": "sum", "batch_dice": False},
+}
+
+
+def whole_batch(seed: int) -> dict[str, Any]:
+    """Five clean and three imperfect images in double precision; the annotated pixels lie in few of them."""
+    generator = torch.Generator().manual_seed(seed)
+    batch: dict[str, Any] = {}
+    for name, count in (("", 5), ("imperfect_", 3)):
+        images = torch.randn(count, 1, 16, 16, generator=generator, dtype=torch.float64)
+        target = torch.randint(3, (count, 1, 16, 16), generator=generator).to(torch.int16)
+        target[-1, :, 3:] = IGNORE_LABEL
+        batch |= {f"{name}data": images, f"{name}target": [target[:, :, ::f, ::f] for f in (1, 2, 4)]}
+    batch["imperfect_generated"] = torch.tensor([False, True, False])
+    batch["imperfect_case"] = torch.tensor([1, -1, 0])
+    return batch
+
+
+def part(batch: dict[str, Any], processes: Processes) -> dict[str, Any]:
+    """What one process's loader would hand it."""
+
+    def cut(value: Any) -> Any:
+        return [cut(v) for v in value] if isinstance(value, list) else value[processes.share(len(value))]
+
+    return {name: cut(value) for name, value in batch.items()}
+
+
+def make_step(settings: dict[str, Any], processes: Processes) -> BootstrapStep:
+    """A step with nnU-Net's own loss in one process, and with the shared one in several."""
+    overrides = {**BASE, **settings}
+    batch_dice = overrides.pop("batch_dice", True)
+    student = small_network(classes=3, deep_supervision=True, dtype=torch.float64)
+    dice = {"batch_dice": batch_dice, "smooth": 1e-5, "do_bg": False, "ddp": False}
+    stock = DC_and_CE_loss(dice, {}, ignore_label=IGNORE_LABEL, dice_class=MemoryEfficientSoftDiceLoss)
+    loss = DeepSupervisionWrapper(stock, FACTORS)
+    config = resolve_config(overrides)
+    if config.clean_loss == "ce":
+        loss = cross_entropy_like(loss, IGNORE_LABEL, processes)
+    elif processes.count > 1:
+        loss = over_whole_batch(loss, IGNORE_LABEL, processes)
+    optimizer = torch.optim.SGD(student.parameters(), config.initial_lr, momentum=config.momentum)
+    return BootstrapStep(
+        student,
+        make_teacher(student),
+        optimizer,
+        None,
+        loss,
+        [factor for factor in FACTORS if factor > 0],
+        IGNORE_LABEL,
+        config,
+        torch.device("cpu"),
+        3 if processes.count > 1 else None,
+        processes,
+        noisy_cases=2,
+    )
+
+
+def run_steps(settings: dict[str, Any], processes: Processes) -> dict[str, Any]:
+    """Three steps: the weights of every step and scale, the values of every step, student and teacher after them."""
+    step = make_step(settings, processes)
+    weights, values = [], []
+    plain = step.weigh
+
+    def recording(batch: Any) -> Any:
+        found = plain(batch)
+        weights.append([(w.weight_imperfect, w.weight_pseudo) for w in found.labels])
+        return found
+
+    step.weigh = recording  # type: ignore[method-assign]
+    for number in range(3):
+        values += processes.add_up([step(part(whole_batch(number), processes))])
+        ema_update_(step.teacher, step.student, ema_decay_at(number + 1, BASE["ema_decay"]))
+    return {
+        "weights": weights,
+        "values": values,
+        "student": step.student.state_dict(),
+        "teacher": step.teacher.state_dict(),
+    }
+
+
+def joined(shares: list[dict[str, Any]]) -> list[list[tuple[Tensor, ...]]]:
+    """The weights of all processes as one batch, view-major as one process has them."""
+    views = len(resolve_config().views) + 1
+    steps = []
+    for scales in zip(*(share["weights"] for share in shares), strict=True):
+        pairs = [
+            tuple(
+                torch.cat([share.unflatten(0, (views, -1)) for share in maps], dim=1).flatten(0, 1)
+                for maps in zip(*ranks, strict=True)
+            )
+            for ranks in zip(*scales, strict=True)
+        ]
+        steps.append(pairs)
+    return steps
+
+
+def _enter(rank: int, count: int) -> None:
+    os.environ.setdefault("MASTER_ADDR", "localhost")
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=count)
+
+
+def _steps(rank: int, count: int, folder: str) -> None:
+    _enter(rank, count)
+    processes = Processes.present()
+    found = {name: run_steps(settings, processes) for name, settings in SETTINGS.items()}
+    torch.save(found, Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def _train(rank: int, count: int, dataset: str, configuration: str, fold: str, trainer: str, *options: str) -> None:
+    run_training.setup_ddp = _enter
+    torch.cuda.set_device = lambda device: None
+    resume, validate = "--c" in options, "--val" in options
+    plain = (False, resume, validate, None, False, False)
+    run_training.run_ddp(rank, dataset, configuration, int(fold), trainer, "nnUNetPlans", *plain, count)
+
+
+def main() -> None:
+    """Start the processes and wait for them."""
+    what, count, *arguments = sys.argv[1:]
+    os.environ["MASTER_PORT"] = str(run_training.find_free_network_port())
+    worker = {"steps": _steps, "train": _train}[what]
+    mp.spawn(worker, args=tuple(itertools.chain([int(count)], arguments)), nprocs=int(count))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""The variants: what they resolve to, that nnU-Net finds them by name, which cases and labels train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nnunetv2
+import pytest
+import torch
+from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+from trainer_names import SUFFIXES, trainer_class
+
+from nnunetv2_mlbseg.cases.roles import FoldRoles
+from nnunetv2_mlbseg.cases.training_cases import describe, training_cases
+from nnunetv2_mlbseg.extension_path import PLUGIN_FOLDER
+from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss, labels_that_count, weigh_labels
+from nnunetv2_mlbseg.settings.training import MLBSegConfig, resolve_config
+from nnunetv2_mlbseg.trainers import ablations as variants
+from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
+from noise_synthesis.safe_io.errors import InputError
+
+ROLES = FoldRoles(clean=("c0", "c1"), noisy=("a0",), unlabeled=("u0", "b1"), validation=("v0",))
+
+
+def config_of(suffix: str, plans=None, environment=None) -> MLBSegConfig:
+    trainer = trainer_class(suffix)
+    return resolve_config(plans, environment, trainer.variant, trainer.variant_defaults)
+
+
+@pytest.mark.parametrize("suffix", ["", *SUFFIXES])
+def test_nnunet_finds_every_variant_by_name(suffix):
+    """As ``nnUNetv2_train -tr`` and ``nnUNetv2_predict`` look trainers up, in the folder the installation registers."""
+    found = recursive_find_python_class(PLUGIN_FOLDER, f"nnUNetTrainerMLBSeg{suffix}", None, base_folder=PLUGIN_FOLDER)
+    assert found is (trainer_class(suffix) if suffix else nnUNetTrainerMLBSeg)
+    inside = Path(nnunetv2.__file__).parent / "training" / "nnUNetTrainer"
+    assert not list(inside.rglob(f"*{found.__name__}*"))  # nnU-Net's own trainers come first
+
+
+def test_every_variant_of_the_module_is_exported_and_listed():
+    from nnunetv2_mlbseg.nnunet_plugin import mlbseg_trainers
+
+    defined = {name for name in vars(variants) if name.startswith("nnUNetTrainer")}
+    assert defined == set(mlbseg_trainers.__all__) == {f"nnUNetTrainerMLBSeg{s}" for s in ("", *SUFFIXES)}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_variant_changes_the_configuration_and_nothing_else(suffix):
+    own = {name for name in vars(trainer_class(suffix)) if not name.startswith("__")}
+    network = {"build_network_architecture", "set_deep_supervision_enabled"} if suffix == "UNetPlusPlus" else set()
+    assert own - {"variant", "variant_defaults"} == network and own
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_length_batches_and_optimiser_are_those_of_the_method(suffix, preset):
+    method, variant = resolve_config({"preset": preset}), config_of(suffix, {"preset": preset})
+    parts = (
+        {"deep_supervision"}
+        if suffix == "UNetPlusPlus"
+        else {"training_labels", "ple", "mean_teacher", "weighted_labels", "weighting", "weight_normalization"}
+    )
+    parts |= {"mixture_dice_weight"} if suffix == "NLReweighting" else set()
+    follow = {"consistency_weight", "teacher_weight", "pseudo_label_network", "inference_network"}
+    changed = {key for key, value in method.as_dict().items() if value != variant.as_dict()[key]}
+    assert changed <= parts | follow
+    assert changed or suffix == "Uniform" or (suffix, preset) == ("UNetPlusPlus", "paper")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "weighting", "views", "teacher"),
+    [
+        ("Bootstrap", "uniform", 0, False),
+        ("Uniform", "uniform", 2, True),
+        ("MLB", MLBSegConfig.weighting, 0, False),
+        ("MLBMeanTeacher", MLBSegConfig.weighting, 0, True),
+        ("MLBPLE", MLBSegConfig.weighting, 2, False),
+        ("NLReweighting", "meta", 0, False),
+    ],
+)
+def test_what_each_ablation_keeps(suffix, weighting, views, teacher):
+    config = config_of(suffix, {"views": ["flip", "zoom_in"]})
+    assert config.weighting == weighting
+    assert len(config.shown_views) == views and (config.consistency_weight > 0) == (views > 0)
+    assert (config.teacher_weight > 0) == teacher
+    assert (config.pseudo_label_network, config.inference_network) == (
+        ("teacher",) * 2 if teacher else ("student",) * 2
+    )
+    assert config.training_labels == "bootstrapped"
+
+
+def test_fixed_weights_take_views_and_teacher_from_the_configuration():
+    config = config_of("Bootstrap", {"ple": True, "views": ["flip"]}, '{"mean_teacher": true, "weighting": "meta"}')
+    assert config.shown_views == ("flip",) and config.teacher_weight == 1 and config.weighting == "uniform"
+    assert config_of("MLB", {"ple": True}, '{"mean_teacher": true}').shown_views == ()
+
+
+def test_a_switch_that_is_off_beats_the_keys_it_governs():
+    config = resolve_config({"mean_teacher": False, "teacher_weight": 2, "inference_network": "teacher"})
+    assert (config.teacher_weight, config.inference_network) == (0, "student")
+    with pytest.raises(InputError, match='training_labels is "all", expected one of bootstrapped, clean, given, true'):
+        resolve_config({"training_labels": "all"})
+    with pytest.raises(InputError, match="the trainer variant: unknown configuration key 'plee'"):
+        resolve_config(variant_defaults={"plee": True})
+
+
+@pytest.mark.parametrize(
+    ("labels", "cases", "words"),
+    [
+        ("bootstrapped", ("a0", "b1", "c0", "c1", "u0"), "2 clean, 1 noisy, 2 unlabeled; 1 validation cases"),
+        ("clean", ("c0", "c1"), "2 clean; 1 validation cases; left out by training_labels = clean: 1 noisy, 2 unl"),
+        ("given", ("a0", "c0", "c1"), "2 clean, 1 noisy; 1 validation cases; left out by training_labels = given: 2 u"),
+        ("true", ("a0", "b1", "c0", "c1", "u0"), "2 clean, 1 noisy, 2 unlabeled; 1 validation cases"),
+    ],
+)
+def test_which_cases_train(labels, cases, words):
+    assert training_cases(ROLES, labels) == cases
+    assert words in describe(ROLES, labels)
+
+
+@pytest.mark.parametrize("labels", ["given", "true"])
+def test_the_log_says_when_a_baseline_is_clean_training(labels):
+    only_clean = FoldRoles(clean=("c0",), noisy=(), unlabeled=(), validation=("v0",))
+    assert f"training_labels = {labels} is the same as clean here" in describe(only_clean, labels)
+    assert "the same as" not in describe(ROLES, labels)
+
+
+def test_one_label_alone_is_its_own_weighted_cross_entropy():
+    """With uniform weights: the mean cross-entropy towards that label; the other one adds nothing."""
+    logits = torch.randn(2, 3, 6, 6)
+    imperfect, pseudo = torch.randint(0, 3, (2, 2, 6, 6))
+    for which, labels in (("imperfect", imperfect), ("pseudo", pseudo)):
+        counted = labels_that_count(imperfect, pseudo, which)
+        loss = bootstrap_loss([logits], weigh_labels([logits], [None], *counted, "uniform", "accepted"), [1.0])
+        assert torch.allclose(loss, torch.nn.functional.cross_entropy(logits, labels))
+    assert labels_that_count(imperfect, pseudo, "both") == (imperfect, pseudo)
+    with pytest.raises(ValueError, match="unknown choice of labels 'neither'"):
+        labels_that_count(imperfect, pseudo, "neither")

@@ -1,0 +1,87 @@
+"""What MLB-Seg does not train says so, and says what to use instead."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from maths_support import small_network
+from training_support import TINY
+
+from nnunetv2_mlbseg.networks.plans import cut_network
+from nnunetv2_mlbseg.runtime.errors import UnsupportedError
+from nnunetv2_mlbseg.runtime.processes import Processes
+from nnunetv2_mlbseg.settings.training import resolve_config
+from nnunetv2_mlbseg.training.support import (
+    check_deep_supervision,
+    check_sharing_supported,
+    check_supported,
+    check_unlabeled_supported,
+)
+from noise_synthesis.safe_io.errors import InputError
+
+PLANS = {
+    "plans_name": "nnUNetPlans",
+    "dataset_name": "Dataset900_Tiny",
+    "label_manager": "LabelManager",
+    "configurations": {
+        "2d": {"patch_size": [32, 32], "architecture": TINY["architecture"]},
+        "3d_fullres": {"patch_size": [16, 32, 32], "architecture": TINY["architecture"]},
+        "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
+    },
+}
+DATASET_JSON = {"labels": {"background": 0, "organ": 1, "tumour": 2, "ignore": 3}}
+
+
+def test_two_dimensional_configurations_pass():
+    assert check_supported(copy.deepcopy(PLANS), "2d", DATASET_JSON).patch_size == [32, 32]
+
+
+@pytest.mark.parametrize(
+    ("configuration", "labels", "words"),
+    [
+        ("3d_fullres", DATASET_JSON["labels"], "3d_fullres is 3D; MLB-Seg trains slices: use 2d"),
+        ("3d_cascade_fullres", DATASET_JSON["labels"], "part of a cascade; MLB-Seg trains 2d: use 2d"),
+        ("2d", {"background": 0, "whole": [1, 2], "tumour": 2}, "give every class one number"),
+    ],
+)
+def test_other_combinations_name_the_alternative(configuration, labels, words):
+    dataset_json = {"labels": labels, "regions_class_order": [1, 2]}
+    with pytest.raises(UnsupportedError, match=words) as caught:
+        check_supported(copy.deepcopy(PLANS), configuration, dataset_json)
+    assert isinstance(caught.value, NotImplementedError)
+
+
+def test_batch_normalisation_is_refused_where_processes_share_a_batch():
+    check_sharing_supported(small_network(norm="batch"), Processes())
+    check_sharing_supported(small_network(norm="instance"), Processes(0, 2))
+    with pytest.raises(UnsupportedError, match="use -num_gpus 1"):
+        check_sharing_supported(small_network(norm="batch"), Processes(0, 2))
+
+
+def test_two_stages_leave_deep_supervision_nothing_to_count():
+    """nnU-Net's weights 1, 1/2, ... of all outputs but the coarsest, over their sum: 0 / 0 with the only output."""
+    plans = copy.deepcopy(PLANS)
+    architecture = plans["configurations"]["2d"]["architecture"]
+    three = check_supported(copy.deepcopy(plans), "2d", DATASET_JSON)
+    check_deep_supervision("2d", three, resolve_config())
+    plans["configurations"]["2d"]["architecture"] = cut_network(architecture, (4, 8))
+    two = check_supported(plans, "2d", DATASET_JSON)
+    check_deep_supervision("2d", two, resolve_config({"deep_supervision": False}))
+    with pytest.raises(InputError, match=r"2d plans a network of 2 stages, expected at least 3 .* set deep_"):
+        check_deep_supervision("2d", two, resolve_config())
+
+
+def test_unlabeled_cases_need_a_warm_up_and_normalisation_without_a_mask():
+    plans = copy.deepcopy(PLANS)
+    plans["configurations"]["2d"]["use_mask_for_norm"] = [False]
+    plain = check_supported(copy.deepcopy(plans), "2d", DATASET_JSON)
+    check_unlabeled_supported(True, "2d", plain, resolve_config())
+    without_warmup = resolve_config({"warmup_epochs": 0})
+    check_unlabeled_supported(False, "2d", plain, without_warmup)
+    with pytest.raises(InputError, match="warmup_epochs is 0 with unlabeled cases"):
+        check_unlabeled_supported(True, "2d", plain, without_warmup)
+    plans["configurations"]["2d"]["use_mask_for_norm"] = [True]
+    masked = check_supported(plans, "2d", DATASET_JSON)
+    with pytest.raises(UnsupportedError, match="set use_mask_for_norm to false"):
+        check_unlabeled_supported(True, "2d", masked, resolve_config())
