@@ -40,8 +40,8 @@ class Memory:
     def from_state(cls, state: Mapping[str, State], weighting: Weighting[Any], device: torch.device) -> Memory:
         """Undo :meth:`state`; a record that ``state`` lacks, or has in an earlier form, begins anew."""
         disputes, shares = state.get("disputes"), state.get("shares")
-        kind = type(weighting.begin(1, 0, device))
-        known = disputes is not None and disputes.keys() == weighting.begin(1, 0, device).state().keys()
+        kind = type(weighting.begin(1))
+        known = disputes is not None and disputes.keys() == set(kind.names())
         return cls(
             kind.from_state(disputes).to(device) if disputes is not None and known else None,
             None if shares is None else ShareRecord.from_state(shares).to(device),

@@ -113,7 +113,7 @@ class MLBSeg(Method):
     def _no_maps(self) -> str | None:
         if self.settings.weighting == "uniform":
             return "weighting is uniform: both labels count the same everywhere"
-        if self.weighting.learns and self.memory.disputes is None:
+        if self.weigh.remembers and self.memory.disputes is None:
             return "the checkpoint was written before the first weights"
         return None
 

@@ -111,6 +111,11 @@ class Weighing:
         return {name: weights[name] * term for name, term in terms.items()}
 
     @property
+    def remembers(self) -> bool:
+        """Whether the weighting goes by what it has learned of earlier batches."""
+        return bool(self.weighting.begin(1).names())
+
+    @property
     def _cases(self) -> int:
         return self.task.noisy if self.settings.confusion_by_case else 0
 
@@ -183,7 +188,7 @@ class Weighing:
     def _imperfect(self, images: ImperfectImages, views: Views) -> ImperfectLabels:
         """The imperfect labels in every view; a pixel keeps the depth level that it has in the image."""
         labels = as_labels(images.target, self.task.ignore_label)
-        by_depth = self.settings.confusion_by_depth and self.settings.weighting == "tied"
+        by_depth = self.settings.confusion_by_depth and self.remembers
         levels = depth_levels(labels, is_flat(labels.shape[1:])) if by_depth else torch.zeros_like(labels)
         per_view = (images.generated.repeat(len(views)), images.case.repeat(len(views)))
         return ImperfectLabels(views.apply_labels(labels), views.apply_labels(levels), *per_view)
