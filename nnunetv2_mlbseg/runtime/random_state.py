@@ -66,6 +66,13 @@ def generator(device: torch.device | str, seed: int | None, stream: int) -> torc
     return made
 
 
+def worker_seeds(seed: tuple[int, ...] | None, count: int) -> list[int] | None:
+    """A seed below 2**32 for each of ``count`` workers; other numbers in ``seed`` give other ones."""
+    if seed is None:
+        return None
+    return [int(number) for number in np.random.SeedSequence(seed).generate_state(count)]
+
+
 STREAMS = {"views": 1, "noise": 2}
 """Numbers of the streams that trainings have always had; others get one from their name."""
 

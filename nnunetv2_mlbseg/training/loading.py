@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass

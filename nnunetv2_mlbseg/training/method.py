@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_mlbseg.cases.roles import FoldRoles
-from nnunetv2_mlbseg.cases.training_cases import ROLES, describe
+from nnunetv2_mlbseg.cases.training_cases import ROLES, who_trains
 from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.weighting.strategies import Weighting
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
@@ -151,7 +151,7 @@ class Method:
     @classmethod
     def cases_line(cls, settings: Any, roles: FoldRoles) -> str:
         """One line for the log on who trains."""
-        return describe(roles, cls.roles(settings))
+        return who_trains(roles, cls.roles(settings))
 
     @classmethod
     def stages(cls, settings: Any, plan_batch_size: int, roles: FoldRoles) -> tuple[Stage, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 
@@ -129,8 +130,7 @@ class Stages:
     @property
     def renamed(self) -> dict[int, str]:
         """The names of the stages after the first, by their first epoch; one that goes on under its name is none."""
-        names = list(self.begins.items())
-        pairs = zip(names, names[1:], strict=False)
+        pairs = pairwise(self.begins.items())
         return {first: stage.name for (_, before), (first, stage) in pairs if stage.name != before.name}
 
     def began(self, epoch: int) -> int:
