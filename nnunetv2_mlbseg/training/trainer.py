@@ -39,6 +39,7 @@ from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.runtime.stop_request import PartialEpoch, StoppedBetweenStepsError, StopRequest
 from nnunetv2_mlbseg.runtime.threads import use_requested_threads
 from nnunetv2_mlbseg.settings.training import PLANS_KEY, MLBSegConfig, environment_value, resolve_config
+from nnunetv2_mlbseg.training.restored import TrainedFold
 from nnunetv2_mlbseg.training.step_guard import Patience, StepGuard, refuse_non_finite
 from nnunetv2_mlbseg.training.support import (
     check_deep_supervision,
@@ -196,7 +197,11 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             self.initialize()
         self.print_to_log_file(describe(self.roles, self.config.training_labels))
         if self.config.audit:
-            after_training.check_before_training(self)
+            after_training.check_before_training(
+                TrainedFold.of(self),
+                processes=self.processes.count,
+                writes_checkpoints=not self.disable_checkpointing,
+            )
         if self.current_epoch == 0 and self.partial is None:
             self._take_pretrained_weights()
             self._verify_data()
@@ -482,13 +487,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         if not self.config.audit:
             return
         with self.stop.at_once():  # the training itself is on disk
-            audited = after_training.audit_training(self)
-        found = audited["cases"]
-        worst = ", ".join(f"{case['case']} ({case['score']:.2f})" for case in found[:3])
-        self.print_to_log_file(
-            f"Audit of {len(found)} noisy labels in {join(self.output_folder, after_training.FOLDER)}; worst: {worst}. "
-            f"{audited['corrections']['sentence']}"
-        )
+            self.print_to_log_file(after_training.audit_training(TrainedFold.of(self)))
 
     # --- stopping -------------------------------------------------------------------------------------------------
 
