@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
 
 LIMIT = math.log(40)
@@ -43,8 +44,8 @@ SWEEPS = 100
 
 
 @dataclass(frozen=True)
-class ShareRecord:
-    """What the bias is made of, float32. A new record is made of an old one, never changed.
+class ShareRecord(Record):
+    """What the bias is made of, float32.
 
     Attributes:
         clean: (C,), decayed number of pixels of every class in the clean batches' labels.
@@ -68,10 +69,6 @@ class ShareRecord:
         """
         small, large = SMALL_AND_LARGE
         return least + (1 - least) * ((self.bias.abs().amax() - small) / (large - small)).clamp(0, 1)
-
-    def state(self) -> dict[str, Tensor]:
-        """The three vectors, for a checkpoint."""
-        return {"clean": self.clean, "pseudo": self.pseudo, "bias": self.bias}
 
 
 @torch.no_grad()

@@ -1,19 +1,28 @@
-"""The labels of a batch of imperfect images, with what is known about where they come from."""
+"""Labels as class indices: what is known of imperfect ones, what they weigh, and how they look at another scale.
+
+A label map is int64 of shape (B, *S); a negative label means "ignored".
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+IGNORE = -1
+"""Label of a pixel that has no class; every other negative value means the same."""
 
 
 @dataclass(frozen=True)
 class ImperfectLabels:
-    """Labels that may be wrong.
+    """Labels that may be wrong, of a batch of images, with what is known about where they come from.
 
     Attributes:
         classes: (B, *S) int64, negative = no label.
-        levels: (B, *S) int64, how deep a pixel lies within its label (see :mod:`label_depth`).
+        levels: (B, *S) int64, how deep a pixel lies within its label (see `maths/weighting/depth`).
         generated: (B,) bool, whether a network made the label of an image.
         case: (B,) int64, the number of the noisy case that an image is from; negative = from none.
     """
@@ -22,3 +31,70 @@ class ImperfectLabels:
     levels: Tensor
     generated: Tensor
     case: Tensor
+
+
+@dataclass(frozen=True)
+class WeightedLabels:
+    """Both labels of every pixel at one scale, (B, *S), with their raw and their normalised weights.
+
+    With tied weights there is a third one, the rival of what both labels agree on, and its normalised weight.
+    """
+
+    imperfect: Tensor
+    pseudo: Tensor
+    raw_imperfect: Tensor
+    raw_pseudo: Tensor
+    weight_imperfect: Tensor
+    weight_pseudo: Tensor
+    rival: Tensor | None = None
+    weight_rival: Tensor | None = None
+
+    def pairs(self) -> list[tuple[Tensor, Tensor]]:
+        """Every label with its normalised weight."""
+        found = [(self.imperfect, self.weight_imperfect), (self.pseudo, self.weight_pseudo)]
+        return found if self.rival is None or self.weight_rival is None else [*found, (self.rival, self.weight_rival)]
+
+
+def as_labels(target: Tensor | Sequence[Tensor], ignore_label: int | None, channel: int = 0) -> Tensor:
+    """nnU-Net's target (B, 1, *S) as class indices (B, *S) int64 with ignored pixels negative.
+
+    With deep supervision the target is a list, finest first, and the finest counts. Where labels of another kind travel
+    along, ``channel`` tells which.
+    """
+    labels = (target if isinstance(target, Tensor) else target[0])[:, channel].long()
+    return labels if ignore_label is None else torch.where(labels == ignore_label, IGNORE, labels)
+
+
+def labels_that_count(imperfect: Tensor, pseudo: Tensor, which: str) -> tuple[Tensor, Tensor]:
+    """Both labels, or one of them with the other ignored at every pixel, so that it has neither weight nor loss.
+
+    Args:
+        imperfect, pseudo: (B, *S) int64.
+        which: "both", "imperfect" (weights on the given labels only, Mirikharaji et al. 2019) or "pseudo".
+
+    Raises:
+        ValueError: an unknown ``which``.
+    """
+    if which == "both":
+        return imperfect, pseudo
+    if which == "imperfect":
+        return imperfect, torch.full_like(pseudo, IGNORE)
+    if which == "pseudo":
+        return torch.full_like(imperfect, IGNORE), pseudo
+    raise ValueError(f"unknown choice of labels {which!r}, expected both, imperfect or pseudo")
+
+
+def resize_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
+    """Labels at another scale, by the nearest-neighbour rule of nnU-Net's deep supervision ("nearest-exact").
+
+    Args:
+        labels: (B, *S) int64 (float32 must hold its values exactly: below 2**24); also a map of weights.
+        size: the wanted spatial shape.
+
+    Returns:
+        (B, *size) of the same type; ``labels`` itself if the size is already right.
+    """
+    if tuple(labels.shape[1:]) == tuple(size):
+        return labels
+    resized = F.interpolate(labels.unsqueeze(1).float(), size=tuple(size), mode="nearest-exact")
+    return resized.squeeze(1).to(labels.dtype)

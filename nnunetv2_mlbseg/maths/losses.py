@@ -1,4 +1,4 @@
-"""Per-pixel cross-entropy with ignored pixels, weighted sums of it, labels at the scales of deep supervision.
+"""Per-pixel cross-entropy with ignored pixels, weighted sums of it, and the Dice of a mixture of labels.
 
 Labels are int64 of shape (B, *S) with class indices; a negative label means "ignored".
 """
@@ -11,11 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnunetv2_mlbseg.maths.labels import IGNORE
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
-
-IGNORE = -1
-"""Label of a pixel that has no class; every other negative value means the same."""
-
 
 DICE_SMOOTH = 1e-5
 """As in nnU-Net's loss: a class that is neither expected nor predicted has a Dice of 1."""
@@ -87,19 +84,3 @@ def mixture_dice_loss(
     dice = (2 * sums[0] + DICE_SMOOTH) / (sums[1] + DICE_SMOOTH)
     loss = 1 - dice[1:].mean()
     return loss - loss.detach() + loss.detach() / total(loss.new_ones(()))
-
-
-def resize_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
-    """Labels at another scale, by the nearest-neighbour rule of nnU-Net's deep supervision ("nearest-exact").
-
-    Args:
-        labels: (B, *S) int64 (float32 must hold its values exactly: below 2**24); also a map of weights.
-        size: the wanted spatial shape.
-
-    Returns:
-        (B, *size) of the same type; ``labels`` itself if the size is already right.
-    """
-    if tuple(labels.shape[1:]) == tuple(size):
-        return labels
-    resized = F.interpolate(labels.unsqueeze(1).float(), size=tuple(size), mode="nearest-exact")
-    return resized.squeeze(1).to(labels.dtype)

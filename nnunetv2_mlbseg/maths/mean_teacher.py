@@ -18,15 +18,6 @@ def make_teacher(network: nn.Module) -> nn.Module:
     return teacher.requires_grad_(False).eval()
 
 
-def ema_decay_at(step: int, decay: float) -> float:
-    """The teacher's decay at an EMA step: min(decay, 1 - 1 / (step + 1)), as Tarvainen and Valpola ramp it up.
-
-    Step 0 copies the student. Deviation from the authors' script: ``step`` counts the updates of the WHOLE training.
-    Counted within an epoch, it would set the teacher to the student at the start of every epoch.
-    """
-    return min(decay, 1 - 1 / (step + 1))
-
-
 @torch.no_grad()
 def ema_update_(teacher: nn.Module, student: nn.Module, decay: float) -> None:
     """Set the teacher to decay * teacher + (1 - decay) * student, in place; buffers are copied.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg.maths.tensors import at_least_float32
+from nnunetv2_mlbseg.maths.views import Views
 
 
 def ensemble_probabilities(aligned: Tensor, covered: Tensor) -> Tensor:
@@ -25,6 +26,12 @@ def ensemble_probabilities(aligned: Tensor, covered: Tensor) -> Tensor:
     votes = covered.unsqueeze(2)
     total = torch.where(votes, aligned, 0.0).sum(dim=0)
     return total / votes.sum(dim=0).clamp_min(1)
+
+
+def ensemble_of_views(probabilities: Tensor, views: Views) -> Tensor:
+    """The mean inside Eq. 10, in the image's frame: (V*B, C, *S), one per view, to (B, C, *S). No gradient."""
+    probabilities = probabilities.detach()
+    return ensemble_probabilities(views.invert(probabilities), views.covered(probabilities.shape[2:]))
 
 
 def pseudo_labels(probabilities: Tensor) -> Tensor:

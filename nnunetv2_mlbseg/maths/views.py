@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nnunetv2_mlbseg.maths.losses import IGNORE
+from nnunetv2_mlbseg.maths.labels import IGNORE
 from nnunetv2_mlbseg.maths.tensors import at_least_float32
 
 VIEW_NAMES = ("zoom_in", "zoom_out", "flip")

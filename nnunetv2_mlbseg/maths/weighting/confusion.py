@@ -1,6 +1,6 @@
 """How imperfect labels err: confusion matrices by depth within the label, of all labels and of every case.
 
-M[t, n, d] is the probability that a pixel of class t has the label n at depth d (see :mod:`label_depth`). Over the
+M[t, n, d] is the probability that a pixel of class t has the label n at depth d (see `maths/weighting/depth`). Over the
 depths it adds up to the confusion matrix that Patrini et al. (2017) and Northcutt et al. (2021) estimate for whole
 images. Bayes' rule needs the depth as well: in labels that are too large for their structure class 0 hides near the
 border of label 1, and a matrix without depth can only say that some of those pixels, anywhere, are wrong.
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg.maths.labels import ImperfectLabels
+from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
 from nnunetv2_mlbseg.maths.weighting.depth import LEVELS
 
@@ -42,8 +43,8 @@ LEAST_CONFUSION = 1e-3
 
 
 @dataclass(frozen=True)
-class ConfusionRecord:
-    """Running sums over iterations, float32. A new record is made of an old one, never changed.
+class ConfusionRecord(Record):
+    """Running sums over iterations, float32.
 
     Attributes:
         counts: (C, C, D), [t, n, d]: pixels believed to be of class t (in probability) with the given label n at depth

@@ -1,52 +1,77 @@
-"""How much each pixel's two labels count: strategies behind one signature.
+"""The ways to weigh both labels of a pixel, by name, and the shape that all of them have.
 
-A strategy is a function ``weigh(logits, tangents, imperfect_labels, pseudo_labels)`` that returns two raw weight maps.
-`normalize_weights` makes them the weights of Eq. 9. A new way to weigh pixels is one more function and one more entry
-in `WEIGHTINGS`.
+A new one is a frozen dataclass of this shape in a file of its own, and one more entry in `WEIGHTINGS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, ClassVar, Protocol, TypeVar
 
-from torch import Tensor
+import torch
 
-from nnunetv2_mlbseg.maths.tangents.forward import label_weights
-from nnunetv2_mlbseg.maths.tensors import at_least_float32
+from nnunetv2_mlbseg.maths.labels import WeightedLabels
+from nnunetv2_mlbseg.maths.records import Record
+from nnunetv2_mlbseg.maths.tensors import Total, unchanged
+from nnunetv2_mlbseg.maths.weighting.meta import Meta
+from nnunetv2_mlbseg.maths.weighting.seen import Seen
+from nnunetv2_mlbseg.maths.weighting.tied import Tied
+from nnunetv2_mlbseg.maths.weighting.uniform import Uniform
 
-Weighting = Callable[[Tensor, "Tensor | None", Tensor, Tensor], "tuple[Tensor, Tensor]"]
-"""(logits (B, C, *S), tangents (B, C, *S) or None, imperfect and pseudo labels (B, *S)) -> two raw maps (B, *S)."""
+State = TypeVar("State", bound=Record)
 
 
-def meta_weights(
-    logits: Tensor, tangents: Tensor | None, imperfect_labels: Tensor, pseudo_labels: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The meta-learned weights of Eq. 4-6. ``tangents`` are the logits' derivatives along the clean gradient.
+class Weighting(Protocol[State]):
+    """How much both labels of a pixel count. What is remembered of earlier batches is the state that is handed over.
+
+    Nothing waits for the device, and no gradient flows.
+    """
+
+    needs_tangents: ClassVar[bool]
+    """Whether training with it needs the pass of `logit_tangents`."""
+
+    weighs_by_tangents: ClassVar[bool]
+    """Whether `weigh` alone looks at the derivatives; if not, it goes by state, labels and probabilities."""
+
+    def begin(self, classes: int, cases: int = 0, device: torch.device | str = "cpu") -> State:
+        """The state before the first batch.
+
+        Args:
+            classes: C.
+            cases: the number of noisy cases, or 0 where they are not told apart.
+        """
+
+    def learned(self, seen: Seen, state: State, total: Total = unchanged) -> State:
+        """The state with one more batch in it. A training weighs the batch with the state that this returns.
+
+        Args:
+            total: sums over the processes that share a batch.
+        """
+
+    def weigh(self, seen: Seen, state: State, total: Total = unchanged) -> list[WeightedLabels]:
+        """Both labels of every pixel with their weights, one entry per scale, each scale normalised on its own.
+
+        Args:
+            total: sums over the processes that share a batch: the weights are normalised over the whole of it.
+        """
+
+
+WEIGHTINGS: dict[str, type[Weighting[Any]]] = {"tied": Tied, "meta": Meta, "uniform": Uniform}
+"""The strategies by the name that a training knows them by."""
+
+
+def make(name: str, normalization: str, decay: float, strength: float) -> Weighting[Any]:
+    """The strategy of that name, with those of the values that it has a use for.
+
+    Args:
+        normalization: see `normalize_weights`.
+        decay, strength: see `Tied`.
 
     Raises:
-        ValueError: no tangents.
+        ValueError: an unknown name.
     """
-    if tangents is None:
-        raise ValueError("meta weights need the tangents of the logits, got None")
-    return label_weights(logits, tangents, imperfect_labels), label_weights(logits, tangents, pseudo_labels)
-
-
-def uniform_weights(
-    logits: Tensor, tangents: Tensor | None, imperfect_labels: Tensor, pseudo_labels: Tensor
-) -> tuple[Tensor, Tensor]:
-    """1 for every labelled pixel (bootstrapping with fixed weights). ``tangents`` are not used."""
-    dtype = at_least_float32(logits).dtype
-    return (imperfect_labels >= 0).to(dtype), (pseudo_labels >= 0).to(dtype)
-
-
-WEIGHTINGS: dict[str, Weighting] = {"meta": meta_weights, "uniform": uniform_weights}
-"""The strategies that look at one batch alone, by name."""
-
-TIED = "tied"
-"""The strategy that remembers (`tied_weights`); `bootstrapping.weigh_disputes` composes it."""
-
-WEIGHTING_NAMES = (TIED, *WEIGHTINGS)
-"""What the configuration accepts."""
-
-NEEDS_TANGENTS = frozenset({"meta", TIED})
-"""Those that need the pass of `logit_tangents`."""
+    if name not in WEIGHTINGS:
+        raise ValueError(f"unknown weighting {name!r}, expected one of {', '.join(WEIGHTINGS)}")
+    kind: Any = WEIGHTINGS[name]
+    values = {"normalization": normalization, "decay": decay, "strength": strength}
+    return kind(**{field.name: values[field.name] for field in fields(kind)})

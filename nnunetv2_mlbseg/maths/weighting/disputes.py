@@ -1,0 +1,110 @@
+"""Which of two labels the clean cases side with, as a table of class pairs that many batches fill.
+
+A pixel is disputed where its imperfect label n and its pseudo label p differ; (n, p) is the kind of dispute. A weight
+that many pixels share has the sum of their derivatives (Eq. 6) for its own, by the chain rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nnunetv2_mlbseg.maths.labels import ImperfectLabels
+from nnunetv2_mlbseg.maths.records import Record
+from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
+from nnunetv2_mlbseg.maths.weighting.confusion import ConfusionRecord
+
+PRIOR_EXTENT = 1.0
+"""Pixels of average size, per iteration, that are counted as undecided: a single derivative decides nothing."""
+
+LEAST_PROBABILITY = 0.03
+"""Added to the network's probabilities: its word counts for about 30 to 1 at most. A network that knows a few scans by
+heart is far more certain on other scans than it is right."""
+
+
+@dataclass(frozen=True)
+class DisputeRecord(Record):
+    """Running sums over iterations, float32.
+
+    Attributes:
+        gain: (2, C, C), [g, n, p]: the sum of the raw weight of n minus that of p (Eq. 6) over the disputed pixels; g
+            is 1 for generated labels, 0 for given ones.
+        extent: (2, C, C), the sum of its absolute value: the largest that ``gain`` can be.
+        confusion: How the given labels err.
+    """
+
+    gain: Tensor
+    extent: Tensor
+    confusion: ConfusionRecord
+
+    @classmethod
+    def empty(cls, classes: int, cases: int = 0, device: torch.device | str = "cpu") -> DisputeRecord:
+        """Nothing seen yet; ``cases`` is the number of noisy cases, or 0 where they are not told apart."""
+        gain, extent = torch.zeros(2, 2, classes, classes, device=device)
+        return cls(gain, extent, ConfusionRecord.empty(classes, cases, device))
+
+    @property
+    def preference(self) -> Tensor:
+        """G: (2, C, C) in [-1, 1], above 0 where the clean batch sides with the imperfect label n against p."""
+        return self.gain / (self.extent + PRIOR_EXTENT)
+
+    @torch.no_grad()
+    def followed(
+        self,
+        raw_imperfect: Tensor,
+        raw_pseudo: Tensor,
+        imperfect: ImperfectLabels,
+        pseudo: Tensor,
+        probabilities: Tensor,
+        decay: float,
+        total: Total = unchanged,
+    ) -> DisputeRecord:
+        """The record after one more batch.
+
+        The batch's derivatives are first divided by their mean size, so that a batch counts by its pixels and not by
+        the length of its clean gradient. Derivatives that are not finite count as 0.
+
+        Args:
+            raw_imperfect, raw_pseudo: (B, *S), Eq. 6 for both labels.
+            imperfect: labels of B images.
+            pseudo: (B, *S) int64, negative = no label.
+            probabilities: (B, C, *S), what the pseudo labels were taken from; 0 beyond the image.
+            decay: what remains of the old sums, from 0 to below 1.
+            total: sums over the processes that share a batch.
+        """
+        classes = probabilities.shape[1]
+        disputed = _disputed(imperfect.classes, pseudo)
+        difference = torch.where(disputed, at_least_float32(raw_imperfect - raw_pseudo), 0.0)
+        difference = torch.nan_to_num(difference, nan=0.0, posinf=0.0, neginf=0.0)
+        source, n, p = (each.expand_as(pseudo) for each in kind_of_dispute(imperfect, pseudo))
+        kind = ((source * classes + n) * classes + p).flatten()
+        gain, extent = total(torch.stack([_sums(kind, values, classes) for values in (difference, difference.abs())]))
+        scale = torch.where(extent.sum() > 0, total(disputed.sum()) / extent.sum(), 0.0)
+        belief = self.confusion.belief(imperfect, bounded_logs(probabilities))
+        return DisputeRecord(
+            decay * self.gain + (1 - decay) * gain * scale,
+            decay * self.extent + (1 - decay) * extent * scale,
+            self.confusion.followed(imperfect, belief, decay, total),
+        )
+
+
+def bounded_logs(probabilities: Tensor) -> Tensor:
+    """The network's word: logarithms, no class less than :data:`LEAST_PROBABILITY`."""
+    return (at_least_float32(probabilities) + LEAST_PROBABILITY).log()
+
+
+def kind_of_dispute(imperfect: ImperfectLabels, pseudo: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What disputes are told apart by: source (B, 1, ...), imperfect and pseudo class (B, *S), as indices."""
+    source = imperfect.generated.long().view(-1, *[1] * (pseudo.ndim - 1))
+    return source, imperfect.classes.clamp_min(0), pseudo.clamp_min(0)
+
+
+def _disputed(imperfect: Tensor, pseudo: Tensor) -> Tensor:
+    return (imperfect >= 0) & (pseudo >= 0) & (imperfect != pseudo)
+
+
+def _sums(kind: Tensor, values: Tensor, classes: int) -> Tensor:
+    sums = torch.zeros(2 * classes * classes, device=values.device, dtype=values.dtype)
+    return sums.scatter_add(0, kind, values.flatten()).view(2, classes, classes)
