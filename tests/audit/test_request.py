@@ -32,7 +32,7 @@ def test_folders_of_an_audit_alone_are_replaced_and_only_when_asked_for(tmp_path
     (out / "mine").touch()
     with pytest.raises(InputError, match="exists already"):
         request(tmp_path / "raw", out).check_targets()
-    with pytest.raises(InputError, match="holds audit.json"):
+    with pytest.raises(InputError, match=r"holds audit\.json"):
         request(tmp_path / "raw", out, force=True).check_targets()
     (out / "audit.json").touch()
     request(tmp_path / "raw", out, force=True).check_targets()
