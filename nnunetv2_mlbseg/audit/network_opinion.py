@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,18 +14,17 @@ from nnunetv2.inference.export_prediction import convert_predicted_logits_to_seg
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, nn
 
-from nnunetv2_mlbseg.cases.label_generation import LabelGenerator
+from nnunetv2_mlbseg.cases.prediction import CasePredictor
 from nnunetv2_mlbseg.networks.surgery import plain_network
 
 if TYPE_CHECKING:
     from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
 
 
-def predictor_of(trainer: nnUNetTrainerMLBSeg, network: nn.Module, mirror: tuple[int, ...] | None) -> LabelGenerator:
+def predictor_of(trainer: nnUNetTrainerMLBSeg, network: nn.Module, mirror: tuple[int, ...] | None) -> CasePredictor:
     """nnU-Net's inference with a network of the trainer's plans."""
     plans, configuration = trainer.plans_manager, trainer.configuration_manager
-    with redirect_stdout(StringIO()):  # without a GPU nnU-Net tells that it will not use one
-        return LabelGenerator(network, plans, configuration, trainer.dataset_json, mirror, trainer.device)
+    return CasePredictor(network, plans, configuration, trainer.dataset_json, mirror, trainer.device)
 
 
 def to_image(
@@ -64,7 +62,7 @@ class Opinion:
 class NetworkOpinion:
     """Class probabilities by nnU-Net's own inference: sliding window, mirroring, resampling, cropping."""
 
-    def __init__(self, trainer: nnUNetTrainerMLBSeg, teacher: LabelGenerator, student: LabelGenerator):
+    def __init__(self, trainer: nnUNetTrainerMLBSeg, teacher: CasePredictor, student: CasePredictor):
         self.trainer, self.teacher, self.student = trainer, teacher, student
 
     @classmethod
@@ -84,13 +82,13 @@ class NetworkOpinion:
         """What the teacher says alone."""
         return self._probabilities(self.teacher, case)
 
-    def _probabilities(self, generator: LabelGenerator, case: str) -> Tensor:
+    def _probabilities(self, generator: CasePredictor, case: str) -> Tensor:
         logits, properties = generator.logits(self.trainer._dataset([case]), case)
         _, found = convert_predicted_logits_to_segmentation_with_correct_shape(
             logits,
             generator.plans,
             generator.configuration,
-            generator.labels,
+            generator.label_manager,
             properties,
             return_probabilities=True,
             num_threads_torch=torch.get_num_threads(),

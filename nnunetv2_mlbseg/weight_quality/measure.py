@@ -21,9 +21,9 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from torch import Tensor
 
-from nnunetv2_mlbseg.cases import datasets as batches
-from nnunetv2_mlbseg.cases.label_store import GeneratedLabels
-from nnunetv2_mlbseg.cases.loaders import LoaderFactory
+from nnunetv2_mlbseg.cases.datasets import DatasetView, RelabelledDataset
+from nnunetv2_mlbseg.cases.label_store import LabelStore
+from nnunetv2_mlbseg.cases.loaders import LoaderFactory, PairedLoader
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.cases.training_cases import METHOD
 from nnunetv2_mlbseg.cases.true_labels import TrueLabels
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
 CHECKPOINTS = ("checkpoint_warmup.pth", "checkpoint_latest.pth", "checkpoint_final.pth")
 
 
-class WithTruth(batches.DatasetView):
+class WithTruth(DatasetView):
     """Imperfect cases with their true label where nnU-Net's cascade has the label of its previous stage.
 
     So the loader crops and augments both alike, and the target has a second channel.
     """
 
-    def __init__(self, base: nnUNetBaseDataset, truth: GeneratedLabels):
+    def __init__(self, base: nnUNetBaseDataset, truth: LabelStore):
         super().__init__(base)
         self.truth = truth
 
@@ -142,8 +142,8 @@ def restored_trainer(
             if roles_of_then:
                 trainer.roles = FoldRoles.from_dict(found["mlbseg"]["roles"])
             trainer.load_checkpoint(found)
-        trainer.generated = GeneratedLabels(fold_folder / "generated_labels")
-        trainer.true_labels = GeneratedLabels(fold_folder / "true_labels", kind="true")
+        trainer.generated = LabelStore(fold_folder / "generated_labels")
+        trainer.true_labels = LabelStore(fold_folder / "true_labels", kind="true")
         yield trainer
 
 
@@ -183,9 +183,7 @@ def _measure(
     return judged, exhibits
 
 
-def loader_with_truth(
-    trainer: nnUNetTrainerMLBSeg, role: str, report: Callable[[str], None] = print
-) -> batches.PairedLoader:
+def loader_with_truth(trainer: nnUNetTrainerMLBSeg, role: str, report: Callable[[str], None] = print) -> PairedLoader:
     """Clean batches and imperfect ones with their truth, of the sizes the training had, in this process."""
     cases = getattr(trainer.roles, role)
     if not cases:
@@ -194,13 +192,13 @@ def loader_with_truth(
         trainer.roles.imperfect, trainer.plans_manager, trainer.configuration_manager, trainer.dataset_json
     )
     truth.prepare(trainer._dataset(trainer.roles.imperfect), trainer.true_labels, report)
-    base = batches.RelabelledDataset(trainer._dataset(cases), trainer.roles.unlabeled, trainer.generated)
+    base = RelabelledDataset(trainer._dataset(cases), trainer.roles.unlabeled, trainer.generated)
     factory = LoaderFactory.of_trainer(trainer, deterministic=True)
-    return batches.PairedLoader(
+    return PairedLoader(
         factory.training(trainer._dataset(trainer.roles.clean), trainer.batch_sizes["bootstrapping"]),
         factory.training(WithTruth(base, trainer.true_labels), trainer.batch_sizes["imperfect"]),
         trainer.roles.unlabeled,
-        trainer.roles.noisy,
+        trainer.roles.number,
     )
 
 
