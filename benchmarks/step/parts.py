@@ -14,7 +14,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from scene import Scene
 
-from nnunetv2_mlbseg.cases.datasets import PairedLoader
+from nnunetv2_mlbseg.cases.loaders import PairedLoader
 from nnunetv2_mlbseg.maths.mean_teacher import ema_update_
 from nnunetv2_mlbseg.maths.tangents.forward import logit_tangents
 from nnunetv2_mlbseg.maths.tangents.replayed import logits_with_tangents
@@ -94,5 +94,7 @@ def loaders(scene: Scene, folder: Path) -> tuple[nnUNetDataLoader, PairedLoader]
         return nnUNetDataLoader(dataset, images, drawn, patch, labels, 0.33, transforms=transforms)
 
     stock = loader(scene.sizes.images)
-    pair = PairedLoader(loader(scene.sizes.images), loader(scene.sizes.images // (scene.sizes.views + 1)))
+    pair = PairedLoader(
+        loader(scene.sizes.images), loader(scene.sizes.images // (scene.sizes.views + 1)), (), lambda case: -1
+    )
     return stock, pair

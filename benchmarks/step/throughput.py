@@ -21,7 +21,7 @@ from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMu
 from parts import loaders
 from scene import Scene, Sizes
 
-from nnunetv2_mlbseg.cases.loaders import close
+from nnunetv2_mlbseg.cases.worker_processes import close
 
 
 def repeated(batch: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -49,7 +49,7 @@ class ClassWeights:
 
     def __init__(self, fold: TrainedFold, direction: Direction):
         self.fold = fold
-        self.generator = predictor_of(fold, WeightsAsLogits(fold.student, direction), None)
+        self.predictor = predictor_of(fold, WeightsAsLogits(fold.student, direction), None)
 
     @classmethod
     @contextmanager
@@ -61,5 +61,5 @@ class ClassWeights:
 
     def of_case(self, case: str) -> Tensor:
         """(C, Z, Y, X) in the geometry of the raw image, of either sign; 0 where preprocessing cropped it away."""
-        weights, properties = self.generator.logits(self.fold.dataset([case]), case)
-        return to_image(weights, properties, self.generator.plans, self.generator.configuration)
+        weights, properties = self.predictor.logits(self.fold.dataset([case]), case)
+        return to_image(weights, properties, self.predictor.plans, self.predictor.configuration)

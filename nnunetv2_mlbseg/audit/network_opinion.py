@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,13 @@ from nnunetv2.inference.export_prediction import convert_predicted_logits_to_seg
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, nn
 
-from nnunetv2_mlbseg.cases.label_generation import LabelGenerator
+from nnunetv2_mlbseg.cases.prediction import CasePredictor
 from nnunetv2_mlbseg.training.restored import TrainedFold, predicting
 
 
-def predictor_of(fold: TrainedFold, network: nn.Module, mirror: tuple[int, ...] | None) -> LabelGenerator:
+def predictor_of(fold: TrainedFold, network: nn.Module, mirror: tuple[int, ...] | None) -> CasePredictor:
     """nnU-Net's inference with a network of the fold's plans."""
-    with redirect_stdout(StringIO()):  # without a GPU nnU-Net tells that it will not use one
-        return LabelGenerator(network, fold.plans, fold.configuration, fold.dataset_json, mirror, fold.device)
+    return CasePredictor(network, fold.plans, fold.configuration, fold.dataset_json, mirror, fold.device)
 
 
 def to_image(
@@ -60,7 +58,7 @@ class Opinion:
 class NetworkOpinion:
     """Class probabilities by nnU-Net's own inference: sliding window, mirroring, resampling, cropping."""
 
-    def __init__(self, fold: TrainedFold, teacher: LabelGenerator, student: LabelGenerator):
+    def __init__(self, fold: TrainedFold, teacher: CasePredictor, student: CasePredictor):
         self.fold, self.teacher, self.student = fold, teacher, student
 
     @classmethod
@@ -80,13 +78,13 @@ class NetworkOpinion:
         """What the teacher says alone."""
         return self._probabilities(self.teacher, case)
 
-    def _probabilities(self, generator: LabelGenerator, case: str) -> Tensor:
-        logits, properties = generator.logits(self.fold.dataset([case]), case)
+    def _probabilities(self, predictor: CasePredictor, case: str) -> Tensor:
+        logits, properties = predictor.logits(self.fold.dataset([case]), case)
         _, found = convert_predicted_logits_to_segmentation_with_correct_shape(
             logits,
-            generator.plans,
-            generator.configuration,
-            generator.labels,
+            predictor.plans,
+            predictor.configuration,
+            predictor.label_manager,
             properties,
             return_probabilities=True,
             num_threads_torch=torch.get_num_threads(),

@@ -1,20 +1,27 @@
-"""What the loaders draw from: cases as preprocessed, cases with another label in place, two batches side by side."""
+"""What the loaders draw from: cases as nnU-Net preprocessed them, and cases with another label in place."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
-from batchgenerators.dataloading.data_loader import SlimDataLoaderBase
-from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
-from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
+from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class, nnUNetBaseDataset
 
-from dataset_conversion.raw.fingerprint import content_hash
-from nnunetv2_mlbseg.cases.label_store import GeneratedLabels
+from nnunetv2_mlbseg.cases.label_store import LabelStore
 from noise_synthesis.safe_io.errors import InputError
+
+
+def open_dataset(folder: str, cases: Iterable[str]) -> nnUNetBaseDataset:
+    """nnU-Net's dataset over some of the cases in a folder of preprocessed ones."""
+    return _dataset_class(str(folder))(str(folder), list(cases))
+
+
+@cache
+def _dataset_class(folder: str) -> type[nnUNetBaseDataset]:
+    """The class for the files in a folder, which is listed for that, once."""
+    return infer_dataset_class(folder)
 
 
 class DatasetView(nnUNetBaseDataset):
@@ -49,7 +56,7 @@ class RelabelledDataset(DatasetView):
         labels: Where the other labels lie.
     """
 
-    def __init__(self, base: nnUNetBaseDataset, relabelled: Collection[str], labels: GeneratedLabels):
+    def __init__(self, base: nnUNetBaseDataset, relabelled: Collection[str], labels: LabelStore):
         super().__init__(base)
         self.relabelled = frozenset(relabelled)
         self.labels = labels
@@ -68,80 +75,6 @@ class RelabelledDataset(DatasetView):
         return data, seg, previous, properties
 
 
-class PairedLoader(SlimDataLoaderBase):
-    """One clean and one imperfect batch per call, so that all worker processes serve both.
-
-    The clean batch has nnU-Net's keys ``data`` and ``target``; the imperfect one ``imperfect_data``,
-    ``imperfect_target``, ``imperfect_generated``, which says for each image whether a network made its label, and
-    ``imperfect_case``, the place of its case in ``noisy``, -1 for others.
-
-    Args:
-        generated: The cases with generated labels.
-        noisy: The cases with labels of their own, in an order that stays.
-    """
-
-    def __init__(
-        self,
-        clean: nnUNetDataLoader,
-        imperfect: nnUNetDataLoader,
-        generated: Collection[str] = (),
-        noisy: Sequence[str] = (),
-    ):
-        super().__init__(None, clean.batch_size, None)
-        self.clean = clean
-        self.imperfect = imperfect
-        self.generated = frozenset(generated)
-        self.number = {case: number for number, case in enumerate(noisy)}
-
-    def generate_train_batch(self) -> dict[str, Any]:
-        """Draw both batches."""
-        clean, imperfect = next(self.clean), next(self.imperfect)
-        return {
-            "data": clean["data"],
-            "target": clean["target"],
-            "imperfect_data": imperfect["data"],
-            "imperfect_target": imperfect["target"],
-            "imperfect_generated": torch.tensor([case in self.generated for case in imperfect["keys"]]),
-            "imperfect_case": torch.tensor([self.number.get(case, -1) for case in imperfect["keys"]]),
-        }
-
-
 def count_slices(dataset: nnUNetBaseDataset) -> int:
     """Number of slices (first spatial axis) over all cases: what one pass over 2D data consists of."""
     return sum(int(dataset.load_case(case)[0].shape[1]) for case in dataset.identifiers)
-
-
-def verify_cases(
-    dataset: nnUNetBaseDataset, allowed: Collection[int], folder: Path
-) -> tuple[list[str], dict[str, str]]:
-    """Read every case once and describe what a training would trip over.
-
-    Args:
-        dataset: nnU-Net's dataset over the cases to read.
-        allowed: Label values that may occur; -1 (outside the cropped foreground) is always allowed.
-        folder: Named in the messages.
-
-    Returns:
-        One line per problem (unreadable files, image and label of different shape, NaN or infinite intensities,
-        label values that dataset.json does not know), and a hash of every readable image by case.
-    """
-    known = np.array(sorted({-1, *allowed}))
-    found, images = [], {}
-    for case in dataset.identifiers:
-        try:
-            data, seg, _, _ = dataset.load_case(case)
-            image, label = np.asarray(data[:]), np.asarray(seg[:])
-        except Exception as error:  # the formats raise their own types; whichever it is, the case cannot be used
-            found.append(f"{folder / case}: cannot be read ({type(error).__name__}: {error})")
-            continue
-        images[case] = content_hash(image)
-        if image.shape[1:] != label.shape[1:]:
-            found.append(f"{folder / case}: image is {image.shape[1:]}, label {label.shape[1:]}, expected equal shapes")
-        if not np.isfinite(image).all():
-            found.append(f"{folder / case}: image has NaN or infinite values, expected finite intensities")
-        strange = np.setdiff1d(np.unique(label), known)
-        if strange.size:
-            found.append(
-                f"{folder / case}: label has the values {strange.tolist()}, expected only {known[1:].tolist()}"
-            )
-    return found, images

@@ -1,9 +1,10 @@
-"""Where the labels that the warmed-up network generates lie (Eq. 1), written so that a killed run can go on.
+"""Labels that take the place of preprocessed ones: generated (Eq. 1) or true. A killed run goes on where it was.
 
 Per case: ``<case>.b2nd`` (label in the preprocessed geometry, for the loaders), ``<case>_locations.npz`` (class
-locations, for nnU-Net's foreground oversampling) and ``<case>`` with the dataset's file ending (label in the case's
-own geometry, for people). ``manifest.json`` names the cases that are complete and the network they came from. While
-several processes write, each has a manifest of its own, and all are united in the end.
+locations, for nnU-Net's foreground oversampling) and, of generated labels, ``<case>`` with the dataset's file ending
+(label in the case's own geometry, for people). ``manifest.json`` names the cases that are complete and the source of
+the labels: a fingerprint of the network that made them, or of the true labels' files. While several processes write,
+each has a manifest of its own, and all are united in the end.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import blosc2
 import numpy as np
@@ -22,19 +23,22 @@ from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import atomic_path, read_json, write_json
 
-ClassKey = int | tuple[int, ...]
+ClassKey: TypeAlias = int | tuple[int, ...]
+"""A class, or several together, as nnU-Net's foreground oversampling names them."""
+
+Kind: TypeAlias = Literal["generated", "true"]
 
 
-class GeneratedLabels:
-    """A folder of generated labels, or of other ones that take the place of those nnU-Net preprocessed.
+class LabelStore:
+    """A folder of labels in the preprocessed geometry.
 
     Args:
         folder: Created when the first label is written.
-        kind: What the labels are, for messages.
+        kind: What the labels are; stands in messages.
         writer: Number of the process that writes, 0 for the first or only one.
     """
 
-    def __init__(self, folder: Path, kind: str = "generated", writer: int = 0):
+    def __init__(self, folder: Path, kind: Kind = "generated", writer: int = 0):
         self.folder = Path(folder)
         self.kind = kind
         self.writer = writer
@@ -44,9 +48,9 @@ class GeneratedLabels:
         return self.folder / "manifest.json"
 
     def start(self, source: str) -> None:
-        """Begin, or go on with, labels that the network with fingerprint ``source`` generates.
+        """Begin, or go on with, labels of the source with this fingerprint.
 
-        Labels of another network are removed first: mixing the two would go unnoticed.
+        Labels of another source are removed first: mixing the two would go unnoticed.
         """
         if self.source() != source:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -54,11 +58,11 @@ class GeneratedLabels:
             write_json(self._manifest, {"source": source, "cases": []})
 
     def source(self) -> str | None:
-        """Fingerprint of the network the labels came from; None where there are none."""
+        """Fingerprint of what the labels came from; None where there are none."""
         return self._read()["source"] if self._manifest.is_file() else None
 
     def bias(self) -> list[float] | None:
-        """What was added to the logits of every class before these labels were taken; None: not determined."""
+        """What was added to the logits of every class before generated labels were taken; None: not determined."""
         return self._read().get("bias") if self._manifest.is_file() else None
 
     def keep_bias(self, bias: list[float]) -> None:

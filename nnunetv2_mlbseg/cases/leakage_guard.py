@@ -20,15 +20,18 @@ from dataset_conversion.checks.leaks import (
     test_cases,
 )
 from nnunetv2_mlbseg.cases.roles import FoldRoles
-from nnunetv2_mlbseg.settings.training import MLBSegConfig
 
 
 @dataclass(frozen=True)
 class HeldOut:
     """Training and held-out cases of a fold.
 
-    ``where``: begins the error. ``validation``: empty for fold "all", where what trains validates by the user's
-    choice. ``tests``: file of every case in the raw ``imagesTs``; empty where ``nnUNet_raw`` is not set.
+    Attributes:
+        where: Begins the error.
+        validation: Empty for fold "all", where what trains validates by the user's choice.
+        allowed: Held-out cases whose leaks are no error.
+        raw_images: File of every training case; empty where ``nnUNet_raw`` is not set.
+        tests: File of every case in the raw ``imagesTs``; empty where ``nnUNet_raw`` is not set.
     """
 
     where: str
@@ -41,9 +44,22 @@ class HeldOut:
 
     @classmethod
     def of_fold(
-        cls, dataset_name: str, file_ending: str, training: tuple[str, ...], roles: FoldRoles, config: MLBSegConfig
+        cls,
+        dataset_name: str,
+        file_ending: str,
+        training: tuple[str, ...],
+        roles: FoldRoles,
+        *,
+        patient_regex: str | None,
+        allowed: Collection[str],
     ) -> HeldOut:
-        """Found through nnU-Net's folders."""
+        """Found through nnU-Net's folders.
+
+        Args:
+            training: The cases that train.
+            patient_regex: Its first group in a case's name is the patient. None: the one noted in the dataset, if any.
+            allowed: Held-out cases that may also train, or share image or patient with one that does.
+        """
         preprocessed = Path(join(nnUNet_preprocessed, dataset_name))
         raw = Path(join(nnUNet_raw, dataset_name)) if nnUNet_raw.is_set() else None
         images = {} if raw is None else {c: raw / "imagesTr" / f"{c}_0000{file_ending}" for c in training}
@@ -51,8 +67,8 @@ class HeldOut:
             dataset_name,
             training,
             tuple(case for case in roles.validation if case not in roles.clean),
-            config.patient_regex or recorded_pattern(preprocessed),
-            config.allow_leakage,
+            patient_regex or recorded_pattern(preprocessed),
+            allowed,
             images,
             {} if raw is None else test_cases(raw, file_ending),
         )

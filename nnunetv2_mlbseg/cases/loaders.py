@@ -1,24 +1,21 @@
-"""nnU-Net's loaders and augmentation for any set of cases, in worker processes or in this one."""
+"""nnU-Net's loaders and augmentation for any set of cases, and pairs of them side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
+import torch
 from batchgenerators.dataloading.data_loader import SlimDataLoaderBase
-from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
-from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-from nnunetv2_mlbseg.runtime.orphans import EndsWithParent
+from nnunetv2_mlbseg.cases.worker_processes import Augmenter, augmenter
+from nnunetv2_mlbseg.runtime import random_state
 from nnunetv2_mlbseg.runtime.processes import Processes
-
-Augmenter: TypeAlias = SingleThreadedAugmenter | NonDetMultiThreadedAugmenter
 
 SMALLEST_COUNTED_BATCH = 3
 """Batches below this oversample foreground by chance rather than by count."""
@@ -93,13 +90,15 @@ class LoaderFactory:
             seed: Numbers that the workers' seeds derive from; None leaves those to the operating system.
         """
         validating = max(1, processes // 2) if processes else 0
-        seeds = worker_seeds(seed, processes + validating)
-        train = self._augmenter(training, processes, max(6, processes // 2), seeds and seeds[:processes])
-        val = self._augmenter(validation, validating, max(3, processes // 4), seeds and seeds[processes:])
+        seeds = random_state.worker_seeds(seed, processes + validating)
+        train = augmenter(training, processes, max(6, processes // 2), seeds and seeds[:processes], self.pin_memory)
+        val = augmenter(validation, validating, max(3, processes // 4), seeds and seeds[processes:], self.pin_memory)
         next(train), next(val)
         return train, val
 
-    def _loader(self, dataset, batch_size, drawn_patch_size, transforms) -> nnUNetDataLoader:
+    def _loader(
+        self, dataset: nnUNetBaseDataset, batch_size: int, drawn_patch_size: Sequence[int], transforms: Any
+    ) -> nnUNetDataLoader:
         # By count, a third of the batch is sure to show foreground; of a batch of one that third is none.
         by_chance = self.probabilistic_oversampling or batch_size < SMALLEST_COUNTED_BATCH
         percent, part = self.oversample_foreground_percent, self.processes.share(batch_size)
@@ -120,19 +119,43 @@ class LoaderFactory:
         loader.has_ignore = self.label_manager.has_ignore_label and has_ignored(dataset, self.label_manager)
         return loader
 
-    def _augmenter(self, loader: SlimDataLoaderBase, processes: int, cached: int, seeds: list[int] | None) -> Augmenter:
-        """Worker processes, or this one for 0."""
-        if processes == 0:
-            return SingleThreadedAugmenter(loader, None)
-        return NonDetMultiThreadedAugmenter(
-            data_loader=EndsWithParent(loader),
-            transform=None,
-            num_processes=processes,
-            num_cached=cached,
-            seeds=seeds,
-            pin_memory=self.pin_memory,
-            wait_time=0.002,
-        )
+
+class PairedLoader(SlimDataLoaderBase):
+    """One clean and one imperfect batch per call, so that all worker processes serve both.
+
+    The clean batch has nnU-Net's keys ``data`` and ``target``; the imperfect one ``imperfect_data``,
+    ``imperfect_target``, ``imperfect_generated``, which says for each image whether a network made its label, and
+    ``imperfect_case``, the number of its case among the noisy ones, -1 for others.
+
+    Args:
+        generated: The cases with generated labels.
+        number: The number of a case: :meth:`FoldRoles.number`.
+    """
+
+    def __init__(
+        self,
+        clean: nnUNetDataLoader,
+        imperfect: nnUNetDataLoader,
+        generated: Collection[str],
+        number: Callable[[str], int],
+    ):
+        super().__init__(None, clean.batch_size, None)
+        self.clean = clean
+        self.imperfect = imperfect
+        self.generated = frozenset(generated)
+        self.number = number
+
+    def generate_train_batch(self) -> dict[str, Any]:
+        """Draw both batches."""
+        clean, imperfect = next(self.clean), next(self.imperfect)
+        return {
+            "data": clean["data"],
+            "target": clean["target"],
+            "imperfect_data": imperfect["data"],
+            "imperfect_target": imperfect["target"],
+            "imperfect_generated": torch.tensor([case in self.generated for case in imperfect["keys"]]),
+            "imperfect_case": torch.tensor([self.number(case) for case in imperfect["keys"]]),
+        }
 
 
 def has_ignored(dataset: nnUNetBaseDataset, labels: LabelManager) -> bool:
@@ -146,13 +169,6 @@ def oversampled_share(percent: float, batch_size: int, part: slice) -> float:
     return sum(number >= first for number in range(batch_size)[part]) / (part.stop - part.start)
 
 
-def worker_seeds(seed: tuple[int, ...] | None, count: int) -> list[int] | None:
-    """A seed below 2**32 for each of ``count`` workers; other numbers in ``seed`` give other ones."""
-    if seed is None:
-        return None
-    return [int(number) for number in np.random.SeedSequence(seed).generate_state(count)]
-
-
 def untimed(transform: Any) -> Any:
     """Switch off, in place, nnU-Net's habit of timing two blur algorithms and taking the faster.
 
@@ -163,21 +179,3 @@ def untimed(transform: Any) -> Any:
     for inner in (*getattr(transform, "transforms", ()), *filter(None, [getattr(transform, "transform", None)])):
         untimed(inner)
     return transform
-
-
-def abandon(loader: Augmenter | None) -> None:
-    """Kill the worker processes of a loader. Unlike :func:`close` it waits for no lock that a dead worker may hold."""
-    if isinstance(loader, NonDetMultiThreadedAugmenter):
-        for process in loader._processes:
-            process.kill()
-
-
-def has_workers(loader: Augmenter | None) -> bool:
-    """Whether the batches come from other processes."""
-    return isinstance(loader, NonDetMultiThreadedAugmenter)
-
-
-def close(loader: Augmenter | None) -> None:
-    """Stop the worker processes of a loader, if it has any."""
-    if isinstance(loader, NonDetMultiThreadedAugmenter):
-        loader._finish()

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from dataset_conversion.supervision.supervision_files import ROLES
-
-if TYPE_CHECKING:
-    from nnunetv2_mlbseg.cases.roles import FoldRoles
+from nnunetv2_mlbseg.cases.roles import FoldRoles
 
 METHOD = "bootstrapped"
 """Warm-up on the clean cases, then bootstrapping from the imperfect ones. All other names mean plain training."""

@@ -22,7 +22,7 @@ from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from dataset_conversion.raw.cases import TRUE_LABELS
 from dataset_conversion.supervision.supervision_files import name_some
-from nnunetv2_mlbseg.cases.label_store import GeneratedLabels
+from nnunetv2_mlbseg.cases.label_store import LabelStore
 from nnunetv2_mlbseg.settings.training import PLANS_KEY
 from noise_synthesis.safe_io.errors import InputError
 
@@ -80,7 +80,7 @@ class TrueLabels:
             digest.update(self.path(case).read_bytes())
         return digest.hexdigest()
 
-    def prepare(self, images: nnUNetBaseDataset, target: GeneratedLabels, report: Callable[[str], None]) -> str:
+    def prepare(self, images: nnUNetBaseDataset, target: LabelStore, report: Callable[[str], None]) -> str:
         """Preprocess what ``target`` does not hold yet; a killed run goes on after the last complete case.
 
         Args:

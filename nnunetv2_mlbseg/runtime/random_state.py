@@ -63,3 +63,10 @@ def generator(device: torch.device | str, seed: int | None, stream: int) -> torc
     else:
         made.manual_seed(seed * 1_000_003 + stream)
     return made
+
+
+def worker_seeds(seed: tuple[int, ...] | None, count: int) -> list[int] | None:
+    """A seed below 2**32 for each of ``count`` workers; other numbers in ``seed`` give other ones."""
+    if seed is None:
+        return None
+    return [int(number) for number in np.random.SeedSequence(seed).generate_state(count)]

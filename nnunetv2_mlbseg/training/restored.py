@@ -19,9 +19,9 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunetv2_mlbseg.cases.datasets import PairedLoader, RelabelledDataset
-from nnunetv2_mlbseg.cases.label_store import GeneratedLabels
-from nnunetv2_mlbseg.cases.loaders import LoaderFactory
+from nnunetv2_mlbseg.cases.datasets import RelabelledDataset, open_dataset
+from nnunetv2_mlbseg.cases.label_store import LabelStore
+from nnunetv2_mlbseg.cases.loaders import LoaderFactory, PairedLoader
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.cases.training_cases import METHOD
 from nnunetv2_mlbseg.maths.tangents.forward import Direction, unit_direction
@@ -42,6 +42,7 @@ class TrainedFold:
     Attributes:
         trainer: Name of its class.
         folder: Its output folder.
+        data_folder: The preprocessed cases.
         fold: A number or "all".
         epoch: Epochs done.
         training_cases: The cases that train; which of the roles do is up to the settings.
@@ -50,7 +51,6 @@ class TrainedFold:
         mirror_axes: Axes of test-time mirroring, None for none.
         weighing: How it weighs labels, with all it has learned of them.
         method: What trained it, in its present state, for those who know which method it is.
-        dataset: Preprocessed cases by name.
         clean_gradient: The gradient of a clean batch (Eq. 5), with deep supervision on.
         loaders: Makes nnU-Net's loaders, which draw and augment as in training, whatever the load of the machine.
         clean_batch, imperfect_batch: Images in the two batches of an iteration.
@@ -58,6 +58,7 @@ class TrainedFold:
 
     trainer: str
     folder: Path
+    data_folder: str
     fold: int | str
     epoch: int
     settings: Any
@@ -73,7 +74,6 @@ class TrainedFold:
     mirror_axes: tuple[int, ...] | None
     weighing: LabelWeighing
     method: Any
-    dataset: Callable[[Sequence[str]], nnUNetBaseDataset]
     clean_gradient: Callable[[Mapping[str, Any]], Direction]
     loaders: Callable[[], LoaderFactory]
     clean_batch: int
@@ -85,6 +85,7 @@ class TrainedFold:
         return cls(
             trainer=type(trainer).__name__,
             folder=Path(trainer.output_folder) if folder is None else folder,
+            data_folder=trainer.preprocessed_dataset_folder,
             fold=trainer.fold,
             epoch=trainer.current_epoch,
             settings=trainer.config,
@@ -100,7 +101,6 @@ class TrainedFold:
             mirror_axes=trainer.inference_allowed_mirroring_axes,
             weighing=_weighing(trainer),
             method=trainer.bootstrap_step,
-            dataset=trainer._dataset,
             clean_gradient=trainer.bootstrap_step.clean_gradient,
             loaders=lambda: LoaderFactory.of_trainer(trainer, deterministic=True),
             clean_batch=trainer.batch_sizes["bootstrapping"],
@@ -123,13 +123,17 @@ class TrainedFold:
         return tuple(case for case in self.roles.validation if case not in self.training_cases)
 
     @property
-    def true_labels(self) -> GeneratedLabels:
+    def true_labels(self) -> LabelStore:
         """Where preprocessed true labels are kept, for studies."""
-        return GeneratedLabels(self.folder / "true_labels", kind="true")
+        return LabelStore(self.folder / "true_labels", kind="true")
+
+    def dataset(self, cases: Sequence[str]) -> nnUNetBaseDataset:
+        """Preprocessed cases, as nnU-Net reads them."""
+        return open_dataset(self.data_folder, cases)
 
     def imperfect_dataset(self, cases: Sequence[str]) -> RelabelledDataset:
         """Imperfect cases with the labels that they train with."""
-        generated = GeneratedLabels(self.folder / "generated_labels")
+        generated = LabelStore(self.folder / "generated_labels")
         return RelabelledDataset(self.dataset(cases), self.roles.unlabeled, generated)
 
     def clean_directions(self, batches: int, seed: int) -> list[Direction]:
@@ -151,7 +155,7 @@ class TrainedFold:
             loaders.training(self.dataset(self.roles.clean), self.clean_batch),
             loaders.training(imperfect, self.imperfect_batch),
             self.roles.unlabeled,
-            self.roles.noisy,
+            self.roles.number,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from os.path import join
@@ -11,24 +11,25 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from torch import nn
 
 from nnunetv2_mlbseg.audit import after_training
-from nnunetv2_mlbseg.cases import datasets as batches
-from nnunetv2_mlbseg.cases.label_generation import LabelGenerator, divide
-from nnunetv2_mlbseg.cases.label_store import GeneratedLabels
+from nnunetv2_mlbseg.cases.datasets import RelabelledDataset, count_slices, open_dataset
+from nnunetv2_mlbseg.cases.label_preparation import LabelPreparation
+from nnunetv2_mlbseg.cases.label_store import LabelStore
 from nnunetv2_mlbseg.cases.leakage_guard import HeldOut
-from nnunetv2_mlbseg.cases.loaders import LoaderFactory, abandon, close, has_workers, worker_seeds
+from nnunetv2_mlbseg.cases.loaders import LoaderFactory, PairedLoader
+from nnunetv2_mlbseg.cases.prediction import CasePredictor
 from nnunetv2_mlbseg.cases.roles import FoldRoles, roles_of_fold
 from nnunetv2_mlbseg.cases.training_cases import METHOD, TRUE, describe, training_cases
-from nnunetv2_mlbseg.cases.true_labels import TrueLabels
+from nnunetv2_mlbseg.cases.verification import verify_all
+from nnunetv2_mlbseg.cases.worker_processes import InterruptibleLoader, abandon, close
 from nnunetv2_mlbseg.maths.mean_teacher import ema_decay_at, ema_update_, make_teacher
 from nnunetv2_mlbseg.methods.mlbseg.method import BootstrapStep
-from nnunetv2_mlbseg.networks.fingerprints import fingerprint, weight_sums
+from nnunetv2_mlbseg.networks.fingerprints import weight_sums
 from nnunetv2_mlbseg.networks.surgery import plain_network
 from nnunetv2_mlbseg.progress import checkpoint
 from nnunetv2_mlbseg.progress.epoch_log import EpochLog, epoch_means, hold_undefined_dice
@@ -49,7 +50,6 @@ from nnunetv2_mlbseg.training.support import (
 )
 from nnunetv2_mlbseg.training.whole_batch_loss import over_whole_batch
 from noise_synthesis.safe_io.compressed import refuse_short_nifti
-from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import remove_leftovers
 
 WARMUP, BOOTSTRAP, PLAIN = "warm-up", "bootstrapping", "plain training"
@@ -91,7 +91,12 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         self.training_cases = training_cases(self.roles, labels)
         check_unlabeled_supported(bool(self.roles.unlabeled), configuration, configuration_manager, self.config)
         self.held_out = HeldOut.of_fold(
-            plans["dataset_name"], dataset_json["file_ending"], self.training_cases, self.roles, self.config
+            plans["dataset_name"],
+            dataset_json["file_ending"],
+            self.training_cases,
+            self.roles,
+            patient_regex=self.config.patient_regex,
+            allowed=self.config.allow_leakage,
         )
         self.held_out.check_names()
         super().__init__(plans, configuration, fold, dataset_json, device)
@@ -106,8 +111,11 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         self.partial: PartialEpoch | None = None
         """Set in a checkpoint that SIGTERM asked for, and after reading one until its epoch is complete."""
         folder = Path(self.output_folder)
-        self.generated = GeneratedLabels(folder / "generated_labels", writer=self.processes.rank)
-        self.true_labels = GeneratedLabels(folder / "true_labels", kind="true")
+        self.generated = LabelStore(folder / "generated_labels", writer=self.processes.rank)
+        self.true_labels = LabelStore(folder / "true_labels", kind="true")
+        self.preparation = LabelPreparation(
+            self.preprocessed_dataset_folder, self.roles, self.processes, self.print_to_log_file
+        )
         self.generated_by: str | None = None
         self.pending_random_state: dict[str, Any] | None = None
         self._loaders_stage: str | None = None
@@ -231,14 +239,8 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
     def _verify_data(self) -> None:
         if not self.config.verify_data:
             return
-        dataset = self._dataset(self.processes.part([*self.training_cases, *self.held_out.validation]))
-        labels = self.label_manager
-        allowed = [*labels.all_labels, *([labels.ignore_label] if labels.has_ignore_label else [])]
-        lines, hashes = batches.verify_cases(dataset, allowed, Path(dataset.source_folder))
-        found = self.processes.gather_lines(lines)
-        if found:
-            raise InputError(f"{len(found)} problem(s) in the preprocessed data: " + "; ".join(found))
-        images = {case: digest for part in self.processes.gather(hashes) for case, digest in part.items()}
+        cases = [*self.training_cases, *self.held_out.validation]
+        images = verify_all(self.preprocessed_dataset_folder, cases, self.label_manager, self.processes)
         self.print_to_log_file(f"Read {len(images)} preprocessed cases: all usable")
         for leak in self.held_out.check_images(images):
             self.print_to_log_file(f"Allowed by allow_leakage: {leak}")
@@ -246,9 +248,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
     # --- loaders --------------------------------------------------------------------------------------------------
 
     def _dataset(self, cases):
-        if self.dataset_class is None:
-            self.dataset_class = infer_dataset_class(self.preprocessed_dataset_folder)
-        return self.dataset_class(self.preprocessed_dataset_folder, list(cases))
+        return open_dataset(self.preprocessed_dataset_folder, cases)
 
     def get_dataloaders(self):
         """Loaders of the current stage: clean cases in the warm-up, clean and imperfect pairs afterwards.
@@ -262,10 +262,11 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             loader = factory.training(dataset, self.batch_sizes[self.stage])
             if self.stage == BOOTSTRAP and goes_on:
                 imperfect = factory.training(self._imperfect_dataset(), self.batch_sizes["imperfect"])
-                loader = batches.PairedLoader(loader, imperfect, self.roles.unlabeled, self.roles.noisy)
+                loader = PairedLoader(loader, imperfect, self.roles.unlabeled, self.roles.number)
             validation = factory.validation(self._dataset(self.roles.validation), self.configuration_manager.batch_size)
             self._loaders_stage = self.stage
-            return factory.run(loader, validation, get_allowed_n_proc_DA(), self._seed_of_epoch())
+            started = factory.run(loader, validation, get_allowed_n_proc_DA(), self._seed_of_epoch())
+            return tuple(InterruptibleLoader(augmenter, self.stop) for augmenter in started)
 
     def _seed_of_epoch(self) -> tuple[int, ...] | None:
         """Numbers that differ between epochs and between processes, which must not draw the same cases."""
@@ -274,75 +275,32 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         own = () if self.processes.is_first else (self.processes.rank,)
         return (self.config.seed, self.current_epoch, *own)
 
-    def _imperfect_dataset(self) -> batches.RelabelledDataset:
-        self._ensure_generated_labels()
-        return batches.RelabelledDataset(self._dataset(self.roles.imperfect), self.roles.unlabeled, self.generated)
+    def _imperfect_dataset(self) -> RelabelledDataset:
+        """The imperfect cases; unlabeled ones with labels by the network as the warm-up left it (Eq. 1)."""
+        if self.roles.unlabeled:
+            labeller = self.teacher if self.config.pseudo_label_network == "teacher" else plain_network(self.network)
+            mirror = self.inference_allowed_mirroring_axes if self.config.mirror_generated else None
+            about = self.plans_manager, self.configuration_manager, self.dataset_json, mirror, self.device
+            begun = self.current_epoch > self.config.warmup_epochs or self.partial is not None
+            with self._for_inference(labeller):
+                self.generated_by = self.preparation.generated(
+                    self.generated,
+                    CasePredictor(labeller, *about),
+                    known=self.generated_by,
+                    begun=begun,
+                    align=self.config.align_shares,
+                )
+        return RelabelledDataset(self._dataset(self.roles.imperfect), self.roles.unlabeled, self.generated)
 
     def _plain_dataset(self):
         """The cases of plain training, with the labels nnU-Net preprocessed or with the true ones."""
         dataset = self._dataset(self.training_cases)
         if self.config.training_labels != TRUE:
             return dataset
-        if self.current_epoch > 0:
-            self._check_labels(self.true_labels, self.roles.imperfect)
-        else:
-            true = TrueLabels.of_dataset(
-                self.roles.imperfect, self.plans_manager, self.configuration_manager, self.dataset_json
-            )
-            with self.processes.first_alone():  # the others find the labels prepared
-                self.generated_by = true.prepare(dataset, self.true_labels, self.print_to_log_file)
-        return batches.RelabelledDataset(dataset, self.roles.imperfect, self.true_labels)
-
-    def _ensure_generated_labels(self) -> None:
-        """Eq. 1, once, by the network as the warm-up left it; a resumed run goes on after the last complete case."""
-        cases = self.roles.unlabeled
-        if not cases:
-            return
-        begun = self.current_epoch > self.config.warmup_epochs or self.partial is not None
-        if self.generated_by is not None and begun:
-            self._check_labels(self.generated, cases)
-            return
-        labeller = self.teacher if self.config.pseudo_label_network == "teacher" else plain_network(self.network)
-        how = "-aligned" if self.config.align_shares else ""
-        self.generated_by = self.processes.gather(fingerprint(labeller) + how)[0]
-        with self.processes.first_alone():
-            self.generated.start(self.generated_by)
-        self.print_to_log_file(f"Generating labels of {len(cases)} unlabeled cases (Eq. 1) in {self.generated.folder}")
-        mirror = self.inference_allowed_mirroring_axes if self.config.mirror_generated else None
-        with self._for_inference(labeller):
-            generator = LabelGenerator(
-                labeller, self.plans_manager, self.configuration_manager, self.dataset_json, mirror, self.device
-            )
-            if self.config.align_shares:
-                self._fit_bias(generator)
-            done = self.processes.gather(self.generated.complete())[0]  # the same for all: a fast one may finish a case
-            own = divide(cases, done, self.processes)
-            generator.generate(self._dataset(own), own, self.generated, self.print_to_log_file)
-        self.processes.wait()
-        with self.processes.first_alone():
-            self.generated.unite()
-
-    def _fit_bias(self, generator: LabelGenerator) -> None:
-        """Find the bias of the generated labels, unless a killed run has found it already, and say what it is."""
-        bias = self.processes.gather(self.generated.bias())[0]
-        if bias is None:
-            datasets = (self._dataset(self.roles.clean), self._dataset(self.roles.unlabeled))
-            bias = generator.fit_bias(*datasets, self.processes)
-            if self.processes.is_first:
-                self.generated.keep_bias(bias)
-            self.processes.wait()
-        found = ", ".join(f"{value:+.2f}" for value in bias[1:])
-        self.print_to_log_file(f"Log-odds added for the class shares of the clean cases (align_shares): {found}")
-
-    def _check_labels(self, labels: GeneratedLabels, cases: Sequence[str]) -> None:
-        missing = sorted(set(cases) - labels.complete())
-        if missing or labels.source() != self.generated_by:
-            other = "they are other ones" if labels is self.true_labels else "they come from another warm-up"
-            what = f"{len(missing)} cases are missing" if missing else other
-            raise InputError(
-                f"{labels.folder}: {what}, expected the {labels.kind} labels this checkpoint was trained with; "
-                f"restore the folder, or train again without --c"
-            )
+        about = self.plans_manager, self.configuration_manager, self.dataset_json
+        begun = self.current_epoch > 0
+        self.generated_by = self.preparation.true(self.true_labels, *about, known=self.generated_by, begun=begun)
+        return RelabelledDataset(dataset, self.roles.imperfect, self.true_labels)
 
     # --- epochs ---------------------------------------------------------------------------------------------------
 
@@ -367,7 +325,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
 
     def _settle_random_state(self) -> None:
         """The first process goes on as its checkpoint says; the others begin every epoch from seeds of their own."""
-        seeds = worker_seeds(self._seed_of_epoch(), 1)
+        seeds = random_state.worker_seeds(self._seed_of_epoch(), 1)
         if self.processes.is_first:
             if self.pending_random_state is not None:
                 random_state.restore(self.pending_random_state)
@@ -383,7 +341,7 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         warms_up = self.current_epoch < self.config.warmup_epochs or not self.roles.imperfect
         stage, cases = (WARMUP, self.roles.clean) if warms_up else ("imperfect", self.roles.imperfect)
         if stage not in self._slices:
-            self._slices[stage] = batches.count_slices(self._dataset(cases))
+            self._slices[stage] = count_slices(self._dataset(cases))
         return math.ceil(self._slices[stage] / self.batch_sizes[stage])
 
     def on_train_epoch_start(self) -> None:
@@ -396,11 +354,9 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         more = " or more" if self.config.align_shares and least < 1 else ""
         weight = f", weight of generated labels {least:.3g}{more}" if generated else ""
         self.print_to_log_file(f"Stage: {self.stage}, {self._iterations} iterations{done}{weight}")
-        self.stop.wait_for_batches(has_workers(self.dataloader_train))
 
     def train_step(self, batch: dict) -> dict[str, Any]:
         """One iteration of the current stage, then the teacher's update, unless the step was left out."""
-        self.stop.waiting = False
         with self.step_guard.step():
             if self.stage != BOOTSTRAP:
                 alone = self.processes.count == 1
@@ -416,12 +372,10 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
             self.ema_step += 1
         self._outputs.append(found)
         self._stop_if_asked()
-        self.stop.wait_for_batches(has_workers(self.dataloader_train))
         return found
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """Fetch the epoch's values from the device at once; log nnU-Net's and ours."""
-        self.stop.waiting = False
         epoch = self._before.followed_by(self.processes.add_up(self._outputs))
         if epoch.forgotten:
             self.print_to_log_file(
@@ -441,19 +395,15 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
         self._training_network = self.network
         self.network = self._inference_network()
         super().on_validation_epoch_start()
-        self.stop.wait_for_batches(has_workers(self.dataloader_val))
 
     def validation_step(self, batch: dict) -> dict[str, Any]:
         """nnU-Net's own."""
-        self.stop.waiting = False
         found = super().validation_step(batch)
         self._stop_if_asked()
-        self.stop.wait_for_batches(has_workers(self.dataloader_val))
         return found
 
     def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
         """nnU-Net's own; then the network in training is back."""
-        self.stop.waiting = False
         self.network = self._training_network
         super().on_validation_epoch_end(val_outputs)
         held = hold_undefined_dice(self.logger)
@@ -483,6 +433,8 @@ class nnUNetTrainerMLBSeg(nnUNetTrainer):
 
     def on_train_end(self) -> None:
         """nnU-Net's own; then the audit of the noisy labels, if one is asked for."""
+        close(self.dataloader_train)  # nnU-Net's own ends no worker behind InterruptibleLoader
+        close(self.dataloader_val)
         super().on_train_end()
         if not self.config.audit:
             return

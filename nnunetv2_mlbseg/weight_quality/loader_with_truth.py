@@ -9,8 +9,9 @@ import numpy as np
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from torch import Tensor
 
-from nnunetv2_mlbseg.cases.datasets import DatasetView, PairedLoader
-from nnunetv2_mlbseg.cases.label_store import GeneratedLabels
+from nnunetv2_mlbseg.cases.datasets import DatasetView
+from nnunetv2_mlbseg.cases.label_store import LabelStore
+from nnunetv2_mlbseg.cases.loaders import PairedLoader
 from nnunetv2_mlbseg.cases.true_labels import TrueLabels
 from nnunetv2_mlbseg.maths.labels import as_labels
 from nnunetv2_mlbseg.training.restored import TrainedFold
@@ -23,7 +24,7 @@ class WithTruth(DatasetView):
     So the loader crops and augments both alike, and the target has a second channel.
     """
 
-    def __init__(self, base: nnUNetBaseDataset, truth: GeneratedLabels):
+    def __init__(self, base: nnUNetBaseDataset, truth: LabelStore):
         super().__init__(base)
         self.truth = truth
 

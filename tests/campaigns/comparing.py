@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from training_support import SUPERVISION, Workspace
 
-from nnunetv2_mlbseg.cases.label_store import GeneratedLabels
+from nnunetv2_mlbseg.cases.label_store import LabelStore
 from nnunetv2_mlbseg.progress import checkpoint
 
 WEIGHTS = ("student_weights", "teacher_weights", "network_weights")
@@ -65,7 +65,7 @@ def _equal(a: Any, b: Any) -> bool:
 def _labels(expected: Workspace, found: Workspace) -> Iterator[str]:
     folders = [Path(w.fold_folder()) / "generated_labels" for w in (expected, found)]
     for case in SUPERVISION.unlabeled:
-        (label, places), (other, other_places) = (GeneratedLabels(folder).load(case) for folder in folders)
+        (label, places), (other, other_places) = (LabelStore(folder).load(case) for folder in folders)
         if not np.array_equal(label[:], other[:]):
             yield f"generated label of {case} differs"
         if any(not np.array_equal(places[key], other_places[key]) for key in places):

@@ -32,8 +32,8 @@ from forked_training import ForkedTraining  # noqa: E402
 from prepared import campaign_parser, copied, prepared_in  # noqa: E402
 from training_support import SUPERVISION, Workspace  # noqa: E402
 
-from nnunetv2_mlbseg.cases.label_generation import LabelGenerator  # noqa: E402
-from nnunetv2_mlbseg.cases.label_store import GeneratedLabels  # noqa: E402
+from nnunetv2_mlbseg.cases.label_store import LabelStore  # noqa: E402
+from nnunetv2_mlbseg.cases.prediction import CasePredictor  # noqa: E402
 from nnunetv2_mlbseg.cli.main import main as mlbseg  # noqa: E402
 from nnunetv2_mlbseg.progress import checkpoint  # noqa: E402
 from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg  # noqa: E402
@@ -47,10 +47,10 @@ STEPS: dict[str, tuple[Any, str, int]] = {
     "start": (nnUNetTrainerMLBSeg, "on_train_start", 1),
     "first checkpoint": (checkpoint, "write", 1),
     "checkpoint after the warm-up": (checkpoint, "write", 4),
-    "first generated label": (GeneratedLabels, "save", 1),
-    "second generated label": (GeneratedLabels, "save", 2),
-    "exported label": (LabelGenerator, "_export", 2),
-    "manifest": (GeneratedLabels, "mark_complete", 2),
+    "first generated label": (LabelStore, "save", 1),
+    "second generated label": (LabelStore, "save", 2),
+    "exported label": (CasePredictor, "export", 2),
+    "manifest": (LabelStore, "mark_complete", 2),
     "checkpoint in bootstrapping": (checkpoint, "write", 5),
     "last checkpoint": (nnUNetTrainerMLBSeg, "on_train_end", 1),
     "validation": (nnUNetTrainerMLBSeg, "perform_actual_validation", 1),
@@ -199,7 +199,7 @@ def _one_training(template: Workspace, undisturbed: Workspace, out: Path, kind: 
             return f"expected one line, got {lines}: {said[-1500:]}"
         for path in workspace.fold_folder().glob("checkpoint_*.pth"):
             checkpoint.read(path, forked_training.trainer_module.torch.device("cpu"))
-        labels = GeneratedLabels(workspace.fold_folder() / "generated_labels")
+        labels = LabelStore(workspace.fold_folder() / "generated_labels")
         for case in labels.complete():
             labels.load(case)
         training = ForkedTraining(workspace, "--c", log=log, validate=True)

@@ -1,21 +1,19 @@
-"""Generated labels on disk: what is written is read, what is incomplete is not taken for complete."""
+"""Labels on disk: what is written is read, what is incomplete is not taken for complete."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from nnunetv2_mlbseg.cases.label_generation import divide
-from nnunetv2_mlbseg.cases.label_store import GeneratedLabels
-from nnunetv2_mlbseg.runtime.processes import Processes
+from nnunetv2_mlbseg.cases.label_store import LabelStore
 from noise_synthesis.safe_io.errors import InputError
 
 SEG = np.random.default_rng(0).integers(0, 3, (1, 4, 20, 18)).astype(np.int16)
 LOCATIONS = {1: np.argwhere(SEG == 1), 2: [], (-1, 0, 1): np.argwhere(SEG < 2)}
 
 
-def _saved(folder) -> GeneratedLabels:
-    labels = GeneratedLabels(folder / "generated")
+def _saved(folder) -> LabelStore:
+    labels = LabelStore(folder / "generated")
     labels.start("network-a")
     labels.save("case", SEG, LOCATIONS, (16, 16))
     return labels
@@ -48,7 +46,7 @@ def test_the_same_network_goes_on_and_another_one_starts_anew(tmp_path):
 
 
 def test_no_folder_means_no_labels(tmp_path):
-    labels = GeneratedLabels(tmp_path / "generated")
+    labels = LabelStore(tmp_path / "generated")
     assert labels.source() is None and labels.complete() == set()
 
 
@@ -70,11 +68,3 @@ def test_nothing_temporary_stays(tmp_path):
         "case_locations.npz",
         "manifest.json",
     ]
-
-
-def test_the_cases_left_are_divided_among_the_processes_whoever_had_the_others():
-    """The first of two processes had finished its cases, every second one, when the training was killed."""
-    cases, done = list("abcdefg"), set("aceg")
-    parts = [divide(cases, done, Processes(rank, 2)) for rank in range(2)]
-    assert parts == [["a", "e", "b", "f"], ["c", "g", "d"]]
-    assert divide(cases, set(), Processes()) == cases

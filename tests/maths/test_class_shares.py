@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,10 +10,7 @@ import torch
 from maths_support import NoHostReads
 from scipy.optimize import linprog
 
-from nnunetv2_mlbseg.cases.label_generation import SAMPLED_CASES, LabelGenerator, mean_shares
-from nnunetv2_mlbseg.cases.label_store import GeneratedLabels
 from nnunetv2_mlbseg.maths.class_shares import DECAY, LIMIT, RATE, ShareRecord, aligned, fitted_bias, followed
-from nnunetv2_mlbseg.runtime.processes import Processes
 
 BOTH = torch.tensor([False, True])
 
@@ -131,56 +127,3 @@ def test_several_classes_are_fitted_as_optimal_transport_assigns_them() -> None:
 def test_a_fitted_bias_stays_within_its_limit_and_leaves_classes_that_no_clean_scan_has() -> None:
     logits = torch.tensor([[30.0, 0.0, 0.0]]).repeat(100, 1)
     assert fitted_bias(logits, torch.tensor([0.5, 0.5, 0.0])).tolist() == pytest.approx([0, LIMIT, 0])
-
-
-class Dataset:
-    """Preprocessed cases in memory, as nnU-Net's dataset classes show them."""
-
-    def __init__(self, labels: dict[str, np.ndarray]):
-        self.labels, self.identifiers = labels, list(labels)
-
-    def load_case(self, case: str) -> tuple[None, np.ndarray, None, dict]:
-        return None, self.labels[case][None], None, {}
-
-
-def test_shares_are_means_over_cases_where_outside_is_background_and_ignored_voxels_do_not_count() -> None:
-    small = np.array([[-1, 0, 1, 1, 3, 3]])
-    large = np.zeros((1, 1000), int)
-    large[0, :100] = 2
-    assert mean_shares(Dataset({"a": small, "b": large}), 3).tolist() == pytest.approx([(0.5 + 0.9) / 2, 0.25, 0.05])
-
-
-@pytest.mark.parametrize(("count", "read"), [(3, 3), (SAMPLED_CASES + 25, 15)])
-def test_generated_labels_get_the_shares_of_the_clean_cases(count: int, read: int, tmp_path, monkeypatch) -> None:
-    """A network that sees half of an organ of 10 %; of many cases only some are read for the bias."""
-    generator = np.random.default_rng(0)
-    evidence = {f"case{n:02}": generator.normal(size=(1, 40, 50)).astype(np.float32) for n in range(count)}
-    predicted: list[str] = []
-
-    def logits(self, dataset, case):
-        predicted.append(case)
-        return torch.from_numpy(np.stack([np.zeros_like(evidence[case]), evidence[case] - 1.645])), {}
-
-    monkeypatch.setattr(LabelGenerator, "logits", logits)
-    monkeypatch.setattr(LabelGenerator, "_export", lambda *_: None)
-    monkeypatch.setattr(LabelGenerator, "_class_locations", lambda *_: {})
-    made = LabelGenerator.__new__(LabelGenerator)
-    made.labels = SimpleNamespace(all_labels=[0, 1], convert_logits_to_segmentation=lambda found: found.argmax(0))
-    made.configuration = SimpleNamespace(patch_size=(40, 50))
-    organ = np.zeros((1, 40, 50), int)
-    organ[0, :4] = 1
-    unlabeled = Dataset({case: np.zeros((1, 40, 50), int) for case in evidence})
-    bias = made.fit_bias(Dataset({"clean": organ}), unlabeled, Processes())
-    assert len(predicted) == read
-    assert bias[0] == 0 and bias[1] == pytest.approx(1.645 - 1.282, abs=0.05)
-
-    labels = GeneratedLabels(tmp_path / "generated")
-    labels.start("network")
-    labels.keep_bias(bias)
-    made.generate(unlabeled, unlabeled.identifiers, labels, lambda _: None)
-    shares = [(labels.load(case)[0][:] == 1).mean() for case in evidence]
-    assert np.mean(shares) == pytest.approx(0.1, abs=0.01)
-    labels.start("network")
-    assert labels.bias() == bias
-    labels.start("another")
-    assert labels.bias() is None

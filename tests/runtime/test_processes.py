@@ -11,7 +11,6 @@ import two_processes
 from conftest import REPOSITORY
 from torch import Tensor
 
-from nnunetv2_mlbseg.cases.loaders import oversampled_share
 from nnunetv2_mlbseg.runtime.processes import Processes
 from noise_synthesis.safe_io.errors import InputError
 
@@ -38,13 +37,6 @@ def test_one_process_leaves_everything_alone():
     assert alone.gather("a") == ["a"] and alone.add_up(outputs) is outputs
     with alone.first_alone():
         alone.wait()
-
-
-def test_the_last_images_of_the_whole_batch_are_drawn_around_foreground():
-    """Of 10 images the last 3; a process with images 0 to 4 has none of them, one with 5 to 9 has 3 of 5."""
-    assert oversampled_share(0.33, 10, slice(0, 5)) == 0
-    assert oversampled_share(0.33, 10, slice(5, 10)) == 3 / 5
-    assert round(10 * (1 - oversampled_share(0.33, 10, slice(0, 10)))) == 7
 
 
 @pytest.fixture(scope="module")

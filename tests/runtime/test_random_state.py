@@ -52,3 +52,11 @@ def test_streams_of_one_seed_differ_and_repeat():
 def test_without_a_seed_generators_differ():
     a, b = (random_state.generator("cpu", None, 1).initial_seed() for _ in range(2))
     assert a != b
+
+
+def test_worker_seeds_repeat_and_change_with_the_epoch():
+    seeds = random_state.worker_seeds((7, 3), 4)
+    assert seeds == random_state.worker_seeds((7, 3), 4) and len(set(seeds)) == 4
+    assert not set(seeds) & set(random_state.worker_seeds((7, 4), 4))
+    assert all(0 <= seed < 2**32 for seed in random_state.worker_seeds((2**32 - 1, 0), 3))
+    assert random_state.worker_seeds(None, 2) is None

@@ -1,4 +1,4 @@
-"""The variants: what they resolve to, that nnU-Net finds them by name, which cases and labels train."""
+"""The variants: what they resolve to, that nnU-Net finds them by name, which labels train."""
 
 from __future__ import annotations
 
@@ -10,16 +10,12 @@ import torch
 from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from trainer_names import SUFFIXES, trainer_class
 
-from nnunetv2_mlbseg.cases.roles import FoldRoles
-from nnunetv2_mlbseg.cases.training_cases import describe, training_cases
 from nnunetv2_mlbseg.extension_path import PLUGIN_FOLDER
 from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss, labels_that_count, weigh_labels
 from nnunetv2_mlbseg.settings.training import MLBSegConfig, resolve_config
 from nnunetv2_mlbseg.trainers import ablations as variants
 from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
 from noise_synthesis.safe_io.errors import InputError
-
-ROLES = FoldRoles(clean=("c0", "c1"), noisy=("a0",), unlabeled=("u0", "b1"), validation=("v0",))
 
 
 def config_of(suffix: str, plans=None, environment=None) -> MLBSegConfig:
@@ -101,27 +97,6 @@ def test_a_switch_that_is_off_beats_the_keys_it_governs():
         resolve_config({"training_labels": "all"})
     with pytest.raises(InputError, match="the trainer variant: unknown configuration key 'plee'"):
         resolve_config(variant_defaults={"plee": True})
-
-
-@pytest.mark.parametrize(
-    ("labels", "cases", "words"),
-    [
-        ("bootstrapped", ("a0", "b1", "c0", "c1", "u0"), "2 clean, 1 noisy, 2 unlabeled; 1 validation cases"),
-        ("clean", ("c0", "c1"), "2 clean; 1 validation cases; left out by training_labels = clean: 1 noisy, 2 unl"),
-        ("given", ("a0", "c0", "c1"), "2 clean, 1 noisy; 1 validation cases; left out by training_labels = given: 2 u"),
-        ("true", ("a0", "b1", "c0", "c1", "u0"), "2 clean, 1 noisy, 2 unlabeled; 1 validation cases"),
-    ],
-)
-def test_which_cases_train(labels, cases, words):
-    assert training_cases(ROLES, labels) == cases
-    assert words in describe(ROLES, labels)
-
-
-@pytest.mark.parametrize("labels", ["given", "true"])
-def test_the_log_says_when_a_baseline_is_clean_training(labels):
-    only_clean = FoldRoles(clean=("c0",), noisy=(), unlabeled=(), validation=("v0",))
-    assert f"training_labels = {labels} is the same as clean here" in describe(only_clean, labels)
-    assert "the same as" not in describe(ROLES, labels)
 
 
 def test_one_label_alone_is_its_own_weighted_cross_entropy():

@@ -1,0 +1,133 @@
+"""Labels that a training cannot take from nnU-Net's preprocessed folder are put in place before they are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+
+from nnunetv2_mlbseg.cases.datasets import open_dataset
+from nnunetv2_mlbseg.cases.label_generation import divide, fit_bias, generate
+from nnunetv2_mlbseg.cases.label_store import Kind, LabelStore
+from nnunetv2_mlbseg.cases.prediction import CasePredictor
+from nnunetv2_mlbseg.cases.roles import FoldRoles
+from nnunetv2_mlbseg.cases.true_labels import TrueLabels
+from nnunetv2_mlbseg.networks.fingerprints import fingerprint
+from nnunetv2_mlbseg.runtime.processes import Processes
+from noise_synthesis.safe_io.errors import InputError
+
+OTHERS: dict[Kind, str] = {"generated": "they come from another warm-up", "true": "they are other ones"}
+"""What is said of labels whose source is not the one that the training knows, by the kind of labels."""
+
+
+@dataclass(frozen=True)
+class LabelPreparation:
+    """Generated and true labels of a fold, made by all processes together.
+
+    Both methods return the fingerprint of what the labels came from. The training keeps it in its checkpoints; a
+    resumed one hands it back as ``known`` and finds the very labels it was trained with, or is refused.
+
+    Attributes:
+        folder: nnU-Net's preprocessed cases.
+        report: Takes the lines for the log.
+    """
+
+    folder: str
+    roles: FoldRoles
+    processes: Processes
+    report: Callable[[str], None]
+
+    def generated(
+        self, store: LabelStore, predictor: CasePredictor, *, known: str | None, begun: bool, align: bool
+    ) -> str:
+        """Eq. 1, once: label the unlabeled cases; a killed run goes on after the last complete case.
+
+        Args:
+            store: One for each process, of one folder.
+            predictor: Its network labels, and is ready for inference.
+            known: The fingerprint in the checkpoint; None: no labels were generated.
+            begun: Whether the training has used the labels already. Then they are only checked.
+            align: Give the labels the class shares of the clean cases.
+
+        Raises:
+            InputError: labels that the training has used are missing or other ones.
+        """
+        cases = self.roles.unlabeled
+        if known is not None and begun:
+            check_labels(store, cases, known)
+            return known
+        how = "-aligned" if align else ""
+        source = self.processes.gather(fingerprint(predictor.network) + how)[0]
+        with self.processes.first_alone():
+            store.start(source)
+        self.report(f"Generating labels of {len(cases)} unlabeled cases (Eq. 1) in {store.folder}")
+        if align:
+            self._fit_bias(store, predictor)
+        done = self.processes.gather(store.complete())[0]  # the same for all: a fast one may finish a case
+        own = divide(cases, done, self.processes)
+        generate(predictor, open_dataset(self.folder, own), own, store, self.report)
+        self.processes.wait()
+        with self.processes.first_alone():
+            store.unite()
+        return source
+
+    def _fit_bias(self, store: LabelStore, predictor: CasePredictor) -> None:
+        """Find the bias of the generated labels, unless a killed run has found it already, and say what it is."""
+        bias = self.processes.gather(store.bias())[0]
+        if bias is None:
+            clean, unlabeled = (open_dataset(self.folder, cases) for cases in (self.roles.clean, self.roles.unlabeled))
+            bias = fit_bias(predictor, clean, unlabeled, self.processes)
+            if self.processes.is_first:
+                store.keep_bias(bias)
+            self.processes.wait()
+        found = ", ".join(f"{value:+.2f}" for value in bias[1:])
+        self.report(f"Log-odds added for the class shares of the clean cases (align_shares): {found}")
+
+    def true(
+        self,
+        store: LabelStore,
+        plans: PlansManager,
+        configuration: ConfigurationManager,
+        dataset_json: dict[str, Any],
+        *,
+        known: str | None,
+        begun: bool,
+    ) -> str | None:
+        """Preprocess the true labels of the imperfect cases; for upper bounds and studies only.
+
+        Args:
+            known: The fingerprint in the checkpoint.
+            begun: Whether the training has completed an epoch with the labels. Then they are only checked.
+
+        Raises:
+            InputError: see :meth:`TrueLabels.of_dataset` and :meth:`TrueLabels.prepare`; or labels that the training
+                has used are missing or other ones.
+        """
+        cases = self.roles.imperfect
+        if begun:
+            check_labels(store, cases, known)
+            return known
+        true = TrueLabels.of_dataset(cases, plans, configuration, dataset_json)
+        with self.processes.first_alone():  # the others find the labels prepared
+            source = true.prepare(open_dataset(self.folder, cases), store, self.report)
+        return source
+
+
+def check_labels(store: LabelStore, cases: Collection[str], source: str | None) -> None:
+    """Refuse to go on with other labels than those of before.
+
+    Args:
+        source: The fingerprint of what those came from.
+
+    Raises:
+        InputError: one is missing, or they came from something else.
+    """
+    missing = sorted(set(cases) - store.complete())
+    if missing or store.source() != source:
+        what = f"{len(missing)} cases are missing" if missing else OTHERS[store.kind]
+        raise InputError(
+            f"{store.folder}: {what}, expected the {store.kind} labels this checkpoint was trained with; "
+            f"restore the folder, or train again without --c"
+        )

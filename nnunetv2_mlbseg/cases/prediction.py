@@ -1,0 +1,85 @@
+"""A network's predictions of preprocessed cases, by nnU-Net's sliding window."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nnunetv2.inference.export_prediction import export_prediction_from_logits
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import Tensor, nn
+
+from noise_synthesis.safe_io.compressed import last_line, refuse_short_nifti
+from noise_synthesis.safe_io.files import atomic_path
+
+
+class CasePredictor:
+    """Predicts preprocessed cases.
+
+    Args:
+        network: With deep supervision switched off by the time it predicts.
+        mirror_axes: Axes of test-time mirroring, or None for none.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        plans: PlansManager,
+        configuration: ConfigurationManager,
+        dataset_json: dict[str, Any],
+        mirror_axes: tuple[int, ...] | None,
+        device: torch.device,
+    ):
+        self.network, self.plans, self.configuration, self.dataset_json = network, plans, configuration, dataset_json
+        self.label_manager = plans.get_label_manager(dataset_json)
+        with redirect_stdout(StringIO()):  # without a GPU nnU-Net tells that it will not use one
+            self._sliding_window = nnUNetPredictor(
+                use_mirroring=mirror_axes is not None,
+                device=device,
+                allow_tqdm=False,
+                perform_everything_on_device=device.type == "cuda",
+            )
+            self._sliding_window.manual_initialization(
+                network, plans, configuration, None, dataset_json, "nnUNetTrainerMLBSeg", mirror_axes
+            )
+
+    def logits(self, dataset: nnUNetBaseDataset, case: str) -> tuple[Tensor, dict[str, Any]]:
+        """Logits (C, Z, Y, X) of a preprocessed case, on the CPU, and nnU-Net's properties of the case."""
+        data, _, _, properties = dataset.load_case(case)
+        image = torch.from_numpy(np.array(data[:]))
+        return self._sliding_window.predict_sliding_window_return_logits(image).cpu(), properties
+
+    def export(self, logits: Tensor, properties: dict[str, Any], path: Path) -> None:
+        """Write the label that logits of a case give, in the case's own geometry.
+
+        Args:
+            path: Without the dataset's file ending, which is added.
+
+        Raises:
+            OSError: the file cannot be written whole.
+        """
+        ending = self.dataset_json["file_ending"]
+        with atomic_path(path.with_name(path.name + ending)) as temporary:
+            try:
+                export_prediction_from_logits(
+                    logits,
+                    properties,
+                    self.configuration,
+                    self.plans,
+                    self.dataset_json,
+                    str(temporary)[: -len(ending)],
+                    num_threads_torch=torch.get_num_threads(),
+                )
+            except RuntimeError as error:  # SimpleITK has no other
+                if temporary.is_file() and os.access(temporary.parent, os.W_OK):
+                    raise
+                raise OSError(errno.EIO, f"cannot be written ({last_line(error)})", str(temporary)) from None
+            refuse_short_nifti(temporary)

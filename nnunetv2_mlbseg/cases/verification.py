@@ -1,0 +1,73 @@
+"""The check before the first epoch: is every preprocessed case fit to train on?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+from dataset_conversion.raw.fingerprint import content_hash
+from nnunetv2_mlbseg.cases.datasets import open_dataset
+from nnunetv2_mlbseg.runtime.processes import Processes
+from noise_synthesis.safe_io.errors import InputError
+
+
+def verify_all(folder: str, cases: Sequence[str], labels: LabelManager, processes: Processes) -> dict[str, str]:
+    """Read every case once; the processes share the work and all get the same answer.
+
+    Args:
+        folder: nnU-Net's preprocessed cases.
+        labels: Says which label values may occur.
+
+    Returns:
+        A hash of every image by case.
+
+    Raises:
+        InputError: one line with every problem that :func:`verify_cases` finds.
+    """
+    dataset = open_dataset(folder, processes.part(cases))
+    allowed = [*labels.all_labels, *([labels.ignore_label] if labels.has_ignore_label else [])]
+    lines, hashes = verify_cases(dataset, allowed, Path(folder))
+    found = processes.gather_lines(lines)
+    if found:
+        raise InputError(f"{len(found)} problem(s) in the preprocessed data: " + "; ".join(found))
+    return {case: digest for part in processes.gather(hashes) for case, digest in part.items()}
+
+
+def verify_cases(
+    dataset: nnUNetBaseDataset, allowed: Collection[int], folder: Path
+) -> tuple[list[str], dict[str, str]]:
+    """Read every case once and describe what a training would trip over.
+
+    Args:
+        dataset: nnU-Net's dataset over the cases to read.
+        allowed: Label values that may occur; -1 (outside the cropped foreground) is always allowed.
+        folder: Named in the messages.
+
+    Returns:
+        One line per problem (unreadable files, image and label of different shape, NaN or infinite intensities,
+        label values that dataset.json does not know), and a hash of every readable image by case.
+    """
+    known = np.array(sorted({-1, *allowed}))
+    found, images = [], {}
+    for case in dataset.identifiers:
+        try:
+            data, seg, _, _ = dataset.load_case(case)
+            image, label = np.asarray(data[:]), np.asarray(seg[:])
+        except Exception as error:  # the formats raise their own types; whichever it is, the case cannot be used
+            found.append(f"{folder / case}: cannot be read ({type(error).__name__}: {error})")
+            continue
+        images[case] = content_hash(image)
+        if image.shape[1:] != label.shape[1:]:
+            found.append(f"{folder / case}: image is {image.shape[1:]}, label {label.shape[1:]}, expected equal shapes")
+        if not np.isfinite(image).all():
+            found.append(f"{folder / case}: image has NaN or infinite values, expected finite intensities")
+        strange = np.setdiff1d(np.unique(label), known)
+        if strange.size:
+            found.append(
+                f"{folder / case}: label has the values {strange.tolist()}, expected only {known[1:].tolist()}"
+            )
+    return found, images
