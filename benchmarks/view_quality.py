@@ -25,8 +25,8 @@ from nnunetv2_mlbseg.maths.pseudo_labels import ensemble_probabilities
 from nnunetv2_mlbseg.maths.views import Views, draw_views
 from nnunetv2_mlbseg.progress import checkpoint
 from nnunetv2_mlbseg.runtime import random_state
-from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
-from nnunetv2_mlbseg.weight_quality.measure import loader_with_truth, restored_trainer, true_labels_of
+from nnunetv2_mlbseg.training.restored import TrainedFold, restored
+from nnunetv2_mlbseg.weight_quality.loader_with_truth import loader_with_truth, true_labels_of
 
 ZOOMS = (("zoom_in", (1.05, 1.1, 1.15, 1.2, 1.3, 1.4)), ("zoom_out", (0.95, 0.9, 0.8, 0.7)))
 SEEN_AS = ("in view", "with image", "with image and flip")
@@ -67,15 +67,15 @@ def views_to_compare(images: int) -> tuple[list[str], Views]:
 
 
 @torch.no_grad()
-def measure(trainer: nnUNetTrainerMLBSeg, iterations: int) -> dict[str, dict[str, PooledDice]]:
+def measure(fold: TrainedFold, iterations: int) -> dict[str, dict[str, PooledDice]]:
     """Dice by view and by what it is seen with."""
     random_state.seed_everything(0)
-    loader, teacher = loader_with_truth(trainer, "noisy"), trainer.teacher
-    names, views = views_to_compare(trainer.batch_sizes["imperfect"])
+    loader, teacher = loader_with_truth(fold, "noisy"), fold.teacher
+    names, views = views_to_compare(fold.imperfect_batch)
     found: dict[str, dict[str, PooledDice]] = {name: defaultdict(PooledDice) for name in names}
     for _ in range(iterations):
         batch = next(loader)
-        truth = true_labels_of(batch, trainer.label_manager.ignore_label)
+        truth = true_labels_of(batch, fold.labels.ignore_label)
         output = teacher(views.apply(batch["imperfect_data"]))
         probabilities = (output if isinstance(output, Tensor) else output[0]).softmax(dim=1)
         in_views = probabilities.unflatten(0, (len(views), -1))
@@ -99,8 +99,8 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=40, help="batches drawn (default: %(default)s)")
     args = parser.parse_args()
     folder, cpu = args.model_folder / f"fold_{args.fold}", torch.device("cpu")
-    with restored_trainer(checkpoint.read(folder / "checkpoint_final.pth", cpu), folder, cpu) as trainer:
-        found = measure(trainer, args.iterations)
+    with restored(checkpoint.read(folder / "checkpoint_final.pth", cpu), folder, cpu) as fold:
+        found = measure(fold, args.iterations)
     print(f"{'view':<14}" + "".join(f"{column:>22}" for column in SEEN_AS))
     for name, seen in found.items():
         print(f"{name:<14}" + "".join(f"{seen.get(column, '-')!s:>22}" for column in SEEN_AS))

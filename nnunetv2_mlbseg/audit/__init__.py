@@ -1,1 +1,1 @@
-"""Which of the given labels are wrong, where, and what would correct them."""
+"""``mlbseg audit``: which given labels are wrong, where, what corrects them. Imports training and below; no method."""

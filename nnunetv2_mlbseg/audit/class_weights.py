@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import redirect_stdout
-from io import StringIO
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from nnunetv2_mlbseg.audit.network_opinion import predictor_of, to_image
-from nnunetv2_mlbseg.cases.loaders import LoaderFactory
-from nnunetv2_mlbseg.maths.tangents.forward import Direction, label_weights, logit_tangents
-from nnunetv2_mlbseg.methods.mlbseg.terms import unit_direction
-from nnunetv2_mlbseg.runtime import random_state
-
-if TYPE_CHECKING:
-    from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
+from nnunetv2_mlbseg.maths.tangents.forward import Direction, logit_tangents
+from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives
+from nnunetv2_mlbseg.training.restored import TrainedFold, predicting
 
 CLEAN_BATCHES = 16
 """Clean batches whose directions are averaged: the derivative along a mean is the mean of the derivatives."""
@@ -39,47 +34,32 @@ class WeightsAsLogits(nn.Module):
         with torch.inference_mode(False):  # forward-mode derivatives cannot use the tensors made in it
             logits, tangents = logit_tangents(self.student, images.clone(), self.direction)
         assert isinstance(logits, Tensor) and isinstance(tangents, Tensor), "deep supervision is on"
-        return class_weights(logits, tangents)
+        return class_derivatives(logits, tangents)
 
 
-def class_weights(logits: Tensor, tangents: Tensor) -> Tensor:
-    """:func:`label_weights` of each class as the label: (B, C, *S) all three."""
-    shape = (logits.shape[0], *logits.shape[2:])
-    classes = range(logits.shape[1])
-    return torch.stack(
-        [label_weights(logits, tangents, torch.full(shape, c, device=logits.device)) for c in classes], 1
-    )
-
-
-def clean_direction(trainer: nnUNetTrainerMLBSeg, batches: int = CLEAN_BATCHES, seed: int = 0) -> Direction:
-    """The mean direction of the clean gradient (Eq. 5) over several batches as the training draws them.
-
-    Taken at theta also where the training takes it after a virtual step of the consistency terms, which depends on the
-    imperfect batch.
-    """
-    step, factory = trainer.bootstrap_step, LoaderFactory.of_trainer(trainer, deterministic=True)
-    with random_state.preserved(), redirect_stdout(StringIO()):  # nnU-Net tells how it augments
-        random_state.seed_everything(seed)
-        loader = factory.training(trainer._dataset(trainer.roles.clean), trainer.batch_sizes["bootstrapping"])
-        directions = [unit_direction(step.clean_gradient(next(loader))) for _ in range(batches)]
+def clean_direction(fold: TrainedFold, batches: int = CLEAN_BATCHES, seed: int = 0) -> Direction:
+    """The mean direction of the clean gradient (Eq. 5) over several batches as the training draws them."""
+    directions = fold.clean_directions(batches, seed)
     present = [[part for part in parts if part is not None] for parts in zip(*directions, strict=True)]
     return [torch.stack(parts).mean(0) if parts else None for parts in present]
 
 
 class ClassWeights:
-    """Raw weights by class of whole cases, along the direction of the fold's clean cases.
+    """Raw weights by class of whole cases, along the direction of the fold's clean cases."""
 
-    Args:
-        trainer: Restored, with deep supervision on, as the loss of its clean batches wants it. It is to be off when
-            :meth:`of_case` is called.
-        student: The trainer's network.
-    """
+    def __init__(self, fold: TrainedFold, direction: Direction):
+        self.fold = fold
+        self.predictor = predictor_of(fold, WeightsAsLogits(fold.student, direction), None)
 
-    def __init__(self, trainer: nnUNetTrainerMLBSeg, student: nn.Module):
-        self.trainer = trainer
-        self.generator = predictor_of(trainer, WeightsAsLogits(student, clean_direction(trainer)), None)
+    @classmethod
+    @contextmanager
+    def of(cls, fold: TrainedFold) -> Iterator[ClassWeights]:
+        """Draw the clean batches, for which the networks are as in training, then set the student up for inference."""
+        direction = clean_direction(fold)
+        with predicting(fold.student):
+            yield cls(fold, direction)
 
     def of_case(self, case: str) -> Tensor:
         """(C, Z, Y, X) in the geometry of the raw image, of either sign; 0 where preprocessing cropped it away."""
-        weights, properties = self.generator.logits(self.trainer._dataset([case]), case)
-        return to_image(weights, properties, self.generator.plans, self.generator.configuration)
+        weights, properties = self.predictor.logits(self.fold.dataset([case]), case)
+        return to_image(weights, properties, self.predictor.plans, self.predictor.configuration)

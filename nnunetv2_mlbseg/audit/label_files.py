@@ -1,11 +1,11 @@
-"""The labels under audit, read from the raw dataset in their own geometry."""
+"""The labels of a raw dataset, read in their own geometry."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import SimpleITK as sitk
 import torch
@@ -13,14 +13,15 @@ from torch import Tensor
 
 from dataset_conversion.supervision.supervision_files import name_some
 from nnunetv2_mlbseg.audit.regions import Geometry
+from nnunetv2_mlbseg.training.restored import TrainedFold
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.label_files import FILE_ENDINGS, as_volume, read_label
 
-if TYPE_CHECKING:
-    from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
-
 READERS = ("SimpleITKIO", "NibabelIO")
 """nnU-Net's readers whose arrays have the axes of the file, in SimpleITK's order."""
+
+MOST_CLASSES = 15
+"""Background included: what the report's pictures can tell apart."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class LabelFolder:
         return Label(path, image, classes)
 
 
-def labels_of(trainer: nnUNetTrainerMLBSeg, raw: Path, name: str) -> LabelFolder:
+def labels_of(fold: TrainedFold, raw: Path, name: str) -> LabelFolder:
     """The folder ``name`` of a raw dataset, with the classes of the training.
 
     Raises:
@@ -110,6 +111,31 @@ def labels_of(trainer: nnUNetTrainerMLBSeg, raw: Path, name: str) -> LabelFolder
     folder = raw / name
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder, expected the label files of the raw dataset")
-    labels = trainer.label_manager
+    labels = fold.labels
     ignore = labels.ignore_label if labels.has_ignore_label else None
-    return LabelFolder(folder, trainer.dataset_json["file_ending"], len(labels.all_labels), ignore)
+    return LabelFolder(folder, fold.dataset_json["file_ending"], len(labels.all_labels), ignore)
+
+
+def given_labels(fold: TrainedFold, raw: Path) -> LabelFolder:
+    """The labels of the fold's noisy cases, all of them there, and of the validation cases.
+
+    Raises:
+        InputError: no noisy case, a reader whose axes are unknown, or a label is missing.
+    """
+    cases, classes = fold.roles.noisy, len(fold.labels.all_labels)
+    if classes > MOST_CLASSES:
+        raise InputError(f"{raw.name}: {classes} classes, expected at most {MOST_CLASSES}, background included")
+    if not cases:
+        raise InputError(f"{raw.name}: fold {fold.fold} has no noisy training case, expected labels to audit")
+    reader = fold.plans.image_reader_writer_class.__name__
+    if reader not in READERS:
+        raise InputError(f"{raw.name}: images are read by {reader}, expected {' or '.join(READERS)}")
+    folder = labels_of(fold, raw, "labelsTr")
+    folder.check(cases, "noisy training")
+    folder.check(fold.unseen, "validation")
+    return folder
+
+
+def class_values(labels: Mapping[str, Any]) -> dict[str, Any]:
+    """The classes of a dataset.json: its labels without the ignore label."""
+    return {name: value for name, value in labels.items() if name != "ignore"}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,18 +14,13 @@ from nnunetv2.inference.export_prediction import convert_predicted_logits_to_seg
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, nn
 
-from nnunetv2_mlbseg.cases.label_generation import LabelGenerator
-from nnunetv2_mlbseg.networks.surgery import plain_network
-
-if TYPE_CHECKING:
-    from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
+from nnunetv2_mlbseg.cases.prediction import CasePredictor
+from nnunetv2_mlbseg.training.restored import TrainedFold, predicting
 
 
-def predictor_of(trainer: nnUNetTrainerMLBSeg, network: nn.Module, mirror: tuple[int, ...] | None) -> LabelGenerator:
-    """nnU-Net's inference with a network of the trainer's plans."""
-    plans, configuration = trainer.plans_manager, trainer.configuration_manager
-    with redirect_stdout(StringIO()):  # without a GPU nnU-Net tells that it will not use one
-        return LabelGenerator(network, plans, configuration, trainer.dataset_json, mirror, trainer.device)
+def predictor_of(fold: TrainedFold, network: nn.Module, mirror: tuple[int, ...] | None) -> CasePredictor:
+    """nnU-Net's inference with a network of the fold's plans."""
+    return CasePredictor(network, fold.plans, fold.configuration, fold.dataset_json, mirror, fold.device)
 
 
 def to_image(
@@ -64,16 +58,16 @@ class Opinion:
 class NetworkOpinion:
     """Class probabilities by nnU-Net's own inference: sliding window, mirroring, resampling, cropping."""
 
-    def __init__(self, trainer: nnUNetTrainerMLBSeg, teacher: LabelGenerator, student: LabelGenerator):
-        self.trainer, self.teacher, self.student = trainer, teacher, student
+    def __init__(self, fold: TrainedFold, teacher: CasePredictor, student: CasePredictor):
+        self.fold, self.teacher, self.student = fold, teacher, student
 
     @classmethod
     @contextmanager
-    def of(cls, trainer: nnUNetTrainerMLBSeg) -> Iterator[NetworkOpinion]:
-        """Set both networks of a restored trainer up for inference; mirrored as in nnU-Net's inference."""
-        mirror, student = trainer.inference_allowed_mirroring_axes, plain_network(trainer.network)
-        with trainer._for_inference(student), trainer._for_inference(trainer.teacher):
-            yield cls(trainer, *(predictor_of(trainer, one.eval(), mirror) for one in (trainer.teacher, student)))
+    def of(cls, fold: TrainedFold) -> Iterator[NetworkOpinion]:
+        """Set both networks of a fold up for inference; mirrored as in nnU-Net's inference."""
+        with ExitStack() as stack:
+            networks = [stack.enter_context(predicting(one)) for one in (fold.teacher, fold.student)]
+            yield cls(fold, *(predictor_of(fold, network, fold.mirror_axes) for network in networks))
 
     def of_case(self, case: str) -> Opinion:
         """What both networks say."""
@@ -84,13 +78,13 @@ class NetworkOpinion:
         """What the teacher says alone."""
         return self._probabilities(self.teacher, case)
 
-    def _probabilities(self, generator: LabelGenerator, case: str) -> Tensor:
-        logits, properties = generator.logits(self.trainer._dataset([case]), case)
+    def _probabilities(self, predictor: CasePredictor, case: str) -> Tensor:
+        logits, properties = predictor.logits(self.fold.dataset([case]), case)
         _, found = convert_predicted_logits_to_segmentation_with_correct_shape(
             logits,
-            generator.plans,
-            generator.configuration,
-            generator.labels,
+            predictor.plans,
+            predictor.configuration,
+            predictor.label_manager,
             properties,
             return_probabilities=True,
             num_threads_torch=torch.get_num_threads(),

@@ -1,4 +1,4 @@
-"""The audit of one label: the maths of this package put together."""
+"""The audit of one label: how suspicious, of which quality, and what would correct it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from nnunetv2_mlbseg.audit.bayes import case_confusion, posterior, suspicion, un
 from nnunetv2_mlbseg.audit.case_scores import LabelScores, label_scores
 from nnunetv2_mlbseg.audit.label_files import Label
 from nnunetv2_mlbseg.audit.network_opinion import Opinion
-from nnunetv2_mlbseg.audit.proposal import proposed_label
 from nnunetv2_mlbseg.audit.regions import Region, find_regions
 from nnunetv2_mlbseg.audit.weight_maps import WeightMaps
 from nnunetv2_mlbseg.evaluation.metrics import mean_dice
-from nnunetv2_mlbseg.maths.weighting.tied import DisputeRecord
+from nnunetv2_mlbseg.maths.records import Record
+from nnunetv2_mlbseg.maths.weighting.confusion import ConfusionRecord
+from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
 
 
 @dataclass(frozen=True)
-class Settings:
+class Thresholds:
     """What the user may change.
 
     Attributes:
@@ -38,22 +39,27 @@ class Witnesses:
     """What is known about the labels of a fold beside the networks' probabilities.
 
     Attributes:
-        record: The disputes the training remembers; None where its weighting keeps no record.
+        record: How the labels err, as the training remembers it; None where its weighting keeps no record of that.
     """
 
-    record: DisputeRecord | None
+    record: ConfusionRecord | None
+
+    @classmethod
+    def of(cls, record: Record | None) -> Witnesses:
+        """From what a weighting remembers."""
+        return cls(record.confusion if isinstance(record, DisputeRecord) else None)
 
     def confusion(self, classes: int) -> Tensor:
         """How the labels of the fold err, (C, C, D): as the training recorded, or as labels usually do."""
-        return usual_confusion(classes) if self.record is None else self.record.confusion.matrix
+        return usual_confusion(classes) if self.record is None else self.record.matrix
 
     def common(self, classes: int) -> Tensor:
         """What networks and labels have in common, (C,); where there is no record they are taken for independent."""
-        return torch.zeros(classes) if self.record is None else self.record.confusion.common
+        return torch.zeros(classes) if self.record is None else self.record.common
 
     def as_dict(self) -> dict[str, Any] | None:
         """For the JSON file."""
-        return None if self.record is None else {"confusion": self.record.confusion.matrix.sum(2).tolist()}
+        return None if self.record is None else {"confusion": self.record.matrix.sum(2).tolist()}
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ def audit_case(
     opinion: Opinion,
     label: Label,
     witnesses: Witnesses,
-    settings: Settings,
+    thresholds: Thresholds,
     axis: int,
     levels: Tensor,
     weights: WeightMaps | None = None,
@@ -135,9 +141,9 @@ def audit_case(
     belief = posterior(opinion.both, given, levels, confusion, common)
     doubt, likely = suspicion(belief, given), torch.where(given >= 0, belief.argmax(dim=0), -1)
     regions = find_regions(
-        given.numpy(), likely.numpy(), doubt.numpy(), label.geometry, axis=axis, smallest_mm3=settings.smallest_mm3
+        given.numpy(), likely.numpy(), doubt.numpy(), label.geometry, axis=axis, smallest_mm3=thresholds.smallest_mm3
     )
-    proposal = proposed_label(belief, given, settings.evidence)
+    proposal = proposed_label(belief, given, thresholds.evidence)
     return CaseAudit(
         case=case,
         label=label,
@@ -155,3 +161,16 @@ def audit_case(
         regions=tuple(regions),
         weights=weights,
     )
+
+
+def proposed_label(belief: Tensor, given: Tensor, evidence: float) -> Tensor:
+    """The corrected label: the most probable class where the given one is wrong with at least that probability.
+
+    Args:
+        belief: (C, *S), probabilities of the true class.
+        given: (*S) int64, negative = no label; stays as it is.
+        evidence: 0 to 1. Where the given class is the most probable one all the same, it stays.
+    """
+    own = belief.gather(0, given.clamp_min(0).unsqueeze(0)).squeeze(0)
+    replace = (given >= 0) & (1 - own >= evidence) & (belief.argmax(dim=0) != given)
+    return torch.where(replace, belief.argmax(dim=0), given)

@@ -16,14 +16,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nnunetv2_mlbseg.audit.one_case import CaseAudit
 from nnunetv2_mlbseg.evaluation.metrics import mean_dice
 from noise_synthesis.safe_io.errors import InputError
-
-if TYPE_CHECKING:
-    from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
 
 INSIST = "--correct-anyway"
 
@@ -133,11 +130,6 @@ def prospect(noisy: Sequence[Mapping[str, Any]], right: RightLabels) -> Prospect
     """
     labels, changed = (fmean(row[key] for row in noisy) for key in ("score", "change"))
     return Prospect(labels, changed, fmean(right.stands_out(row["change"]) for row in noisy), right)
-
-
-def unseen_cases(trainer: nnUNetTrainerMLBSeg) -> tuple[str, ...]:
-    """The validation cases of the fold that did not train: none where the clean cases validate (fold all)."""
-    return tuple(case for case in trainer.roles.validation if case not in trainer.training_cases)
 
 
 def refuse_corrections(found: Prospect, folder: Path) -> None:

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from nnunetv2_mlbseg.audit.label_files import MOST_CLASSES
 from nnunetv2_mlbseg.audit.one_case import CaseAudit
 
 LONGEST_PX, MOST_SLICES, JPEG_QUALITY = 192, 40, 70
 STEPS = 15
 SHARES = 14
-NO_LABEL = 15
+NO_LABEL = 15  # the one value of four bits that is no class
 LEAST_SHOWN = 0.2  # suspicion below it is not drawn
-MOST_CLASSES = 15  # four bits, one value of which is NO_LABEL
 
 
 @dataclass(frozen=True)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import torch
+from typing import Any
 
 from dataset_conversion.raw.cases import TRUE_LABELS
 from dataset_conversion.supervision.supervision_files import name_some
-from nnunetv2_mlbseg.audit.label_files import LabelFolder, labels_of
+from nnunetv2_mlbseg.audit.fold_place import FoldPlace
+from nnunetv2_mlbseg.audit.label_files import LabelFolder, class_values, labels_of
 from nnunetv2_mlbseg.audit.network_opinion import NetworkOpinion
 from nnunetv2_mlbseg.audit.one_case import CaseAudit
-from nnunetv2_mlbseg.audit.trained_fold import TrainedFold
 from nnunetv2_mlbseg.audit.truth_scores import Measurement
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.cases.training_cases import training_cases
-from nnunetv2_mlbseg.weight_quality.measure import restored_trainer
+from nnunetv2_mlbseg.training.restored import TrainedFold, restored
 from noise_synthesis.safe_io.errors import InputError
-
-if TYPE_CHECKING:
-    from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
 
 
 class Truth:
@@ -52,12 +47,7 @@ class Truth:
 
 
 @contextmanager
-def measuring(
-    trainer: nnUNetTrainerMLBSeg,
-    raw: Path,
-    other: tuple[TrainedFold, dict[str, Any]] | None,
-    device: torch.device,
-) -> Iterator[Truth]:
+def measuring(fold: TrainedFold, raw: Path, other: tuple[FoldPlace, dict[str, Any]] | None) -> Iterator[Truth]:
     """Find the true labels of a fold's noisy cases and, where one is asked for, restore the other training.
 
     Args:
@@ -66,47 +56,41 @@ def measuring(
     Raises:
         InputError: a noisy case has no true label or a clean one no label; or what :func:`check_unseen` refuses.
     """
-    labels = labels_of(trainer, raw, TRUE_LABELS)
-    labels.check(trainer.roles.noisy, "noisy training")
-    labels_of(trainer, raw, "labelsTr").check(trainer.roles.clean, "clean training")
-    axis = trainer.plans_manager.transpose_forward[0]
+    labels = labels_of(fold, raw, TRUE_LABELS)
+    labels.check(fold.roles.noisy, "noisy training")
+    labels_of(fold, raw, "labelsTr").check(fold.roles.clean, "clean training")
     if other is None:
-        yield Truth(labels, axis, None, None)
+        yield Truth(labels, fold.slice_axis, None, None)
         return
-    fold, found = other
-    check_unseen(found, trainer, fold.path)
+    place, found = other
+    check_unseen(found, fold, place.path)
     with (
-        restored_trainer(found, fold.folder, device, needs_weights=False, roles_of_then=True) as compared,
+        restored(found, place.folder, fold.device, roles_of_then=True) as compared,
         NetworkOpinion.of(compared) as opinion,
     ):
-        yield Truth(labels, axis, opinion, fold.trainer)
+        yield Truth(labels, fold.slice_axis, opinion, place.trainer)
 
 
-def check_unseen(found: dict[str, Any], trainer: nnUNetTrainerMLBSeg, path: Path) -> None:
+def check_unseen(found: dict[str, Any], fold: TrainedFold, path: Path) -> None:
     """Refuse to compare with a network whose probabilities are not out of sample, or are of other classes.
 
     Which roles the other training's dataset gave to its cases does not matter otherwise.
 
     Args:
         found: The checkpoint of the other training, ``path``.
-        trainer: The training under audit.
+        fold: The training under audit.
 
     Raises:
         InputError: the other training trained on a noisy case of this one, or for other labels.
     """
     then = found["mlbseg"]
     trained_on = training_cases(FoldRoles.from_dict(then["roles"]), then["config"]["training_labels"])
-    seen = sorted(set(trained_on) & set(trainer.roles.noisy))
+    seen = sorted(set(trained_on) & set(fold.roles.noisy))
     if seen:
         raise InputError(
-            f"{path}: trained on {len(seen)} of the {len(trainer.roles.noisy)} audited cases ({name_some(seen)}), "
+            f"{path}: trained on {len(seen)} of the {len(fold.roles.noisy)} audited cases ({name_some(seen)}), "
             f"expected a training on other cases, such as nnUNetTrainerMLBSegCleanOnly"
         )
-    theirs, ours = (class_values(one["labels"]) for one in (found["init_args"]["dataset_json"], trainer.dataset_json))
+    theirs, ours = (class_values(one["labels"]) for one in (found["init_args"]["dataset_json"], fold.dataset_json))
     if theirs != ours:
         raise InputError(f"{path}: trained for the labels {theirs}, expected {ours}")
-
-
-def class_values(labels: Mapping[str, Any]) -> dict[str, Any]:
-    """The classes of a dataset.json: its labels without the ignore label."""
-    return {name: value for name, value in labels.items() if name != "ignore"}

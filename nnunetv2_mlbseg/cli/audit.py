@@ -101,27 +101,29 @@ def audit(args: argparse.Namespace) -> int:
 
     from dataset_conversion.raw.raw_dataset import find_dataset
     from nnunetv2_mlbseg.audit.fold import audit_fold
-    from nnunetv2_mlbseg.audit.one_case import Settings
-    from nnunetv2_mlbseg.audit.trained_fold import TrainedFold
+    from nnunetv2_mlbseg.audit.fold_place import FoldPlace
+    from nnunetv2_mlbseg.audit.one_case import Thresholds
+    from nnunetv2_mlbseg.audit.request import AuditRequest
 
     check_numbers(args)
     if args.compare_with and not args.measure:
         raise InputError("--compare-with needs --measure: it is for comparisons with true labels")
     raw = find_dataset(args.dataset).absolute()
-    fold = TrainedFold(raw.name, args.trainer, args.plans, args.configuration, args.fold, args.checkpoint)
-    found = audit_fold(
-        fold,
+    place = FoldPlace(raw.name, args.trainer, args.plans, args.configuration, args.fold, args.checkpoint)
+    request = AuditRequest(
+        place,
         raw,
         args.out,
+        torch.device(args.device),
+        thresholds=Thresholds(args.evidence, args.smallest_mm3),
         corrected=args.write_corrected,
-        settings=Settings(args.evidence, args.smallest_mm3),
-        device=torch.device(args.device),
         measure=args.measure,
-        compare_with=dataclasses.replace(fold, trainer=args.compare_with) if args.compare_with else None,
+        compare_with=dataclasses.replace(place, trainer=args.compare_with) if args.compare_with else None,
         correct_anyway=args.correct_anyway,
         force=args.force,
         progress=lambda cases: tqdm(cases, desc="audit", unit="case", disable=None),
     )
+    found = audit_fold(request)
     print("\n".join(table(found["cases"])))
     if found["witnesses"] is None:
         print("The training kept no record of how its labels err, so this begins from how labels usually err.")

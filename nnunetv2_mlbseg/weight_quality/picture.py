@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nnunetv2_mlbseg.methods.mlbseg.method import WeighedBatch
+from nnunetv2_mlbseg.maths.labels import WeightedLabels
 from noise_synthesis.safe_io.files import atomic_path
 
 COLUMNS = 5
@@ -45,19 +45,21 @@ class Exhibit:
         return (true >= 0) & (imperfect >= 0) & (true != imperfect)
 
 
-def exhibits_of(weighed: WeighedBatch, truth: Tensor) -> list[Exhibit]:
+def exhibits_of(images: Tensor, labels: WeightedLabels, truth: Tensor) -> list[Exhibit]:
     """The images of a batch that have something wrong in their labels.
 
     Args:
+        images: (V*B, channels, Y, X), first without a view, then in the others.
+        labels: Of all of them, (V*B, Y, X).
         truth: (B, Y, X) int64, the true labels of the images without views.
     """
-    labels, count = weighed.labels[0], truth.shape[0]
+    count = truth.shape[0]
     both = labels.weight_imperfect + labels.weight_pseudo
     part = (labels.weight_imperfect / both)[:count].cpu().numpy()  # 0 / 0 is NaN
     named = {"true label": truth, "imperfect label": labels.imperfect[:count], "pseudo label": labels.pseudo[:count]}
     arrays = {name: label.cpu().numpy() for name, label in named.items()}
-    images = weighed.shown[:count, 0].cpu().numpy()
-    made = [Exhibit(images[i], {name: label[i] for name, label in arrays.items()}, part[i]) for i in range(count)]
+    shown = images[:count, 0].cpu().numpy()
+    made = [Exhibit(shown[i], {name: label[i] for name, label in arrays.items()}, part[i]) for i in range(count)]
     return [exhibit for exhibit in made if exhibit.wrong.mean() >= LEAST_WRONG]
 
 

@@ -11,7 +11,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from nnunetv2_mlbseg.methods.mlbseg.method import WeighedBatch
+from nnunetv2_mlbseg.maths.labels import WeightedLabels
 
 
 @dataclass(frozen=True)
@@ -88,16 +88,14 @@ def _mean(values: np.ndarray) -> float | None:
     return float(values.mean(dtype=np.float64)) if values.size else None
 
 
-def judge(weighed: WeighedBatch, true_target: Tensor) -> dict[str, LabelQuality]:
+def judge(logits: Tensor, labels: WeightedLabels, truth: Tensor) -> dict[str, LabelQuality]:
     """Both labels of a weighed batch against the truth.
 
     Args:
-        true_target: True labels of the imperfect images, ``(B, *S)``, negative = unknown.
+        logits: The student's, ``(N, C, *S)``.
+        truth: True labels, ``(N, *S)``, negative = unknown.
     """
-    truth, labels = weighed.views.apply_labels(true_target), weighed.labels[0]
     return {
-        "imperfect": LabelQuality.of(
-            weighed.logits, labels.imperfect, truth, labels.raw_imperfect, labels.weight_imperfect
-        ),
-        "pseudo": LabelQuality.of(weighed.logits, labels.pseudo, truth, labels.raw_pseudo, labels.weight_pseudo),
+        "imperfect": LabelQuality.of(logits, labels.imperfect, truth, labels.raw_imperfect, labels.weight_imperfect),
+        "pseudo": LabelQuality.of(logits, labels.pseudo, truth, labels.raw_pseudo, labels.weight_pseudo),
     }

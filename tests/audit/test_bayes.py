@@ -1,24 +1,18 @@
-"""Posterior, scores, proposals and regions of the label audit, by hand values and identities."""
+"""The posterior of the label audit, by hand values and identities."""
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pytest
 import torch
+from nnunetv2_mlbseg.maths.weighting.disputes import LEAST_PROBABILITY, DisputeRecord
 
 from nnunetv2_mlbseg.audit.bayes import case_confusion, posterior, suspicion, uncertainty, usual_confusion
-from nnunetv2_mlbseg.audit.case_scores import label_scores
-from nnunetv2_mlbseg.audit.proposal import proposed_label
-from nnunetv2_mlbseg.audit.regions import Geometry, find_regions
 from nnunetv2_mlbseg.maths.labels import ImperfectLabels
 from nnunetv2_mlbseg.maths.weighting.confusion import ConfusionRecord
 from nnunetv2_mlbseg.maths.weighting.depth import LEVELS
-from nnunetv2_mlbseg.maths.weighting.tied import LEAST_PROBABILITY, DisputeRecord, tied_weights
+from nnunetv2_mlbseg.maths.weighting.tied import tied_weights
 
 INDEPENDENT = {classes: torch.zeros(classes) for classes in (2, 3)}
-GEOMETRY = Geometry((0.5, 1.0, 3.0), (10.0, 20.0, 30.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
 
 
 def at_every_depth(matrix: torch.Tensor) -> torch.Tensor:
@@ -149,89 +143,3 @@ def test_a_label_that_is_mostly_confirmed_is_trusted_where_it_is_not():
 def test_uncertainty_runs_from_certain_to_all_classes_alike():
     found = uncertainty(torch.tensor([[1.0, 0.25, 0.5], [0.0, 0.25, 0.5], [0.0, 0.25, 0.0], [0.0, 0.25, 0.0]]))
     torch.testing.assert_close(found, torch.tensor([0.0, 1.0, 0.5]))
-
-
-def test_with_certain_beliefs_the_scores_are_dice_coefficients():
-    truth = torch.zeros(3, 4, 4, dtype=torch.int64)
-    truth[0, :2] = 1  # 8 voxels in slice 0
-    truth[1, 0, 0] = 1
-    given = torch.zeros_like(truth)
-    given[0, 0] = 1  # 4 of the 8; nothing in slice 1
-    belief = torch.nn.functional.one_hot(truth, 2).movedim(-1, 0).float()
-    scores = label_scores(belief, given, axis=0)
-    assert scores.case == pytest.approx(2 * 4 / (4 + 9))
-    assert scores.slices == (pytest.approx(2 * 4 / 12), 0.0, None)
-    turned = label_scores(belief.transpose(1, 3), given.transpose(0, 2), axis=2)
-    assert turned.slices == scores.slices
-    unknown = given.clone()
-    unknown[0, 1], unknown[1] = -1, -1
-    assert label_scores(belief, unknown, axis=0).case == 1.0
-
-
-def test_a_class_without_part_is_left_out_of_the_mean():
-    belief = torch.zeros(3, 1, 2, 2)
-    belief[1] = 0.8
-    belief[2] = 0.2  # nowhere the most probable
-    scores = label_scores(belief, torch.ones(1, 2, 2, dtype=torch.int64), axis=0)
-    assert scores.classes == (pytest.approx(2 * 3.2 / 7.2), None)
-    assert scores.case == scores.classes[0]
-
-
-def test_the_proposal_replaces_only_with_strong_evidence():
-    belief = torch.tensor([[0.95, 0.85, 0.05, 0.4, 0.05], [0.05, 0.15, 0.95, 0.35, 0.95], [0, 0, 0, 0.25, 0]])
-    given = torch.tensor([1, 1, 1, 0, -1])
-    assert proposed_label(belief, given, 0.9).tolist() == [0, 1, 1, 0, -1]
-    assert proposed_label(belief, given, 0.6).tolist() == [0, 0, 1, 0, -1]
-
-
-def shapes():
-    """A given label and a better one: an object missing, one too many, a boundary too far in and one too far out."""
-    given, better = np.zeros((2, 4, 20, 40), np.int64)
-    given[1:3, 8:12, 4:8], better[1:3, 8:12, 4:11] = 1, 1  # 3 voxels of 0.5 mm short
-    given[1:3, 8:14, 20:24], better[1:3, 8:12, 20:24] = 1, 1  # 2 voxels of 1 mm too far
-    better[0, 1:3, 1:3] = 1
-    given[3, 17:19, 30:36] = 1
-    given[3, 1:4, 36:39], better[3, 1:4, 36:39] = 1, 2
-    return given, better
-
-
-def test_regions_have_kind_size_shift_and_place():
-    given, better = shapes()
-    found = find_regions(given, better, np.full(given.shape, 0.75), GEOMETRY)
-    by_kind = {(region.kind, region.proposed, region.voxels): region for region in found}
-    assert set(by_kind) == {
-        ("boundary", 1, 24), ("boundary", 0, 16), ("surplus", 0, 12), ("other class", 2, 9), ("missing", 1, 4),
-    }  # fmt: skip
-    assert [region.voxels for region in found] == [24, 16, 12, 9, 4]
-    assert by_kind["boundary", 1, 24].shift_mm == pytest.approx(1.5)
-    assert by_kind["boundary", 0, 16].shift_mm == pytest.approx(-2.0)
-    missing = by_kind["missing", 1, 4]
-    assert missing.size_mm3 == pytest.approx(4 * 1.5)
-    assert missing.centroid_mm == pytest.approx((10 + 1.5 * 0.5, 20 + 1.5, 30))
-    assert (missing.worst_slice, missing.slices, missing.shift_mm) == (0, (0, 0), None)
-    assert missing.suspicion == pytest.approx(0.75)
-
-
-def test_small_regions_and_voxels_without_label_are_left_out():
-    given, better = shapes()
-    assert {r.voxels for r in find_regions(given, better, given * 0.5, GEOMETRY, smallest_mm3=20)} == {24, 16}
-    assert find_regions(np.full_like(given, -1), better, given * 0.5, GEOMETRY) == []
-    assert find_regions(given, given, given * 0.5, GEOMETRY) == []
-
-
-def test_shifts_agree_with_a_distance_taken_by_brute_force():
-    rng = np.random.default_rng(0)
-    given = np.zeros((3, 12, 12), np.int64)
-    given[:, 3:6, 3:6] = 1
-    better = given.copy()
-    better[1, 6:9, 4:10] = 1
-    (region,) = find_regions(given, better, rng.random(given.shape), GEOMETRY)
-    inside, outside = np.argwhere(given == 1), np.argwhere((given == 0) & (better == 1))
-    steps = (outside[:, None] - inside[None]) * np.array([3.0, 1.0, 0.5])
-    assert region.shift_mm == pytest.approx(np.sqrt((steps**2).sum(-1)).min(1).max())
-    assert math.isclose(region.size_mm3, 18 * 1.5)
-
-
-def test_positions_follow_the_direction_of_the_header():
-    turned = Geometry((1.0, 2.0, 3.0), (0.0, 0.0, 0.0), (0, -1, 0, 1, 0, 0, 0, 0, 1))
-    assert turned.position_mm((1, 1, 1)) == pytest.approx((-2, 1, 3))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from nnunetv2_mlbseg.audit.one_case import CaseAudit
-from nnunetv2_mlbseg.audit.prospect import RightLabels, prospect, refuse_corrections, unseen_cases
+from nnunetv2_mlbseg.audit.prospect import RightLabels, prospect, refuse_corrections
 from noise_synthesis.safe_io.errors import InputError
 
 
@@ -96,9 +96,3 @@ def test_p_values_of_right_labels_are_uniform():
     found = [RightLabels(dict(enumerate(row[1:])), 0.9).p_value(row[0]) for row in changes]  # type: ignore
     for t in (0.05, 0.1, 0.5):
         assert np.mean(np.array(found) <= t) == pytest.approx(t, abs=0.025)
-
-
-def test_validation_cases_that_trained_prove_nothing():
-    """With fold all the clean cases train and validate."""
-    trainer = SimpleNamespace(roles=SimpleNamespace(validation=("c0", "v0")), training_cases=("c0", "n0"))
-    assert unseen_cases(trainer) == ("v0",)

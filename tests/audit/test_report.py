@@ -1,8 +1,7 @@
-"""The report of an audit: its pictures, its size, and that a person can sort, search, switch and scroll in it."""
+"""The report of an audit: its size, and that a person can sort, search, switch and scroll in it."""
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import re
@@ -11,18 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
-import torch
+from audit_support import two_squares
 from PIL import Image
 
-from nnunetv2_mlbseg.audit.label_files import Label
-from nnunetv2_mlbseg.audit.network_opinion import Opinion
-from nnunetv2_mlbseg.audit.one_case import Settings, Witnesses, audit_case
 from nnunetv2_mlbseg.audit.report import MOST_BYTES, bytes_per_case, write_report
 from nnunetv2_mlbseg.audit.tables import ranked
 from nnunetv2_mlbseg.audit.thumbnails import thumbnails
-from nnunetv2_mlbseg.audit.weight_maps import WeightMaps
-from nnunetv2_mlbseg.maths.weighting.depth import depth_levels
 
 NAMES = {0: "background", 1: "left </script><b>", 2: "right & co"}
 ABOUT = {
@@ -33,60 +26,11 @@ ABOUT = {
 }  # fmt: skip
 
 
-def audited_case(name: str, seed: int, shape=(6, 30, 40)):
-    """Two squares; the label misses rows of one, more with every seed."""
-    rng = np.random.default_rng(seed)
-    truth = np.zeros(shape, np.int64)
-    truth[1:5, 5:20, 5:15], truth[1:5, 5:20, 20:35] = 1, 2
-    given = truth.copy()
-    given[2, 5 : 7 + seed % 10] = 0
-    logits = 5.0 * np.stack([truth == k for k in range(3)]) + rng.normal(0, 0.5, (3, *shape))
-    image = sitk.GetImageFromArray(given.astype(np.uint8))
-    image.SetSpacing((1.0, 1.5, 4.0))
-    label = Label(Path(name), image, torch.from_numpy(given))
-    probabilities = torch.from_numpy(logits).float().softmax(0)
-    share = torch.where(label.classes == probabilities.argmax(0), 0.5, 0.1)
-    share[2, 5:7, 8:15] = 0.9
-    weights = WeightMaps(share, 1 - share)
-    opinion, levels = Opinion(probabilities, probabilities), depth_levels(label.classes)
-    audited = audit_case(name, opinion, label, Witnesses(None), Settings(0.9, 0.0), 0, levels, weights)
-    return audited, rng.random(shape)
-
-
-def test_pictures_hold_image_labels_and_suspicion_of_the_slices_that_matter():
-    audited, image = audited_case("a", 3)
-    found = thumbnails(audited, image, 0, 10**6)
-    assert found.slices == (1, 2, 3, 4)
-    assert (found.width, found.height) == (40, 45)  # 40 x 1.0 mm and 30 x 1.5 mm in pixels of 1 mm
-    layers = np.asarray(Image.open(io.BytesIO(found.layers)))
-    assert layers.shape == (4 * 45, 40, 3)
-    assert Image.open(io.BytesIO(found.image)).size == (40, 180)
-    rows = np.arange(45) * 30 // 45
-    np.testing.assert_array_equal(layers[45:90, :, 0] & 15, audited.label.classes[2].numpy()[rows])
-    np.testing.assert_array_equal(layers[45:90, :, 0] >> 4, audited.likely[2].numpy()[rows])
-    np.testing.assert_array_equal(layers[45:90, :, 1] & 15, audited.network[2].numpy()[rows])
-    np.testing.assert_array_equal(layers[45:90, :, 1] >> 4, audited.proposal[2].numpy()[rows])
-    np.testing.assert_allclose((layers[45:90, :, 2] & 15) / 15, audited.suspicion[2].numpy()[rows], atol=0.034)
-    share = audited.weights.share[2].numpy()[rows]
-    np.testing.assert_allclose(((layers[45:90, :, 2] >> 4) - 1.0) / 14, share, atol=0.036)
-    assert {0.1, 0.5, 0.9} == set(np.round(share.astype(float), 3).flat)
-    without = dataclasses.replace(audited, weights=None)
-    blue = np.asarray(Image.open(io.BytesIO(thumbnails(without, image, 0, 10**6).layers)))[..., 2]
-    np.testing.assert_array_equal(blue, layers[..., 2] & 15)
-
-
-def test_pictures_keep_to_their_size_and_to_the_worst_slices():
-    audited, image = audited_case("a", 3)
-    assert thumbnails(audited, image, 0, 1).slices == (2,)
-    turned = audited_case("b", 3, shape=(6, 40, 40))[0]
-    assert len(thumbnails(turned, np.zeros((6, 40, 40)), 2, 10**6).slices) > 10
-
-
 def write(path: Path, count: int, shape=(6, 30, 40), fill: int = 0) -> None:
     """A report of ``count`` cases; with ``fill``, all show the pictures of one case, which take so many bytes."""
     rows, pictures, shared = [], {}, None
     for seed in range(count):
-        audited, image = audited_case(f"case_{seed:03d}", seed, shape if not fill else (6, 30, 40))
+        audited, image = two_squares(f"case_{seed:03d}", seed, shape if not fill else (6, 30, 40))
         rows.append(audited.numbers(NAMES))
         if fill and shared is None:
             tall = Image.fromarray((np.indices((192 * 30, 192)).sum(0) % 200).astype(np.uint8))

@@ -1,52 +1,20 @@
-"""Measuring an audit by true labels: against scikit-learn, cleanlab and hand values."""
+"""Measuring an audit by true labels: against cleanlab and hand values."""
 
 from __future__ import annotations
-
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from audit_support import one_square
 from cleanlab.segmentation.rank import get_label_quality_scores
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from nnunetv2_mlbseg.audit.bayes import posterior, suspicion
 from nnunetv2_mlbseg.audit.label_files import Label
 from nnunetv2_mlbseg.audit.network_opinion import Opinion
-from nnunetv2_mlbseg.audit.one_case import Settings, Witnesses, audit_case
-from nnunetv2_mlbseg.audit.truth import check_unseen
-from nnunetv2_mlbseg.audit.truth_scores import (
-    Detection,
-    Measurement,
-    rank_correlation,
-    softmin,
-    softmin_slices,
-    true_confusion,
-    worst_found,
-)
-from nnunetv2_mlbseg.cases.roles import FoldRoles
+from nnunetv2_mlbseg.audit.one_case import Thresholds, Witnesses, audit_case
+from nnunetv2_mlbseg.audit.truth_scores import Measurement, softmin, softmin_slices, true_confusion
 from nnunetv2_mlbseg.evaluation.metrics import mean_dice
-from nnunetv2_mlbseg.maths.weighting.depth import depth_levels
-from noise_synthesis.safe_io.errors import InputError
-
-
-def test_areas_and_precisions_are_those_of_scikit_learn():
-    rng = np.random.default_rng(0)
-    wrong = rng.random(5000) < 0.1
-    score = np.round(1 / (1 + np.exp(-rng.normal(0, 2, 5000) - 3 * wrong)), 2)  # with ties, and with 0 and 1
-    detection = Detection()
-    for part in np.array_split(np.arange(5000), 3):
-        detection.add_(score[part], wrong[part])
-    assert detection.auroc() == pytest.approx(roc_auc_score(wrong, score), abs=1e-4)
-    assert detection.average_precision() == pytest.approx(average_precision_score(wrong, score), abs=1e-3)
-
-
-def test_without_wrong_or_right_voxels_there_is_no_area():
-    detection = Detection()
-    detection.add_(np.array([0.0, 0.5, 1.0]), np.zeros(3, bool))
-    assert detection.auroc() is None and detection.average_precision() is None
 
 
 def test_dice_over_classes_leaves_out_what_is_unknown():
@@ -56,39 +24,10 @@ def test_dice_over_classes_leaves_out_what_is_unknown():
     assert mean_dice(labels * 0, truth * 0, 3) == 1.0
 
 
-def test_ranks():
-    true_dice = np.arange(24) / 24
-    assert rank_correlation(true_dice**3, true_dice) == pytest.approx(1)
-    assert rank_correlation(true_dice[:2], true_dice[:2]) is None
-    assert rank_correlation(true_dice * 0, true_dice) is None
-    assert worst_found(true_dice, true_dice) == 1
-    assert worst_found(np.roll(true_dice, 5), true_dice) == 0.5
-    assert worst_found(true_dice[:19], true_dice[:19]) is None
-
-
-def synthetic_audit(seed: int, wrong_rows: int):
-    """A square whose label lacks some rows; the network sees the truth, a little blurred by noise."""
-    rng = np.random.default_rng(seed)
-    truth = np.zeros((2, 20, 20), np.int64)
-    truth[:, 5:15, 5:15] = 1
-    given = truth.copy()
-    given[:, 5 : 5 + wrong_rows] = 0
-    logit = 6 * (truth - 0.5) + rng.normal(0, 1, truth.shape)
-    foreground = torch.from_numpy(1 / (1 + np.exp(-logit))).float()
-    image = sitk.GetImageFromArray(given.astype(np.uint8))
-    label = Label(None, image, torch.from_numpy(given))
-    probabilities = torch.stack([1 - foreground, foreground])
-    opinion = Opinion(probabilities, probabilities)
-    audited = audit_case(
-        f"case{seed}", opinion, label, Witnesses(None), Settings(0.8, 0.0), 0, depth_levels(label.classes)
-    )
-    return audited, torch.from_numpy(truth)
-
-
 def measured(rows):
     measurement = Measurement()
     for seed, wrong_rows in enumerate(rows):
-        measurement.add_(*synthetic_audit(seed, wrong_rows), axis=0)
+        measurement.add_(*one_square(seed, wrong_rows), axis=0)
     return measurement.summary()
 
 
@@ -125,7 +64,7 @@ def test_what_labels_know_is_seen_where_the_network_is_in_doubt():
     probabilities = torch.stack([1 - foreground, foreground])
     label = Label(None, sitk.GetImageFromArray(given.numpy().astype(np.uint8)), given)
     opinion, levels = Opinion(probabilities, probabilities), torch.zeros_like(given)
-    audited = audit_case("a", opinion, label, Witnesses(None), Settings(0.5, 0.0), 0, levels)
+    audited = audit_case("a", opinion, label, Witnesses(None), Thresholds(0.5, 0.0), 0, levels)
     measurement = Measurement()
     measurement.add_(audited, truth, axis=0)
     found = measurement.summary()["knowledge"]
@@ -143,7 +82,7 @@ def audited_dice(audited, truth) -> float:
 
 def test_pixel_and_image_scores_of_the_network_alone_are_cleanlabs():
     """cleanlab scores a pixel by the probability of its given label: 1 - suspicion by the network alone."""
-    audits = [synthetic_audit(seed, rows)[0] for seed, rows in enumerate([0, 2, 5])]
+    audits = [one_square(seed, rows)[0] for seed, rows in enumerate([0, 2, 5])]
     labels = np.concatenate([audited.label.classes.numpy() for audited in audits])
     probabilities = np.concatenate([audited.probabilities.movedim(1, 0).numpy() for audited in audits])
     images, pixels = get_label_quality_scores(labels, probabilities, n_jobs=1, verbose=False)
@@ -160,10 +99,10 @@ def test_pixel_and_image_scores_of_the_network_alone_are_cleanlabs():
 def test_another_network_and_labels_that_are_right_are_measured_beside():
     measurement = Measurement(other="nnUNetTrainerOther")
     for seed, rows in enumerate([1, 2, 3, 5]):
-        audited, truth = synthetic_audit(seed, rows)
+        audited, truth = one_square(seed, rows)
         measurement.add_(audited, truth, 0, other=audited.probabilities)
-    measurement.add_right_(synthetic_audit(7, 0)[0])
-    measurement.add_right_(synthetic_audit(8, 4)[0])
+    measurement.add_right_(one_square(7, 0)[0])
+    measurement.add_right_(one_square(8, 4)[0])
     found = measurement.summary()
     assert found["detectors"]["nnUNetTrainerOther"] == found["detectors"]["network"]
     for name in ("softmin", "softmin_slices"):
@@ -171,41 +110,3 @@ def test_another_network_and_labels_that_are_right_are_measured_beside():
     changes = found["right_labels"]["cases"]
     assert -0.02 < changes["case7"] <= 0 and changes["case8"] < -0.05
     assert found["right_labels"]["worst_change"] == changes["case8"]
-
-
-ROLES = {"clean": ("c0",), "noisy": (), "unlabeled": ("n0", "n1"), "validation": ("v0",)}
-
-
-def compared(labels: str = "clean", names: tuple[str, ...] = ("background", "disc", "ignore"), **roles):
-    """What a checkpoint of another training says, whose dataset had other roles."""
-    return {
-        "mlbseg": {"roles": {**ROLES, **roles}, "config": {"training_labels": labels}},
-        "init_args": {"dataset_json": {"labels": {name: value for value, name in enumerate(names)}}},
-    }
-
-
-AUDITED = SimpleNamespace(
-    roles=FoldRoles(("c0",), ("n0", "n1"), (), ("v0",)), dataset_json={"labels": {"background": 0, "disc": 1}}
-)
-
-
-def test_a_network_is_out_of_sample_when_it_trained_on_no_audited_case():
-    check_unseen(compared(), AUDITED, Path("other.pth"))
-    check_unseen(compared("bootstrapped", unlabeled=("u0",)), AUDITED, Path("other.pth"))
-
-
-@pytest.mark.parametrize(
-    ("found", "message"),
-    [
-        (
-            compared(clean=("c0", "n1")),
-            r"other.pth: trained on 1 of the 2 audited cases \(n1\), expected",
-        ),
-        (compared("given", noisy=("n0",)), r"trained on 1 of the 2 audited cases \(n0\)"),
-        (compared("bootstrapped"), r"trained on 2 of the 2 audited cases \(n0, n1\)"),
-        (compared(names=("background", "square")), r"labels {'background': 0, 'square': 1}, expected {.*'disc': 1}"),
-    ],
-)
-def test_a_network_that_trained_on_audited_cases_or_for_other_classes_is_refused(found, message):
-    with pytest.raises(InputError, match=message):
-        check_unseen(found, AUDITED, Path("other.pth"))

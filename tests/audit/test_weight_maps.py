@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from maths_support import imperfect_labels
+from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
+from nnunetv2_mlbseg.maths.weighting.normalization import normalize_weights
 
-from nnunetv2_mlbseg.audit.class_weights import WeightsAsLogits, class_weights
-from nnunetv2_mlbseg.audit.weight_maps import WeightMaps, meta_maps, tied_maps
-from nnunetv2_mlbseg.maths.tangents.forward import label_weights, logit_tangents, normalize_weights
+from nnunetv2_mlbseg.audit.weight_maps import WeightMaps, seen_case, weighs, weight_maps
+from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.maths.weighting.confusion import ConfusionRecord
-from nnunetv2_mlbseg.maths.weighting.depth import LEVELS
-from nnunetv2_mlbseg.maths.weighting.tied import DisputeRecord, tied_weights
+from nnunetv2_mlbseg.maths.weighting.depth import LEVELS, depth_levels
+from nnunetv2_mlbseg.maths.weighting.strategies import make
+from nnunetv2_mlbseg.maths.weighting.tied import tied_weights
+from nnunetv2_mlbseg.training.method import LabelWeighing
 
 SHAPE = (2, 5, 6)
 
@@ -31,10 +36,20 @@ def record():
     return DisputeRecord(gain, torch.ones_like(gain), ConfusionRecord(counts, torch.zeros(0, 3, 3, LEVELS)))
 
 
+def maps_of(case, weighting: str, how: str, *, record=None, derivatives=None, counted: str = "both") -> WeightMaps:
+    """What a training with this weighting counts both labels with."""
+    weighting = make(weighting, how, decay=0.99, strength=8.0)
+    record = weighting.begin(3) if record is None else record
+    weighing = LabelWeighing("any", weighting, record, how, counted, True, None)
+    probabilities, given = case
+    seen = seen_case(probabilities, given, depth_levels(given[None])[0], -1, counted, derivatives)
+    return weight_maps(weighing, seen, int((given >= 0).sum()))
+
+
 def test_tied_weights_are_shares_that_add_up_to_one(case):
     probabilities, given = case
     labels = imperfect_labels(given[None], torch.zeros(1, dtype=torch.bool))
-    found = tied_maps(probabilities, labels, record(), 8.0, "joint")
+    found = maps_of(case, "tied", "joint", record=record())
     known = given >= 0
     disputed = known & (given != probabilities.argmax(0))
     assert (found.imperfect + found.pseudo)[disputed].sub(1).abs().max() < 1e-5
@@ -55,7 +70,7 @@ def test_a_share_is_half_where_neither_label_counts():
 def test_meta_maps_are_those_of_a_step_in_units_of_the_mean_voxel(case, how):
     probabilities, given = case
     raw = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(3))
-    found = meta_maps(raw, probabilities, given, "both", how)
+    found = maps_of(case, "meta", how, derivatives=raw)
     known = given >= 0
     one_by_one = [
         torch.stack([raw[c][z, y, x] if c >= 0 else raw[0, 0, 0, 0] * 0 for c, z, y, x in places(labels)]).view(SHAPE)
@@ -75,19 +90,29 @@ def places(labels):
 
 def test_a_label_that_the_training_leaves_out_has_no_weight(case):
     raw = torch.rand(3, *SHAPE)
-    found = meta_maps(raw, *case, "imperfect", "sum")
+    found = maps_of(case, "meta", "sum", derivatives=raw, counted="imperfect")
     assert found.imperfect.any() and not found.pseudo.any()
 
 
-def test_a_network_that_shows_its_weights_agrees_with_the_weights_of_each_label():
-    torch.manual_seed(0)
-    student = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Tanh(), torch.nn.Conv2d(4, 3, 1))
-    direction = [torch.randn_like(parameter) for parameter in student.parameters()]
-    images, labels = torch.randn(2, 1, 6, 7), torch.randint(0, 3, (2, 6, 7))
-    logits, tangents = logit_tangents(student, images, direction)
-    expected = label_weights(logits, tangents, labels)
-    with torch.inference_mode():  # as nnU-Net's inference calls it
-        shown = WeightsAsLogits(student, direction)(images.clone())
-    assert shown.shape == (2, 3, 6, 7)
-    torch.testing.assert_close(shown.gather(1, labels[:, None])[:, 0], expected)
-    torch.testing.assert_close(class_weights(logits, tangents), shown)
+def test_a_noisy_case_is_weighed_by_how_its_own_label_errs(case):
+    """The loaders number the noisy cases; under this number the training keeps what it knows of each."""
+    probabilities, given = case
+    levels = depth_levels(given[None])[0]
+    right = torch.eye(3).unsqueeze(2).expand(3, 3, LEVELS) * 1e4
+    tables = torch.stack([right, right.flip(0)])  # the second label has its classes the wrong way round
+    everywhere = record().confusion.counts
+    known = DisputeRecord(torch.zeros(2, 3, 3), torch.zeros(2, 3, 3), ConfusionRecord(everywhere, tables))
+    weighing = LabelWeighing("tied", make("tied", "joint", 0.99, 8.0), known, "joint", "both", True, None)
+    fold = SimpleNamespace(roles=FoldRoles(("c0",), ("n0", "n1"), ("u0",), ("v0",)))
+    with weighs(fold, weighing) as weigh:
+        first, second, other = (weigh(name, probabilities, given, levels) for name in ("n0", "n1", "v0"))
+    disputed = (given >= 0) & (given != probabilities.argmax(0)) & (given != 1) & (probabilities.argmax(0) != 1)
+    assert disputed.any()
+    assert (first.share[disputed] > other.share[disputed]).all()
+    assert (other.share[disputed] > second.share[disputed]).all()
+
+
+def test_without_weights_there_is_nothing_to_weigh_with():
+    why = LabelWeighing("tied", None, None, "joint", "both", True, "plain training without weights")
+    with weighs(SimpleNamespace(), why) as weigh:
+        assert weigh is None

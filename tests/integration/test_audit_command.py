@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives
+from nnunetv2_mlbseg.maths.weighting.normalization import normalize_weights
 from training_support import TRAINER, Workspace, add_configuration, write_raw_dataset
 
-from nnunetv2_mlbseg.audit.class_weights import class_weights, clean_direction
+from nnunetv2_mlbseg.audit.class_weights import clean_direction
 from nnunetv2_mlbseg.cli.main import main
-from nnunetv2_mlbseg.maths.tangents.forward import logit_tangents, normalize_weights
+from nnunetv2_mlbseg.maths.tangents.forward import logit_tangents
 from nnunetv2_mlbseg.progress import checkpoint
-from nnunetv2_mlbseg.weight_quality.measure import restored_trainer
+from nnunetv2_mlbseg.training.restored import predicting, restored
 
 pytestmark = pytest.mark.integration
 NOISY, KINDS = ("n0", "n1"), ("imperfect", "pseudo")
@@ -257,12 +259,12 @@ def test_weights_of_a_meta_training_are_the_derivatives_of_every_slice(audit, an
     assert audit("--out", tmp_path / "out") == 0
     found = {kind: voxels(tmp_path / "out" / f"weight_{kind}" / "n0.nii.gz") for kind in KINDS}
     device = torch.device("cpu")
-    with restored_trainer(checkpoint.read(fold / "checkpoint_final.pth", device), fold, device) as trainer:
-        direction = clean_direction(trainer)
-        data, _, _, _ = trainer._dataset(["n0"]).load_case("n0")
-        with trainer._for_inference(trainer.network):
+    with restored(checkpoint.read(fold / "checkpoint_final.pth", device), fold, device) as trained_fold:
+        direction = clean_direction(trained_fold)
+        data, _, _, _ = trained_fold.dataset(["n0"]).load_case("n0")
+        with predicting(trained_fold.student) as student:
             slices = torch.from_numpy(np.array(data[:])).movedim(1, 0)  # as large as a patch
-            raw_weights = class_weights(*logit_tangents(trainer.network.eval(), slices, direction))
+            raw_weights = class_derivatives(*logit_tangents(student, slices, direction))
     given, network = (
         torch.from_numpy(voxels(path / "n0.nii.gz").astype(np.int64))
         for path in (raw / "labelsTr", tmp_path / "out" / "network_label")

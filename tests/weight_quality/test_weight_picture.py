@@ -1,20 +1,19 @@
 """The picture of weights: what it takes from a batch, the outlines, and that wrong and right pixels are told apart."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
 
-from nnunetv2_mlbseg.methods.mlbseg.terms import WeightedLabels
+from nnunetv2_mlbseg.maths.labels import WeightedLabels
 from nnunetv2_mlbseg.weight_quality.picture import Exhibit, draw, exhibits_of, outline
 
 
 def _weighed(imperfect, pseudo, weight_n, weight_p):
+    """Images whose pixels are numbered, and their labels."""
     labels = WeightedLabels(imperfect, pseudo, weight_n, weight_p, weight_n, weight_p)
-    shown = torch.arange(imperfect.numel(), dtype=torch.float32).view(len(imperfect), 1, *imperfect.shape[1:])
-    return SimpleNamespace(labels=[labels], shown=shown)
+    images = torch.arange(imperfect.numel(), dtype=torch.float32).view(len(imperfect), 1, *imperfect.shape[1:])
+    return images, labels
 
 
 def test_exhibits_are_the_images_without_views_that_have_wrong_pixels():
@@ -25,7 +24,7 @@ def test_exhibits_are_the_images_without_views_that_have_wrong_pixels():
     imperfect[1, 0, 0] = -1  # not known, so not wrong
     weight_n, weight_p = torch.full((6, 4, 4), 0.25), torch.full((6, 4, 4), 0.75)
     weight_n[1, 3, 3] = weight_p[1, 3, 3] = 0
-    (exhibit,) = exhibits_of(_weighed(imperfect, truth.repeat(3, 1, 1), weight_n, weight_p), truth)
+    (exhibit,) = exhibits_of(*_weighed(imperfect, truth.repeat(3, 1, 1), weight_n, weight_p), truth)
     assert np.array_equal(exhibit.image, np.arange(16, 32).reshape(4, 4)), "the second image of the batch"
     assert np.argwhere(exhibit.wrong).tolist() == [[2, 0], [2, 1], [2, 2], [2, 3]]
     assert np.isnan(exhibit.part[3, 3]) and np.allclose(np.delete(exhibit.part.ravel(), 15), 0.25)

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnunetv2_mlbseg.maths.views import draw_views
-from nnunetv2_mlbseg.methods.mlbseg.method import WeighedBatch
-from nnunetv2_mlbseg.methods.mlbseg.terms import WeightedLabels
+from nnunetv2_mlbseg.maths.labels import WeightedLabels
 from nnunetv2_mlbseg.weight_quality.scores import LabelQuality, auroc, judge, summarize
 
 
@@ -63,17 +61,11 @@ def test_batches_are_pooled_and_told_apart():
     )
 
 
-def test_truth_follows_the_labels_into_every_view():
-    """Labels that are right in the image are right in all views of it; beyond the image nothing is judged."""
-    views = draw_views(("flip", "zoom_in", "zoom_out"), 2, 2, torch.Generator().manual_seed(0))
-    truth = torch.randint(0, 3, (2, 12, 12))
-    labels = views.apply_labels(truth)
-    maps = torch.rand(labels.shape)
-    weighted = WeightedLabels(labels, labels, maps, maps, maps, maps)
-    logits = torch.randn(labels.shape[0], 3, 12, 12)
-    batch = WeighedBatch(views, torch.empty(0), logits, None, None, [weighted], None, torch.zeros(()), [])
-    found = judge(batch, truth)
-    for quality in found.values():
-        assert not quality.wrong.any() and quality.wrong.size == int((labels >= 0).sum()) < labels.numel()
-    flipped = judge(batch, (truth + 1) % 3)
-    assert flipped["pseudo"].wrong.all()
+def test_both_labels_of_a_batch_are_judged_by_their_own_weights():
+    truth = torch.randint(0, 3, (2, 12, 12), generator=torch.Generator().manual_seed(0))
+    wrong, maps = (truth + 1) % 3, torch.rand(4, 2, 12, 12)
+    found = judge(torch.randn(2, 3, 12, 12), WeightedLabels(truth, wrong, *maps), truth)
+    assert not found["imperfect"].wrong.any() and found["pseudo"].wrong.all()
+    for label, raw, weight in (("imperfect", maps[0], maps[2]), ("pseudo", maps[1], maps[3])):
+        assert (found[label].raw == raw.flatten().numpy()).all()
+        assert (found[label].weight == weight.flatten().numpy()).all()

@@ -1,4 +1,4 @@
-"""Where the trained fold under audit lies, and whether it is what was asked for."""
+"""Where a trained fold lies on disk, by the names its user gives, and whether it is what was asked for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from noise_synthesis.safe_io.errors import InputError
 
 
 @dataclass(frozen=True)
-class TrainedFold:
+class FoldPlace:
     """A fold of a training, as its user names it."""
 
     dataset: str

@@ -1,0 +1,241 @@
+"""A trained fold for those who look into it without training on: its networks, its cases, what it learned of labels."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
+
+from nnunetv2_mlbseg.cases.datasets import RelabelledDataset, open_dataset
+from nnunetv2_mlbseg.cases.label_store import LabelStore
+from nnunetv2_mlbseg.cases.loaders import LoaderFactory, PairedLoader
+from nnunetv2_mlbseg.cases.roles import FoldRoles
+from nnunetv2_mlbseg.cases.training_cases import METHOD
+from nnunetv2_mlbseg.maths.tangents.forward import Direction, unit_direction
+from nnunetv2_mlbseg.maths.weighting.strategies import make
+from nnunetv2_mlbseg.networks.surgery import plain_network
+from nnunetv2_mlbseg.runtime import random_state
+from nnunetv2_mlbseg.settings.training import ENVIRONMENT_VARIABLE
+from nnunetv2_mlbseg.training.method import LabelWeighing
+
+if TYPE_CHECKING:
+    from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
+
+
+@dataclass(frozen=True)
+class TrainedFold:
+    """What there is of a training of one fold.
+
+    Attributes:
+        trainer: Name of its class.
+        folder: Its output folder.
+        data_folder: The preprocessed cases.
+        fold: A number or "all".
+        epoch: Epochs done.
+        training_cases: The cases that train; which of the roles do is up to the settings.
+        configuration_name: Such as "2d"; ``configuration`` is what the plans say about it.
+        student, teacher: Plain modules, outputs and mode as in training (see :func:`predicting`).
+        mirror_axes: Axes of test-time mirroring, None for none.
+        weighing: How it weighs labels, with all it has learned of them.
+        method: What trained it, in its present state, for those who know which method it is.
+        clean_gradient: The gradient of a clean batch (Eq. 5), with deep supervision on.
+        loaders: Makes nnU-Net's loaders, which draw and augment as in training, whatever the load of the machine.
+        clean_batch, imperfect_batch: Images in the two batches of an iteration.
+    """
+
+    trainer: str
+    folder: Path
+    data_folder: str
+    fold: int | str
+    epoch: int
+    settings: Any
+    roles: FoldRoles
+    training_cases: tuple[str, ...]
+    plans: PlansManager
+    configuration_name: str
+    configuration: ConfigurationManager
+    dataset_json: dict[str, Any]
+    device: torch.device
+    student: nn.Module
+    teacher: nn.Module
+    mirror_axes: tuple[int, ...] | None
+    weighing: LabelWeighing
+    method: Any
+    clean_gradient: Callable[[Mapping[str, Any]], Direction]
+    loaders: Callable[[], LoaderFactory]
+    clean_batch: int
+    imperfect_batch: int
+
+    @classmethod
+    def of(cls, trainer: nnUNetTrainerMLBSeg, folder: Path | None = None) -> TrainedFold:
+        """The fold of an initialised trainer, as it is now; ``folder``: where its files lie if not where it writes."""
+        return cls(
+            trainer=type(trainer).__name__,
+            folder=Path(trainer.output_folder) if folder is None else folder,
+            data_folder=trainer.preprocessed_dataset_folder,
+            fold=trainer.fold,
+            epoch=trainer.current_epoch,
+            settings=trainer.config,
+            roles=trainer.roles,
+            training_cases=trainer.training_cases,
+            plans=trainer.plans_manager,
+            configuration_name=trainer.configuration_name,
+            configuration=trainer.configuration_manager,
+            dataset_json=trainer.dataset_json,
+            device=trainer.device,
+            student=plain_network(trainer.network),
+            teacher=trainer.teacher,
+            mirror_axes=trainer.inference_allowed_mirroring_axes,
+            weighing=_weighing(trainer),
+            method=trainer.bootstrap_step,
+            clean_gradient=trainer.bootstrap_step.clean_gradient,
+            loaders=lambda: LoaderFactory.of_trainer(trainer, deterministic=True),
+            clean_batch=trainer.batch_sizes["bootstrapping"],
+            imperfect_batch=trainer.batch_sizes["imperfect"],
+        )
+
+    @property
+    def labels(self) -> LabelManager:
+        """nnU-Net's: the classes and the ignore label."""
+        return self.plans.get_label_manager(self.dataset_json)
+
+    @property
+    def slice_axis(self) -> int:
+        """Which of Z, Y, X of the raw images counts the slices."""
+        return self.plans.transpose_forward[0]
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """The validation cases that did not train: none where the clean cases validate (fold all)."""
+        return tuple(case for case in self.roles.validation if case not in self.training_cases)
+
+    @property
+    def true_labels(self) -> LabelStore:
+        """Where preprocessed true labels are kept, for studies."""
+        return LabelStore(self.folder / "true_labels", kind="true")
+
+    def dataset(self, cases: Sequence[str]) -> nnUNetBaseDataset:
+        """Preprocessed cases, as nnU-Net reads them."""
+        return open_dataset(self.data_folder, cases)
+
+    def imperfect_dataset(self, cases: Sequence[str]) -> RelabelledDataset:
+        """Imperfect cases with the labels that they train with."""
+        generated = LabelStore(self.folder / "generated_labels")
+        return RelabelledDataset(self.dataset(cases), self.roles.unlabeled, generated)
+
+    def clean_directions(self, batches: int, seed: int) -> list[Direction]:
+        """The direction (norm 1) of the clean gradient for several batches as the training draws them.
+
+        Taken at theta also where the training takes it after a virtual step of the consistency terms, which depends on
+        the imperfect batch.
+        """
+        loaders = self.loaders()
+        with random_state.preserved(), redirect_stdout(StringIO()):  # nnU-Net tells how it augments
+            random_state.seed_everything(seed)
+            loader = loaders.training(self.dataset(self.roles.clean), self.clean_batch)
+            return [unit_direction(self.clean_gradient(next(loader))) for _ in range(batches)]
+
+    def paired_loader(self, imperfect: nnUNetBaseDataset) -> PairedLoader:
+        """Clean batches beside those of some imperfect cases, of the sizes the training had, in this process."""
+        loaders = self.loaders()
+        return PairedLoader(
+            loaders.training(self.dataset(self.roles.clean), self.clean_batch),
+            loaders.training(imperfect, self.imperfect_batch),
+            self.roles.unlabeled,
+            self.roles.number,
+        )
+
+
+def _weighing(trainer: nnUNetTrainerMLBSeg) -> LabelWeighing:
+    settings, record = trainer.config, trainer.bootstrap_step.disputes
+    how = settings.weight_normalization
+    weighting, because = make(settings.weighting, how, settings.tied_decay, settings.tied_strength), None
+    if settings.training_labels != METHOD:
+        weighting, because = None, f"training_labels is {settings.training_labels}, plain training without weights"
+    elif settings.weighting == "uniform":
+        because = "weighting is uniform: both labels count the same everywhere"
+    elif settings.weighting == "tied" and record is None:
+        because = "the checkpoint was written before the first weights"
+    if settings.weighting != "tied":
+        record = None if weighting is None else weighting.begin(len(trainer.label_manager.all_labels))
+    return LabelWeighing(
+        name=settings.weighting,
+        weighting=weighting,
+        record=record,
+        normalization=how,
+        counted=settings.weighted_labels,
+        by_depth=settings.confusion_by_depth,
+        none_because=because,
+    )
+
+
+@contextmanager
+def restored(
+    found: dict[str, Any], folder: Path, device: torch.device, *, roles_of_then: bool = False
+) -> Iterator[TrainedFold]:
+    """The fold of a checkpoint, as configured then. Logs go to a temporary folder, messages nowhere.
+
+    Args:
+        found: What :func:`~nnunetv2_mlbseg.progress.checkpoint.read` gave.
+        folder: The fold's output folder.
+        roles_of_then: Give it the cases that it trained with, whatever roles the dataset gives them now: for a network
+            that only predicts.
+
+    Raises:
+        InputError: the dataset gives its cases other roles now.
+    """
+    init, config = found["init_args"], json.dumps(found["mlbseg"]["config"])
+    plans = {**init["plans"], "continue_training": False}  # as nnUNetv2_train hands them over
+    with (
+        tempfile.TemporaryDirectory() as results,
+        _environment({"nnUNet_results": results, ENVIRONMENT_VARIABLE: config}),
+    ):
+        with redirect_stdout(StringIO()):  # nnU-Net tells how it looks for the trainer, and what is in it
+            trainer_class = recursive_find_trainer_class_by_name(found["trainer_name"])
+            trainer = trainer_class(plans, init["configuration"], init["fold"], init["dataset_json"], device)
+            if roles_of_then:
+                trainer.roles = FoldRoles.from_dict(found["mlbseg"]["roles"])
+            trainer.load_checkpoint(found)
+        yield TrainedFold.of(trainer, folder)
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def predicting(network: nn.Module) -> Iterator[nn.Module]:
+    """A plain network as nnU-Net's inference wants it: one output, evaluation mode. On leaving it is as before."""
+    decoder: Any = getattr(network, "decoder", None)
+    scales, was_training = getattr(decoder, "deep_supervision", None), network.training
+    if scales is not None:
+        decoder.deep_supervision = False
+    try:
+        yield network.eval()
+    finally:
+        if scales is not None:
+            decoder.deep_supervision = scales
+        network.train(was_training)

@@ -1,0 +1,34 @@
+"""Label-quality scores, by hand values."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nnunetv2_mlbseg.audit.case_scores import label_scores
+
+
+def test_with_certain_beliefs_the_scores_are_dice_coefficients():
+    truth = torch.zeros(3, 4, 4, dtype=torch.int64)
+    truth[0, :2] = 1  # 8 voxels in slice 0
+    truth[1, 0, 0] = 1
+    given = torch.zeros_like(truth)
+    given[0, 0] = 1  # 4 of the 8; nothing in slice 1
+    belief = torch.nn.functional.one_hot(truth, 2).movedim(-1, 0).float()
+    scores = label_scores(belief, given, axis=0)
+    assert scores.case == pytest.approx(2 * 4 / (4 + 9))
+    assert scores.slices == (pytest.approx(2 * 4 / 12), 0.0, None)
+    turned = label_scores(belief.transpose(1, 3), given.transpose(0, 2), axis=2)
+    assert turned.slices == scores.slices
+    unknown = given.clone()
+    unknown[0, 1], unknown[1] = -1, -1
+    assert label_scores(belief, unknown, axis=0).case == 1.0
+
+
+def test_a_class_without_part_is_left_out_of_the_mean():
+    belief = torch.zeros(3, 1, 2, 2)
+    belief[1] = 0.8
+    belief[2] = 0.2  # nowhere the most probable
+    scores = label_scores(belief, torch.ones(1, 2, 2, dtype=torch.int64), axis=0)
+    assert scores.classes == (pytest.approx(2 * 3.2 / 7.2), None)
+    assert scores.case == scores.classes[0]

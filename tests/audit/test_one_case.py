@@ -1,0 +1,32 @@
+"""The audit of one label: what it proposes, and whose word on the labels it takes."""
+
+from __future__ import annotations
+
+import torch
+from nnunetv2_mlbseg.maths.records import NoRecord
+from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
+
+from nnunetv2_mlbseg.audit.bayes import usual_confusion
+from nnunetv2_mlbseg.audit.one_case import Witnesses, proposed_label
+
+
+def test_the_proposal_replaces_only_with_strong_evidence():
+    belief = torch.tensor([[0.95, 0.85, 0.05, 0.4, 0.05], [0.05, 0.15, 0.95, 0.35, 0.95], [0, 0, 0, 0.25, 0]])
+    given = torch.tensor([1, 1, 1, 0, -1])
+    assert proposed_label(belief, given, 0.9).tolist() == [0, 1, 1, 0, -1]
+    assert proposed_label(belief, given, 0.6).tolist() == [0, 0, 1, 0, -1]
+
+
+def test_a_training_that_keeps_no_record_of_its_labels_has_them_err_as_labels_usually_do():
+    for record in (None, NoRecord()):
+        found = Witnesses.of(record)
+        torch.testing.assert_close(found.confusion(3), usual_confusion(3))
+        assert not found.common(3).any() and found.as_dict() is None
+
+
+def test_the_record_of_a_training_says_how_its_labels_err():
+    record = DisputeRecord.empty(3)
+    found = Witnesses.of(record)
+    torch.testing.assert_close(found.confusion(3), record.confusion.matrix)
+    torch.testing.assert_close(found.common(3), record.confusion.common)
+    assert found.as_dict() == {"confusion": record.confusion.matrix.sum(2).tolist()}
