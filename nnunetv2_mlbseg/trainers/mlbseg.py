@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from os.path import join
 from typing import Any, ClassVar
 
 from nnunetv2_mlbseg.audit import after_training
@@ -13,6 +12,7 @@ from nnunetv2_mlbseg.methods.plain import Plain
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.method import Method
+from nnunetv2_mlbseg.training.restored import TrainedFold
 from nnunetv2_mlbseg.training.trainer import MethodTrainer
 
 
@@ -39,19 +39,17 @@ class nnUNetTrainerMLBSeg(MethodTrainer):
         return {**super().about(), "views": self.settings.all_views}
 
     def on_train_start(self) -> None:
-        """Refuse at once what the audit would refuse in the end."""
+        """The training's own start; a training whose audit would fail in the end is refused at once."""
+        if not self.was_initialized:
+            self.initialize()
+        if self.settings.audit:
+            shared = {"processes": self.processes.count, "writes_checkpoints": not self.disable_checkpointing}
+            after_training.check_before_training(TrainedFold.of(self), **shared)
         super().on_train_start()
 
     def on_train_end(self) -> None:
         """The training's own end; then the audit of the noisy labels, if one is asked for."""
         super().on_train_end()
-        if not self.settings.audit:
-            return
-        with self.stopping.request.at_once():  # the training itself is on disk
-            audited = after_training.audit_training(self)
-        found = audited["cases"]
-        worst = ", ".join(f"{case['case']} ({case['score']:.2f})" for case in found[:3])
-        self.print_to_log_file(
-            f"Audit of {len(found)} noisy labels in {join(self.output_folder, after_training.FOLDER)}; worst: {worst}. "
-            f"{audited['corrections']['sentence']}"
-        )
+        if self.settings.audit:
+            with self.stopping.request.at_once():  # the training itself is on disk
+                self.print_to_log_file(after_training.audit_training(TrainedFold.of(self)))

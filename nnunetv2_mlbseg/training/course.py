@@ -1,4 +1,4 @@
-"""What a training is going to do, checked before anything is written: by which method, on which cases, in which stages."""
+"""What a training is going to do, checked before anything is written: method, cases and stages."""
 
 from __future__ import annotations
 

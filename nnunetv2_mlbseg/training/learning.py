@@ -15,7 +15,7 @@ from nnunetv2_mlbseg.progress.run_state import RunState
 from nnunetv2_mlbseg.runtime.random_state import Generators
 from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.course import Course
-from nnunetv2_mlbseg.training.descent import Descent
+from nnunetv2_mlbseg.training.descent import Descent, Gradient
 from nnunetv2_mlbseg.training.method import Moment, Task
 from nnunetv2_mlbseg.training.passes import Passes
 from nnunetv2_mlbseg.training.step_guard import StepGuard
@@ -100,6 +100,11 @@ class Learning:
         passes.descent.step(loss, WARM_UP_CLIP)
         share = loss.detach() / self.processes.count
         return {"loss": share, quantity: share}
+
+    def clean_gradient(self, batch: Batch) -> Gradient:
+        """The gradient of the clean batch's loss (Eq. 5), as the method takes it; with the gradient scaler's factor."""
+        outputs, passes = self.passes.student(batch.clean.images), self.passes
+        return passes.gradient(passes.supervised(outputs, batch.clean.target, self.method.weighing().clean_loss))
 
     def finish_step(self) -> dict[str, Tensor]:
         """Move the teacher, unless the step was left out, and say whether it was."""

@@ -104,10 +104,11 @@ class LabelWeighing:
 
     Attributes:
         name: Of the weighting.
-        weighting, record: The weighting and what it has learned; the record is None before the first weights.
+        weighting, record: The weighting and what it has learned; None where there are no weights, or none yet.
         normalization: How weights are scaled.
         counted: Which labels count: both, imperfect or pseudo.
         by_depth: Whether labels are told apart by depth.
+        clean_loss: The loss whose gradient speaks for the clean cases, of those that :meth:`Passes.supervised` knows.
         none_because: Why there are no maps of weights; None where there are.
     """
 
@@ -117,6 +118,7 @@ class LabelWeighing:
     normalization: str = "none"
     counted: str = "both"
     by_depth: bool = False
+    clean_loss: str = "dice_ce"
     none_because: str | None = "the method weighs no labels"
 
 

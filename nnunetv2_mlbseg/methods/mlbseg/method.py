@@ -100,6 +100,8 @@ class MLBSeg(Method):
     def weighing(self) -> LabelWeighing:
         """The weighting, and what it has learned."""
         settings, record = self.settings, self.memory.disputes
+        if not self.weigh.remembers:
+            record = self.weighting.begin(self.task.classes)
         return LabelWeighing(
             name=settings.weighting,
             weighting=self.weighting,
@@ -107,6 +109,7 @@ class MLBSeg(Method):
             normalization=settings.weight_normalization,
             counted=settings.weighted_labels,
             by_depth=settings.confusion_by_depth,
+            clean_loss=settings.clean_loss,
             none_because=self._no_maps(),
         )
 
