@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from nnunetv2.training.dataloading.nnunet_dataset import inferdataset_class, nnUNetBaseDataset
+from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class, nnUNetBaseDataset
 
 from nnunetv2_mlbseg.cases.label_store import LabelStore
 from noise_synthesis.safe_io.errors import InputError
@@ -21,7 +21,7 @@ def open_dataset(folder: str, cases: Iterable[str]) -> nnUNetBaseDataset:
 @cache
 def dataset_class(folder: str) -> type[nnUNetBaseDataset]:
     """The class for the files in a folder, which is listed for that, once."""
-    return inferdataset_class(folder)
+    return infer_dataset_class(folder)
 
 
 class DatasetView(nnUNetBaseDataset):

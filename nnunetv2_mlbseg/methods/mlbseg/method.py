@@ -37,6 +37,7 @@ class MLBSeg(Method):
             settings.weighting, settings.weight_normalization, settings.tied_decay, settings.tied_strength
         )
         self.weigh = Weighing(settings, task, passes, self.weighting)
+        passes.generators.on_host("views"), passes.generators.on_device("noise")  # in every checkpoint from the first on
         self.memory = Memory()
         self._seen = Memory()
 
