@@ -1,0 +1,171 @@
+"""The keys of MLB-Seg, beside those that every training has.
+
+Equation and section numbers are those of the paper, "Meta-Learning for Bootstrapping Medical Image Segmentation from
+Imperfect Supervision".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import model_validator
+
+from nnunetv2_mlbseg.cases.training_cases import METHOD, ROLES_OF
+from nnunetv2_mlbseg.maths.tangents.forward import NORMALIZATIONS
+from nnunetv2_mlbseg.maths.views import VIEW_NAMES
+from nnunetv2_mlbseg.maths.weighting.strategies import WEIGHTING_NAMES as WEIGHTINGS
+from nnunetv2_mlbseg.methods.mlbseg.paper import PAPER, SOURCES
+from nnunetv2_mlbseg.settings.rules import Section, flag, interval, list_of, number, one_of, whole
+from nnunetv2_mlbseg.settings.training import TEACHER, Presets, TrainingSettings, one_of_presets
+from noise_synthesis.safe_io.errors import InputError
+
+PARTS = Section(
+    "Parts of the method",
+    "What trains, and which parts of the method take part. The trainers for ablations and baselines set these keys.",
+)
+VIEWS = Section(
+    "Views",
+    "A view is an imperfect image that is enlarged, reduced or mirrored. A step shows every imperfect image as it is "
+    "and in all views.",
+)
+WEIGHTS = Section(
+    "Pixel weights",
+    "Every pixel of an imperfect image has two labels: the imperfect one and the pseudo label, which the networks make "
+    "in the step. These keys say how much each of the two counts.",
+)
+TERMS = Section("Loss terms", "What the parts of the loss count, and when. 0 leaves a part out.")
+FACTOR: dict[str, Any] = {"unit": "factor", "section": VIEWS}
+FACTOR_SOURCE = "within nnU-Net's scaling augmentation (0.7 to 1.4); the paper gives no factors"
+
+
+class MLBSegSettings(TrainingSettings):
+    """Every number of MLB-Seg, resolved. Functions receive plain values from it, never the object."""
+
+    PRESETS: ClassVar[Presets] = {"default": {}, "paper": PAPER}
+    PRESET_SOURCES: ClassVar[Mapping[str, Mapping[str, str]]] = {"paper": SOURCES}
+    SWITCHED_OFF: ClassVar[Presets] = {
+        "ple": {"consistency_weight": 0.0},
+        "mean_teacher": {"teacher_weight": 0.0, "pseudo_label_network": "student", "inference_network": "student"},
+    }
+
+    preset: str = one_of_presets(PRESETS)
+    """Name of the preset that the training starts from.
+
+    `paper`: the paper's equations and numbers; what it leaves open is from the authors' training script.
+    """
+
+    training_labels: str = one_of(METHOD, names=ROLES_OF, section=PARTS)
+    """What trains. `bootstrapped`: the method. The others: plain training, which takes labels at face value.
+
+    `clean`: the clean cases alone. `given`: clean and noisy cases. `true`: all cases, with the true labels of a study.
+    Plain training is one stage of `warmup_epochs` + `epochs` epochs.
+    """
+    ple: bool = flag(True, section=PARTS, source="section 3.2")
+    """Views, and their consistency, take part (pseudo label enhancement). false: a step sees the image alone."""
+    mean_teacher: bool = flag(True, section=PARTS, source="section 3.3, Eq. 13")
+    """Consistency with the teacher takes part. false: the student labels images, and checkpoints predict with it."""
+    weighted_labels: str = one_of(
+        "both", names=("both", "imperfect", "pseudo"), section=PARTS, source="Mirikharaji et al. 2019 (imperfect)"
+    )
+    """Which of a pixel's two labels count. One alone is not possible with `weighting` tied."""
+
+    views: tuple[str, ...] = list_of(
+        ("zoom_in", "zoom_out", "zoom_out", "flip"),
+        names=VIEW_NAMES,
+        if_empty="no views",
+        section=VIEWS,
+        source="section 3.2 (Q = 4: one zoom-in, two zoom-outs and one flip)",
+    )
+    """The Q views beside the image itself. A step shows every image Q + 1 times.
+
+    The default of `imperfect_batch_size` is the plan's batch size divided by Q + 1, with or without `ple`.
+    """
+    zoom_in: tuple[float, float] = interval((1.1, 1.4), least=1, most=4, source=FACTOR_SOURCE, **FACTOR)
+    """Range of the enlargement."""
+    zoom_out: tuple[float, float] = interval((0.7, 0.9), least=0.25, most=1, source=FACTOR_SOURCE, **FACTOR)
+    """Range of the reduction."""
+
+    weighting: str = one_of(
+        "tied", names=WEIGHTINGS, section=WEIGHTS, source="Eq. 4-8 (meta); Reed et al. 2014 (uniform)"
+    )
+    """How weights are found. `tied`: learned from the clean batch, shared by pixels whose two labels differ alike.
+
+    `meta`: learned for every pixel by itself. `uniform`: fixed and equal.
+    """
+    tied_strength: float = number(3.0, least=0, unit="log-odds", section=WEIGHTS)
+    """With `tied`: what full agreement of the clean batches adds to the log-odds of a label."""
+    tied_decay: float = number(0.99, least=0, most=0.9999, section=WEIGHTS)
+    """With `tied`: share of the summed derivatives that remains after an iteration. 0.99: about 100 iterations."""
+    confusion_by_depth: bool = flag(True, section=WEIGHTS)
+    """With `tied`: how labels err near their border and how deep inside are told apart."""
+    confusion_by_case: bool = flag(True, section=WEIGHTS)
+    """With `tied`: how the label of every case errs is learned for itself, drawn towards all cases.
+
+    It takes cases x classes² x 32 bytes of memory.
+    """
+    weight_normalization: str = one_of("joint", names=NORMALIZATIONS, section=WEIGHTS, source="Eq. 8 (sum)")
+    """What weights are divided by. `sum`: each label's weights by their own sum. `joint`: both by one common sum.
+
+    `accepted`: only the sign counts, a mean over pixels with a positive weight (not with `weighting` tied).
+    """
+    clean_loss: str = one_of(
+        "dice_ce", names=("dice_ce", "ce"), section=WEIGHTS, source="nnU-Net's loss (dice_ce); Eq. 5 (ce)"
+    )
+    """Loss of the clean batch: what weights are learned from, and the supervised term."""
+    virtual_consistency: bool = flag(False, section=WEIGHTS, source="the authors' script (true)")
+    """The consistency terms take part in the virtual step that weights are learned from."""
+
+    bootstrap_weight: float = number(2.0, least=0, section=TERMS, source="Eq. 9")
+    """Factor of the weighted cross-entropy. 2 with `weight_normalization` joint: a mean over pixels for each label."""
+    mixture_dice_weight: float = number(1.0, least=0, section=TERMS, source="nnU-Net's loss is Dice and cross-entropy")
+    """Factor of the soft Dice towards the mixture of both labels, over images with given labels."""
+    generated_weight: float = number(0.25, least=0, most=1, section=TERMS)
+    """Factor, within the weighted cross-entropy, of images whose label a network made: it adds no evidence of its own.
+
+    With `align_shares` it is the least one.
+    """
+    generated_ramp_up: int = whole(
+        10_000, least=0, unit="iterations", section=TERMS, source="shape of the rise: Laine and Aila 2017"
+    )
+    """Iterations until `generated_weight` is reached, as early networks label badly. 10,000: 40 epochs of nnU-Net."""
+    align_shares: bool = flag(True, section=TERMS, source="ReMixMatch (Berthelot et al. 2020)")
+    """Labels of unlabeled cases get the class shares of the clean ones.
+
+    Set it to false where the two kinds of scans are not framed alike.
+    """
+    consistency_weight: float = number(1.0, least=0, section=TERMS, source="Eq. 11")
+    """Factor of the term by which the views agree with each other."""
+    teacher_weight: float = number(1.0, least=0, section=TERMS, source="Eq. 13")
+    """Factor of the term by which student and teacher agree."""
+    supervised_weight: float = number(1.0, least=0, section=TERMS, source="the authors' script")
+    """Factor of the clean batch's loss."""
+
+    teacher_noise: float = number(
+        0.02, least=0, unit="standard deviations of the normalised image", section=TEACHER, source="Eq. 12, gamma"
+    )
+    """Strength of the noise on the images that the teacher sees."""
+
+    @property
+    def shown_views(self) -> tuple[str, ...]:
+        """The Q views that a step draws: ``views``, or none without ``ple``."""
+        return self.views if self.ple else ()
+
+    @property
+    def all_views(self) -> tuple[str, ...]:
+        """The names of the V views in their order, the image first."""
+        return ("image", *self.shown_views)
+
+    @model_validator(mode="after")
+    def _tied_weights_are_not_made_uniform(self) -> MLBSegSettings:
+        if self.weighting == "tied" and self.weight_normalization == "accepted":
+            raise InputError(
+                "weight_normalization is accepted with weighting tied, which gives every label a weight above 0, so "
+                "that all would count the same; expected joint or sum, or weighting meta"
+            )
+        if self.weighting == "tied" and self.weighted_labels != "both":
+            raise InputError(
+                f"weighted_labels is {self.weighted_labels} with weighting tied, which weighs one label against the "
+                f"other; expected both, or weighting meta"
+            )
+        return self

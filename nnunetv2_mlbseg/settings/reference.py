@@ -1,0 +1,90 @@
+"""The reference page of the keys of a class, and a JSON schema of the objects that override them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from nnunetv2_mlbseg.settings.rules import NO_UNIT, Section, rule_of
+from nnunetv2_mlbseg.settings.training import TrainingSettings
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+WIDTH = 100
+"""Of a line of prose on the page, in columns."""
+
+
+def markdown(settings_class: type[TrainingSettings]) -> str:
+    """The body of a page: for every section a heading, a sentence and a table with a row for every key."""
+    others = [preset for preset in settings_class.PRESETS if preset != "default"]
+    columns = ["key", "default", "accepts", "unit", "what it does, source", *(f"under `{name}`" for name in others)]
+    parts = []
+    for section, keys in _sections(settings_class).items():
+        rows = [_row([f"`{key}`", *_cells(settings_class, key, others)]) for key in keys]
+        table = "\n".join([_row(columns), "|---" * len(columns) + "|", *rows])
+        parts.append("\n\n".join(filter(None, [f"## {section.title}", textwrap.fill(section.about, WIDTH), table])))
+    return "\n\n".join(parts) + "\n"
+
+
+def json_schema(settings_class: type[TrainingSettings]) -> dict[str, Any]:
+    """A JSON schema (draft 2020-12) of an object of overrides: any of the keys, no other.
+
+    A key has its ``default`` and ``description``, its unit as ``x-unit`` and its source as ``x-source``. Keys that do
+    not fit together are not described.
+    """
+    schema = settings_class.model_json_schema()
+    for key, about in schema["properties"].items():
+        about.pop("title", None)
+        about["description"] = meaning(settings_class, key)
+    schema["description"] = f"Overrides of {settings_class.__name__}."
+    return {"$schema": DRAFT, **_without_needless_fractions(schema)}
+
+
+def meaning(settings_class: type[TrainingSettings], key: str) -> str:
+    """What a key does, on one line."""
+    told = [" ".join(inspect.cleandoc(settings_class.model_fields[key].description or "").split())]
+    off = settings_class.SWITCHED_OFF.get(key, {})
+    if off:
+        told.append(
+            "false also sets " + ", ".join(f"`{other}` to {_code(value)}" for other, value in off.items()) + "."
+        )
+    return " ".join(told)
+
+
+def _sections(settings_class: type[TrainingSettings]) -> dict[Section, list[str]]:
+    """The keys of every section; sections in the order in which their first key is declared."""
+    found: dict[Section, list[str]] = {}
+    for key in settings_class.model_fields:
+        found.setdefault(rule_of(settings_class, key).section, []).append(key)
+    return found
+
+
+def _cells(settings_class: type[TrainingSettings], key: str, presets: list[str]) -> Iterator[str]:
+    rule = rule_of(settings_class, key)
+    yield _code(settings_class.model_fields[key].default)
+    yield rule.expected
+    yield "" if rule.unit == NO_UNIT else rule.unit
+    yield meaning(settings_class, key) + (f" Source: {rule.source}." if rule.source else "")
+    for preset in presets:
+        values = {"preset": preset, **settings_class.PRESETS[preset]}
+        source = settings_class.PRESET_SOURCES.get(preset, {}).get(key, "")
+        yield ", ".join(filter(None, [_code(values[key]), source])) if key in values else ""
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _code(value: Any) -> str:
+    return f"`{json.dumps(value)}`"
+
+
+def _without_needless_fractions(schema: Any) -> Any:
+    """1 for 1.0, so that every version of pydantic writes the same text."""
+    if isinstance(schema, dict):
+        return {key: _without_needless_fractions(value) for key, value in schema.items()}
+    if isinstance(schema, list):
+        return [_without_needless_fractions(value) for value in schema]
+    return int(schema) if isinstance(schema, float) and schema.is_integer() else schema
