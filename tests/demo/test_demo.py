@@ -52,10 +52,11 @@ def test_the_small_configuration_has_a_consistent_architecture_and_leaves_2d_alo
 
 
 def test_the_configuration_of_the_method_is_valid():
-    from nnunetv2_mlbseg.settings.training import resolve_config
+    from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
+    from nnunetv2_mlbseg.settings.overrides import resolve
 
     settings = with_small_configuration(PLANS)["configurations"]["2d_demo"]["mlbseg"]
-    resolved = resolve_config(settings).as_dict()
+    resolved = resolve(MLBSegSettings, settings).as_dict()
     assert {key: resolved[key] for key in settings} == settings
 
 

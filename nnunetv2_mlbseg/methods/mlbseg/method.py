@@ -37,7 +37,8 @@ class MLBSeg(Method):
             settings.weighting, settings.weight_normalization, settings.tied_decay, settings.tied_strength
         )
         self.weigh = Weighing(settings, task, passes, self.weighting)
-        passes.generators.on_host("views"), passes.generators.on_device("noise")  # in every checkpoint from the first on
+        # Made at once, so that every checkpoint has their states.
+        passes.generators.on_host("views"), passes.generators.on_device("noise")
         self.memory = Memory()
         self._seen = Memory()
 

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 from pydantic import model_validator
 
 from nnunetv2_mlbseg.cases.training_cases import METHOD, ROLES_OF
-from nnunetv2_mlbseg.maths.weighting.normalization import NORMALIZATIONS
 from nnunetv2_mlbseg.maths.views import VIEW_NAMES
+from nnunetv2_mlbseg.maths.weighting.normalization import NORMALIZATIONS
 from nnunetv2_mlbseg.maths.weighting.strategies import WEIGHTINGS
 from nnunetv2_mlbseg.methods.mlbseg.paper import PAPER, SOURCES
 from nnunetv2_mlbseg.settings.rules import Section, flag, interval, list_of, number, one_of, whole

@@ -45,10 +45,11 @@ def read_variant(name: str, content: Any, file: Path, seeds: tuple[int, ...], pl
 
 def read_config(holder: Entries, where: str) -> Mapping[str, Any]:
     """Configuration of the method; every run sets the seed itself."""
-    from nnunetv2_mlbseg.settings.training import check_overrides
+    from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings  # imports torch: not before it is needed
+    from nnunetv2_mlbseg.settings.overrides import check_overrides
 
     config = dict(holder.take("config", entries.MAPPING, {}))
-    check_overrides(where, config)
+    check_overrides(MLBSegSettings, where, config)
     if "seed" in config:
         raise InputError(f"{where}: seed is set per run, by 'seeds'")
     return config
