@@ -8,7 +8,8 @@ from maths_support import NoHostReads, small_network
 from torch import nn
 
 from nnunetv2_mlbseg.maths.consistency import teacher_consistency
-from nnunetv2_mlbseg.maths.mean_teacher import disturb, ema_decay_at, ema_update_, make_teacher
+from nnunetv2_mlbseg.maths.mean_teacher import disturb, ema_update_, make_teacher
+from nnunetv2_mlbseg.maths.schedules import ema_decay_at
 
 
 def shift_(network: nn.Module, amount: float) -> None:
@@ -34,14 +35,6 @@ def test_the_teacher_of_a_wrapped_network_is_a_plain_network() -> None:
         shift_(student, 1.0)
         ema_update_(teacher, wrapped, 0.0)
         assert all(torch.equal(a, b) for a, b in zip(teacher.parameters(), student.parameters(), strict=True))
-
-
-def test_the_decay_rises_to_its_limit() -> None:
-    """1 - 1/1, 1 - 1/2, 1 - 1/3, ... capped; at 0.99 the cap is reached after step 99."""
-    assert [ema_decay_at(step, 0.99) for step in range(4)] == [0.0, 0.5, pytest.approx(2 / 3), 0.75]
-    assert ema_decay_at(98, 0.99) < 0.99
-    assert ema_decay_at(100, 0.99) == 0.99
-    assert ema_decay_at(10**9, 0.99) == 0.99
 
 
 def test_step_0_copies_the_student() -> None:

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import torch
 from maths_support import NoHostReads
+from torch import Tensor
 
-from nnunetv2_mlbseg.maths.pseudo_labels import ensemble_probabilities, pseudo_labels
+from nnunetv2_mlbseg.maths.pseudo_labels import ensemble_of_views, ensemble_probabilities, pseudo_labels
+from nnunetv2_mlbseg.maths.views import Views, draw_views
+
+
+def drawn(*names: str, batch: int = 2) -> Views:
+    return draw_views(names, batch, 2, torch.Generator().manual_seed(0))
+
+
+def in_views(probabilities: Tensor, views: Views) -> Tensor:
+    """Eq. 10: average over the views in the image's frame, take the most probable class, show it in every view."""
+    return views.apply_labels(pseudo_labels(ensemble_of_views(probabilities, views)))
 
 
 def test_full_coverage_is_the_mean_of_equation_10() -> None:
@@ -58,7 +69,35 @@ def test_no_gradient_flows_through_a_pseudo_label() -> None:
     assert not labels.requires_grad and labels.grad_fn is None
 
 
+def test_without_views_the_pseudo_label_is_the_argmax() -> None:
+    probabilities = torch.rand(2, 3, 8, 8).softmax(1)
+    assert torch.equal(in_views(probabilities, drawn()), probabilities.argmax(1))
+
+
+def test_views_outvote_the_original() -> None:
+    """A flip and the original disagree at one pixel; the more confident of the two wins in both frames."""
+    views = drawn("flip", batch=1)
+    sure = torch.full((1, 2, 4, 4), 0.5)
+    sure[:, 0], sure[:, 1] = 0.9, 0.1
+    original = sure.clone()
+    original[0, :, 1, 1] = torch.tensor([0.4, 0.6])
+    labels = in_views(torch.cat([original, views.apply(sure)[1:]]), views)
+    assert labels.tolist() == [[[0] * 4] * 4] * 2
+
+
+def test_pseudo_labels_beyond_the_image_are_ignored_in_a_zoomed_out_view() -> None:
+    labels = in_views(torch.rand(4, 2, 16, 16), drawn("zoom_out"))
+    assert (labels[:2] >= 0).all()
+    assert (labels[2:, 0, :] < 0).all() and (labels[2:, 8, 8] >= 0).all()
+
+
+def test_no_gradient_flows_through_the_ensemble_of_views() -> None:
+    probabilities = torch.rand(4, 2, 8, 8, requires_grad=True)
+    assert not ensemble_of_views(probabilities, drawn("flip")).requires_grad
+
+
 def test_no_value_is_read_on_the_host() -> None:
     with NoHostReads() as watched:
+        in_views(torch.rand(4, 2, 8, 8), drawn("flip"))
         pseudo_labels(ensemble_probabilities(torch.rand(3, 1, 2, 4, 4), torch.ones(3, 1, 4, 4, dtype=torch.bool)))
     assert watched.operations

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from maths_support import NoHostReads
 from torch import Tensor
 
-from nnunetv2_mlbseg.maths.losses import IGNORE
+from nnunetv2_mlbseg.maths.labels import IGNORE
 from nnunetv2_mlbseg.maths.views import VIEW_NAMES, Views, _sampling_grid, draw_views
 
 ALL = ("zoom_in", "zoom_out", "zoom_out", "flip")

@@ -6,24 +6,16 @@ import math
 
 import pytest
 import torch
-from maths_support import NoHostReads, imperfect_labels, small_network
+from maths_support import NoHostReads, seen, small_network
 from torch import nn
 
 from nnunetv2_mlbseg.maths.mean_teacher import make_teacher
+from nnunetv2_mlbseg.maths.records import NoRecord
 from nnunetv2_mlbseg.maths.views import draw_views
-from nnunetv2_mlbseg.maths.weighting.tied import DisputeRecord, tied_weights
+from nnunetv2_mlbseg.maths.weighting.meta import Meta
+from nnunetv2_mlbseg.maths.weighting.uniform import Uniform
 from nnunetv2_mlbseg.methods.mlbseg.method import BootstrapStep
-from nnunetv2_mlbseg.methods.mlbseg.terms import (
-    as_labels,
-    bootstrap_loss,
-    consistency_terms,
-    pseudo_labels_in_views,
-    ramp_up,
-    statistics,
-    unit_direction,
-    weigh_disputes,
-    weigh_labels,
-)
+from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss, consistency_terms, statistics
 from nnunetv2_mlbseg.settings.training import resolve_config
 from nnunetv2_mlbseg.training.whole_batch_loss import AnnotatedCrossEntropy
 
@@ -32,46 +24,8 @@ def _views(names, batch=2, seed=0):
     return draw_views(names, batch, 2, torch.Generator().manual_seed(seed))
 
 
-def test_as_labels_turns_the_ignore_label_negative_and_drops_the_channel():
-    target = torch.tensor([[[[0.0, 1.0], [2.0, 1.0]]]])
-    assert as_labels(target, 2).tolist() == [[[0, 1], [-1, 1]]]
-    assert as_labels(target, None).tolist() == [[[0, 1], [2, 1]]]
-
-
-def test_unit_direction_has_norm_one_and_keeps_ratios():
-    a, b = torch.tensor([3.0, 0.0]), torch.tensor([[4.0]])
-    scaled = unit_direction([a, None, b])
-    assert torch.allclose(scaled[0], torch.tensor([0.6, 0.0]))
-    assert scaled[1] is None
-    assert torch.allclose(scaled[2], torch.tensor([[0.8]]))
-
-
-@pytest.mark.parametrize("bad", [0.0, math.inf, math.nan])
-def test_a_gradient_without_a_direction_becomes_zero(bad):
-    direction = unit_direction([torch.tensor([bad]), torch.tensor([0.0])])
-    assert [d.tolist() for d in direction] == [[0.0], [0.0]]
-
-
-def test_without_views_the_pseudo_label_is_the_argmax():
-    probabilities = torch.rand(2, 3, 8, 8).softmax(1)
-    assert torch.equal(pseudo_labels_in_views(probabilities, _views([])), probabilities.argmax(1))
-
-
-def test_views_outvote_the_original():
-    """A flip and the original disagree at one pixel; the more confident of the two wins in both frames."""
-    views = _views(["flip"], batch=1)
-    sure = torch.full((1, 2, 4, 4), 0.5)
-    sure[:, 0], sure[:, 1] = 0.9, 0.1
-    original = sure.clone()
-    original[0, :, 1, 1] = torch.tensor([0.4, 0.6])
-    labels = pseudo_labels_in_views(torch.cat([original, views.apply(sure)[1:]]), views)
-    assert labels.tolist() == [[[0] * 4] * 4] * 2
-
-
-def test_pseudo_labels_beyond_the_image_are_ignored_in_a_zoomed_out_view():
-    labels = pseudo_labels_in_views(torch.rand(4, 2, 16, 16), _views(["zoom_out"]))
-    assert (labels[:2] >= 0).all()
-    assert (labels[2:, 0, :] < 0).all() and (labels[2:, 8, 8] >= 0).all()
+def _meta(logits, tangents, imperfect, pseudo):
+    return Meta("sum").weigh(seen([logits], [tangents], imperfect, pseudo), NoRecord())[0]
 
 
 def test_weights_at_every_scale_are_normalised_on_their_own_and_sum_to_the_loss_by_hand():
@@ -80,7 +34,7 @@ def test_weights_at_every_scale_are_normalised_on_their_own_and_sum_to_the_loss_
     imperfect = torch.randint(0, 3, (2, 8, 8))
     imperfect[0, :4] = -1
     pseudo = torch.randint(0, 3, (2, 8, 8))
-    weighted = weigh_labels(logits, [None, None], imperfect, pseudo, "uniform", "sum")
+    weighted = Uniform("sum").weigh(seen(logits, None, imperfect, pseudo), NoRecord())
     loss = bootstrap_loss(logits, weighted, [0.75, 0.25])
     expected = 0.0
     for z, factor, step in ((logits[0], 0.75, 1), (logits[1], 0.25, 2)):
@@ -101,14 +55,8 @@ def test_consistency_terms_come_only_where_asked_for():
 
 
 def test_statistics_of_one_view_by_hand():
-    weighted = weigh_labels(
-        [torch.zeros(1, 2, 1, 4)],
-        [torch.tensor([[[[1.0, 1.0, 1.0, 1.0]], [[0.0, 0.0, 0.0, 0.0]]]])],
-        torch.tensor([[[0, 1, 1, -1]]]),
-        torch.tensor([[[1, 1, 1, 1]]]),
-        "meta",
-        "sum",
-    )[0]
+    tangents = torch.tensor([[[[1.0, 1.0, 1.0, 1.0]], [[0.0, 0.0, 0.0, 0.0]]]])
+    weighted = _meta(torch.zeros(1, 2, 1, 4), tangents, torch.tensor([[[0, 1, 1, -1]]]), torch.tensor([[[1, 1, 1, 1]]]))
     # softmax is 1/2: raw weight of class 0 is 1/2 - 1 = -1/2, of class 1 is 1/2 - 0 = 1/2
     found = {name: round(value.item(), 6) for name, value in statistics(weighted).items()}
     assert found["weight_imperfect"] == round(1 / 3, 6) and found["weight_pseudo"] == 0.5
@@ -122,7 +70,7 @@ def test_statistics_by_view_by_hand():
     tangents = torch.tensor([[[[1.0, 1.0]], [[0.0, 0.0]]], [[[4.0, 4.0]], [[0.0, 0.0]]]])
     imperfect = torch.tensor([[[1, 0]], [[1, 1]]])
     pseudo = torch.tensor([[[0, 0]], [[1, -1]]])
-    weighted = weigh_labels([torch.zeros(2, 2, 1, 2)], [tangents], imperfect, pseudo, "meta", "sum")[0]
+    weighted = _meta(torch.zeros(2, 2, 1, 2), tangents, imperfect, pseudo)
     found = {name: value.tolist() for name, value in statistics(weighted, 2).items()}
     assert found["weight_imperfect_by_view"] == [0.25, 2.0] and found["weight_pseudo_by_view"] == [0.0, 2.0]
     assert found["sum_imperfect_by_view"] == pytest.approx([1 / 9, 8 / 9])
@@ -130,9 +78,7 @@ def test_statistics_by_view_by_hand():
 
 
 def test_a_step_reads_nothing_from_the_device_for_its_statistics():
-    weighted = weigh_labels(
-        [torch.randn(4, 2, 3, 3)], [torch.randn(4, 2, 3, 3)], *torch.randint(0, 2, (2, 4, 3, 3)), "meta", "sum"
-    )[0]
+    weighted = _meta(torch.randn(4, 2, 3, 3), torch.randn(4, 2, 3, 3), *torch.randint(0, 2, (2, 4, 3, 3)))
     with NoHostReads() as watched:
         statistics(weighted, 2)
     assert watched.operations
@@ -254,22 +200,6 @@ def test_a_lower_weight_of_generated_labels_scales_their_images_and_no_others(we
         assert torch.allclose(quarter[image], full[image] / 4) and not none[image].any()
 
 
-@pytest.mark.parametrize(
-    ("iteration", "length", "part"),
-    [
-        (0, 100, math.exp(-5)),
-        (50, 100, math.exp(-1.25)),
-        (99, 100, math.exp(-0.0005)),
-        (100, 100, 1),
-        (5000, 100, 1),
-        (0, 0, 1),
-        (7, 0, 1),
-    ],
-)
-def test_a_ramp_up_is_the_published_one(iteration, length, part):
-    assert ramp_up(iteration, length) == pytest.approx(part, rel=1e-12)
-
-
 def test_generated_labels_begin_near_zero_and_reach_their_weight():
     step, batch = _step(generated_weight=0.25, generated_ramp_up=100)
     batch["imperfect_generated"] = torch.tensor([True, True])
@@ -341,28 +271,6 @@ def test_the_student_runs_once_per_purpose(network, weighting, forwards):
     step.teacher.register_forward_hook(count("teacher"))
     step(batch)
     assert calls == {"student": forwards, "teacher": 1}
-
-
-def test_tied_weights_at_every_scale_are_the_finest_ones_resized():
-    generator = torch.Generator().manual_seed(0)
-    logits = [torch.randn(2, 2, size, size, generator=generator) for size in (8, 4)]
-    tangents = [torch.randn(2, 2, size, size, generator=generator) for size in (8, 4)]
-    n, p = torch.randint(2, (2, 2, 8, 8), generator=generator)
-    probabilities = torch.rand(2, 2, 8, 8, generator=generator).softmax(1)
-    made = torch.tensor([False, True])
-    given = imperfect_labels(n, made)
-    labels, record = weigh_disputes(
-        logits, tangents, given, p, probabilities, DisputeRecord.empty(2), 0.5, 8.0, normalization="joint"
-    )
-    part, _ = tied_weights(record, given, p, probabilities, 8.0)
-    assert torch.equal(labels[0].raw_imperfect, part)
-    assert torch.equal(labels[1].raw_imperfect, part[:, 1::2, 1::2])  # "nearest-exact" at half the size
-    assert torch.equal(labels[1].imperfect, n[:, 1::2, 1::2])
-    for at_scale in labels:
-        assert float(sum(weights.sum() for _, weights in at_scale.pairs())) == pytest.approx(1)
-        alone = (at_scale.imperfect != at_scale.pseudo) | made.view(-1, 1, 1)
-        assert not at_scale.weight_rival[alone].any() and (at_scale.weight_rival[~alone] > 0).all()
-        assert torch.equal(at_scale.rival[~alone], 1 - at_scale.imperfect[~alone])
 
 
 @pytest.mark.parametrize("network", NETWORKS)

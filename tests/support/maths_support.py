@@ -1,18 +1,26 @@
-"""Shared by the tests of the maths: small real networks, the second-order oracle, a guard against host reads."""
+"""Shared by the tests of the maths: small real networks, the second-order oracle, two processes, no host reads."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nnunetv2_mlbseg.maths.labels import ImperfectLabels
+from nnunetv2_mlbseg.maths.labels import IGNORE, ImperfectLabels, resize_labels
+from nnunetv2_mlbseg.maths.tangents.forward import logit_tangents
+from nnunetv2_mlbseg.maths.tensors import Total
 from nnunetv2_mlbseg.maths.weighting.depth import depth_levels
+from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives, label_weights
+from nnunetv2_mlbseg.maths.weighting.seen import Seen
+
+Result = TypeVar("Result")
+HALVES = (slice(0, 1), slice(1, 2))
+"""The images of a batch of two, one for each of two processes."""
 
 _CONVOLUTIONS = {2: nn.Conv2d, 3: nn.Conv3d}
 _NORMS = {
@@ -129,6 +137,38 @@ class VirtualStep:
         return [[-next(values) / alpha for _ in scales] for scales in maps]
 
 
+class Problem:
+    """A network with an imperfect batch (two label sets, some pixels ignored) and a clean batch."""
+
+    def __init__(self, network: nn.Module, classes: int, size: tuple[int, ...]) -> None:
+        dtype = next(network.parameters()).dtype
+        draw = torch.Generator().manual_seed(3)
+        self.network = network
+        self.images, self.clean_images = (torch.randn(2, 1, *size, generator=draw).to(dtype) for _ in range(2))
+        imperfect, pseudo, clean = (torch.randint(classes, (2, *size), generator=draw) for _ in range(3))
+        imperfect[torch.rand(imperfect.shape, generator=draw) < 0.3] = IGNORE
+        with torch.no_grad():
+            self.sizes = [z.shape[2:] for z in as_list(network(self.images))]
+        self.imperfect, self.pseudo, self.clean = (
+            [resize_labels(labels, size) for size in self.sizes] for labels in (imperfect, pseudo, clean)
+        )
+
+    def direction(self) -> list[Tensor | None]:
+        loss = clean_loss(self.network(self.clean_images), self.clean)
+        return list(torch.autograd.grad(loss, list(self.network.parameters()), allow_unused=True))
+
+    def by_tangents(self) -> list[list[Tensor]]:
+        logits, tangents = (as_list(o) for o in logit_tangents(self.network, self.images, self.direction()))
+        return [
+            [label_weights(class_derivatives(z, dz), y) for z, dz, y in zip(logits, tangents, labels, strict=True)]
+            for labels in (self.imperfect, self.pseudo)
+        ]
+
+    def by_virtual_step(self) -> list[list[Tensor]]:
+        label_sets = [self.imperfect, self.pseudo]
+        return VirtualStep(self.network).weights(self.images, label_sets, self.clean_images, self.clean)
+
+
 class NoHostReads(TorchDispatchMode):
     """Fails on every operation that, on a GPU, would make the host wait for a value or a data-dependent shape.
 
@@ -165,3 +205,39 @@ def imperfect_labels(classes: Tensor, generated: Tensor, case: Tensor | None = N
 def labels_of_images(labels: ImperfectLabels, part: slice) -> ImperfectLabels:
     """Of some of the images of a batch."""
     return ImperfectLabels(labels.classes[part], labels.levels[part], labels.generated[part], labels.case[part])
+
+
+def seen(
+    logits: Sequence[Tensor], tangents: Sequence[Tensor] | None, imperfect: ImperfectLabels | Tensor, pseudo: Tensor
+) -> Seen:
+    """A batch as a training shows it to a weighting; class indices alone are of given labels from no case."""
+    if isinstance(imperfect, Tensor):
+        imperfect = imperfect_labels(imperfect, torch.zeros(len(imperfect), dtype=torch.bool))
+    sizes = tuple(tuple(z.shape[2:]) for z in logits)
+    derivatives = None if tangents is None else tuple(map(class_derivatives, logits, tangents))
+    return Seen(imperfect, pseudo, logits[0].softmax(1), sizes, derivatives)
+
+
+def seen_of_images(whole: Seen, part: slice) -> Seen:
+    """Of some of the images of a batch."""
+    derivatives = None if whole.derivatives is None else tuple(each[part] for each in whole.derivatives)
+    labels = labels_of_images(whole.imperfect, part)
+    return Seen(labels, whole.pseudo[part], whole.ensemble[part], whole.sizes, derivatives)
+
+
+def in_two_processes(of_half: Callable[[slice, Total], Result]) -> list[Result]:
+    """What each of two processes finds that hold half a batch.
+
+    First every half hands out what it would add to a sum over both, then gets those sums. What is handed out must not
+    depend on an earlier sum.
+    """
+    handed: list[list[Tensor]] = []
+    for half in HALVES:
+        handed.append([])
+        of_half(half, lambda value: handed[-1].append(value) or value)
+    sums = [a + b for a, b in zip(*handed, strict=True)]
+    found = []
+    for half in HALVES:
+        left = iter(sums)
+        found.append(of_half(half, lambda _, left=left: next(left)))
+    return found

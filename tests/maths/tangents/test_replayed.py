@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from maths_support import as_list, relative_error, small_network
 from torch import Tensor, nn
 
+from nnunetv2_mlbseg.maths.tangents.derivatives import NotReplayable
 from nnunetv2_mlbseg.maths.tangents.forward import logit_tangents
-from nnunetv2_mlbseg.maths.tangents.replayed import NotReplayable, logits_with_tangents
+from nnunetv2_mlbseg.maths.tangents.replayed import logits_with_tangents
 
 
 def _direction(network: nn.Module, leave_out: int | None = None) -> list[torch.Tensor | None]:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from maths_support import NoHostReads, imperfect_labels, labels_of_images
+from maths_support import NoHostReads, imperfect_labels, in_two_processes, labels_of_images
 
-from nnunetv2_mlbseg.maths.labels import ImperfectLabels
-from nnunetv2_mlbseg.maths.losses import IGNORE
+from nnunetv2_mlbseg.maths.labels import IGNORE, ImperfectLabels
+from nnunetv2_mlbseg.maths.tensors import Total
 from nnunetv2_mlbseg.maths.weighting.confusion import CASE_DECAY, LEAST_CONFUSION, ConfusionRecord, image_counts
 from nnunetv2_mlbseg.maths.weighting.depth import LEVELS
 
@@ -194,16 +194,15 @@ def test_labels_all_too_large_are_believed_in_their_core_and_not_at_their_border
 
 def test_two_processes_make_one_record() -> None:
     labels, e = random_batch(images=2)
-    halves = [(labels_of_images(labels, part), e[part]) for part in (slice(0, 1), slice(1, 2))]
-    whole = ConfusionRecord.empty(3, cases=2).followed(labels, e, 0.5)
-    sums: list[list[torch.Tensor]] = []
-    for half in halves:
-        sums.append([])
-        ConfusionRecord.empty(3, cases=2).followed(*half, 0.5, total=lambda value: sums[-1].append(value) or value)
-    totals = iter([a + b for a, b in zip(*sums, strict=True)])
-    shared = ConfusionRecord.empty(3, cases=2).followed(*halves[0], 0.5, total=lambda _: next(totals))
-    torch.testing.assert_close(shared.counts, whole.counts)
-    torch.testing.assert_close(shared.cases, whole.cases)
+    empty = ConfusionRecord.empty(3, cases=2)
+    whole = empty.followed(labels, e, 0.5)
+
+    def of_half(half: slice, total: Total) -> ConfusionRecord:
+        return empty.followed(labels_of_images(labels, half), e[half], 0.5, total)
+
+    for shared in in_two_processes(of_half):
+        torch.testing.assert_close(shared.counts, whole.counts)
+        torch.testing.assert_close(shared.cases, whole.cases)
 
 
 def test_nothing_waits_for_the_device() -> None:

@@ -8,7 +8,7 @@ import torch
 from maths_support import NoHostReads
 from scipy.ndimage import distance_transform_cdt
 
-from nnunetv2_mlbseg.maths.losses import IGNORE
+from nnunetv2_mlbseg.maths.labels import IGNORE
 from nnunetv2_mlbseg.maths.weighting.depth import DEPTHS, LEVELS, depth_levels, is_flat
 
 
