@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from noise_synthesis.calibration import DiceCurve, calibrate
-from noise_synthesis.measuring import Loader, Meters, Source, load
-from noise_synthesis.recipes import DEFAULT_RECIPE, find_recipe
+from noise_synthesis.calibration.measuring import Meters, Source, load
+from noise_synthesis.calibration.search import DiceCurve, calibrate
 from noise_synthesis.recipes.base import Parameters, Recipe
+from noise_synthesis.recipes.names import DEFAULT_RECIPE
+from noise_synthesis.recipes.table import find_recipe
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.volumes import LabelVolume
-
-__all__ = ["CaseCorruption", "CorruptionPlan", "CorruptionResult", "Loader", "corrupt_labels", "plan_corruption"]
 
 # The first steps of the search look at no more cases than this, spread evenly over the sorted names.
 COARSE_CASES = 12

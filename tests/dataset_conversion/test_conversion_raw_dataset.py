@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataset_conversion.raw.raw_dataset import building, find_dataset, free_number, target_folder
+from dataset_conversion.raw.folder import building, find_dataset, free_number, target_folder
 from noise_synthesis.safe_io.errors import InputError
 
 

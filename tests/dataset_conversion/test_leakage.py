@@ -16,7 +16,7 @@ from dataset_conversion.checks.leaks import (
     shared_names,
     shared_patients,
 )
-from dataset_conversion.supervision.supervision_files import Supervision, write_splits, write_supervision
+from dataset_conversion.supervision.files import Supervision, write_splits, write_supervision
 from nnunetv2_mlbseg.cases.leakage_guard import HeldOut
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.settings.training import resolve_config

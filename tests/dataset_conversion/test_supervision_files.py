@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from dataset_conversion.supervision.supervision_files import (
+from dataset_conversion.supervision.files import (
     Supervision,
     problems,
     read_splits,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noise_synthesis.calibration import TOLERANCE, DiceCurve, TargetOutOfReach, calibrate
+from noise_synthesis.calibration.search import TOLERANCE, DiceCurve, TargetOutOfReach, calibrate
 from noise_synthesis.safe_io.errors import InputError
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from noise_examples import blob, blobs
 
+from noise_synthesis.calibration.levels import LEVELS
 from noise_synthesis.corrupt import CorruptionPlan, corrupt_labels, plan_corruption
-from noise_synthesis.levels import LEVELS
-from noise_synthesis.recipes import RECIPES
+from noise_synthesis.recipes.table import RECIPES
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.volumes import LabelVolume
 

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from noise_synthesis.depth import FAR_MM, class_depths, depth_map, equivalent_radius_mm, merge_depths
+from noise_synthesis.recipes.depth import FAR_MM, class_depths, depth_map, equivalent_radius_mm, merge_depths
 from noise_synthesis.safe_io.volumes import Frame
 
 

@@ -12,8 +12,8 @@ from scipy.ndimage import label as connected_components
 from test_noise_command import run
 
 from noise_synthesis import gallery
-from noise_synthesis.levels import LEVELS
-from noise_synthesis.recipes import RECIPES
+from noise_synthesis.calibration.levels import LEVELS
+from noise_synthesis.recipes.table import RECIPES
 from noise_synthesis.synthetic_shapes import synthetic_volume
 
 

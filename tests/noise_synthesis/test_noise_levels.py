@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from noise_synthesis.levels import LEVELS, parse_level
+from noise_synthesis.calibration.levels import LEVELS, parse_level
 from noise_synthesis.safe_io.errors import InputError
 
 

@@ -11,9 +11,16 @@ from noise_examples import blob
 from scipy.ndimage import binary_dilation, binary_erosion
 from test_noise_depth import drawn, frame_of
 
-from noise_synthesis.depth import depth_map
-from noise_synthesis.recipes import OverSegmentation, RotationMorphology, UnderSegmentation
-from noise_synthesis.recipes.morphology import dilate, erode, rotate, rotation_matrix
+from noise_synthesis.recipes.depth import depth_map
+from noise_synthesis.recipes.morphology import (
+    OverSegmentation,
+    RotationMorphology,
+    UnderSegmentation,
+    dilate,
+    erode,
+    rotate,
+    rotation_matrix,
+)
 
 Z_AXIS = (1.0, 0.0, 0.0)
 

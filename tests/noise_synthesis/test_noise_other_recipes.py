@@ -7,9 +7,11 @@ import pytest
 from noise_examples import SPACING_MM, blob
 from test_noise_depth import drawn, frame_of
 
-from noise_synthesis.depth import depth_map
-from noise_synthesis.recipes import Boundary, ClassConfusion, Components, MissingSlices
-from noise_synthesis.recipes.components import distance_mm, outward
+from noise_synthesis.recipes.boundary import Boundary
+from noise_synthesis.recipes.components import Components, distance_mm, outward
+from noise_synthesis.recipes.confusion import ClassConfusion
+from noise_synthesis.recipes.depth import depth_map
+from noise_synthesis.recipes.slices import MissingSlices
 from noise_synthesis.safe_io.errors import InputError
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from noise_synthesis.calibration.levels import LEVELS
 from noise_synthesis.corrupt import plan_corruption
-from noise_synthesis.levels import LEVELS
 from noise_synthesis.safe_io.volumes import LabelVolume
 
 FEW = 5

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from noise_examples import SPACING_MM, blob
 
-from noise_synthesis.recipe_names import DEFAULT_RECIPE, RECIPE_NAMES
-from noise_synthesis.recipes import RECIPES, Components, Recipe, find_recipe
+from noise_synthesis.recipes.base import Recipe
+from noise_synthesis.recipes.components import Components
+from noise_synthesis.recipes.names import DEFAULT_RECIPE, RECIPE_NAMES
+from noise_synthesis.recipes.table import RECIPES, find_recipe
 from noise_synthesis.safe_io.errors import InputError
 
 ALL = pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.interpolate import BSpline
 
+from noise_synthesis.recipes.smooth_noise import smooth_noise
 from noise_synthesis.safe_io.volumes import Frame
-from noise_synthesis.smooth_noise import smooth_noise
 
 VOLUME = (7, 20, 24)
 

@@ -13,9 +13,9 @@ import pytest
 from study_support import write_scores, write_study
 
 from nnunetv2_mlbseg.cli.main import build_parser, main
+from nnunetv2_mlbseg.study.reading.runs import runs_of
 from nnunetv2_mlbseg.study.reading.study_file import read_study
 from nnunetv2_mlbseg.study.running import engine
-from nnunetv2_mlbseg.study.runs import runs_of
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import json
 import pytest
 from study_support import write_study
 
+from nnunetv2_mlbseg.study.reading.runs import data_of, described, runs_of
 from nnunetv2_mlbseg.study.reading.study_file import read_study
 from nnunetv2_mlbseg.study.running.configuration import study_configuration
-from nnunetv2_mlbseg.study.runs import data_of, described, runs_of
 
 
 def runs(tmp_path, changes=None, only=("*",)):

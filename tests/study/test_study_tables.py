@@ -12,13 +12,13 @@ import pytest
 from scipy import stats
 from study_support import write_scores, write_study
 
-from nnunetv2_mlbseg.study.paper import method_names, paper_numbers, reported, table_names
+from nnunetv2_mlbseg.study.reading.paper import method_names, paper_numbers, reported, table_names
+from nnunetv2_mlbseg.study.reading.runs import runs_of
 from nnunetv2_mlbseg.study.reading.study_file import read_study
 from nnunetv2_mlbseg.study.reporting.render import comma_separated, latex, markdown
 from nnunetv2_mlbseg.study.reporting.report import study_tables, write_report
 from nnunetv2_mlbseg.study.reporting.results import read_scores
 from nnunetv2_mlbseg.study.reporting.statistics import mean_and_deviation, paired_difference
-from nnunetv2_mlbseg.study.runs import runs_of
 from noise_synthesis.safe_io.errors import InputError
 
 TABLE = {"title": "LA", "where": ["la/semi"], "measures": ["dice", "hd_voxels"]}

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_mlbseg.study.description import EXISTING, Dataset, Study, Variant
 from nnunetv2_mlbseg.study.reading.dataset_entries import FILE_OPTIONS
+from nnunetv2_mlbseg.study.reading.description import EXISTING, Dataset, Study, Variant
 from nnunetv2_mlbseg.study.reading.names import SHARED
 
 DATASET_ID = 1  # every setting has folders of its own, so numbers need not differ

@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
-from noise_synthesis.dice import class_dice
+from noise_synthesis.calibration.dice import class_dice
 from noise_synthesis.recipes.base import Parameters, Prepared, Recipe, margin_mm, prepare
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.volumes import LabelVolume, TightCrop, classes_in, tight_crop

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_conversion.supervision.case_names import is_file_ending, refuse_bad_names
-from dataset_conversion.supervision.supervision_files import name_some
+from dataset_conversion.supervision.files import name_some
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import read_json
 

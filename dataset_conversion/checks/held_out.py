@@ -16,11 +16,11 @@ from dataset_conversion.checks.leaks import (
     test_cases,
 )
 from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
+from dataset_conversion.raw.dataset import RawDataset
 from dataset_conversion.raw.fingerprint import content_hash
 from dataset_conversion.raw.label_files import read_channels
-from dataset_conversion.raw.nnunet_dataset import RawDataset
 from dataset_conversion.raw.parallel import over_cases
-from dataset_conversion.supervision.supervision_files import Supervision, readable_folds
+from dataset_conversion.supervision.files import Supervision, readable_folds
 from noise_synthesis.safe_io.errors import InputError
 
 
