@@ -126,7 +126,7 @@ def plan_corruption(
         target_dice: mean over cases of the mean foreground Dice per case, met within 0.005.
         seed: with the case's name it determines all random draws of the case; neither the other cases nor the number of
             processes matter to them.
-        recipe: a name in ``noise_synthesis.recipes.RECIPES``, or a recipe.
+        recipe: a name in ``noise_synthesis.recipes.table.RECIPES``, or a recipe.
         per_slice: corrupt axial slices as pictures of their own (for 2D training), or the volume in 3D.
         ignore_label: label value of voxels that carry no annotation; they stay as they are and count for nothing.
         processes: worker processes; 1 starts none. The result is the same to the byte.
