@@ -26,6 +26,7 @@ from house import (
 )
 
 LONGEST_FILE = 250
+FROM = re.compile(rf"\bfrom ((?:{'|'.join(PACKAGES)})(?:\.\w+)*) import (\w+(?:, \w+)*)")
 DOTTED = re.compile(rf"(?<![\w./-])(?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)+")
 
 
@@ -181,9 +182,11 @@ def test_names_of_modules_in_texts_are_right():
     found = []
     for path in texts:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            names = DOTTED.findall(line)
+            names += [f"{source}.{name}" for source, inside in FROM.findall(line) for name in inside.split(", ")]
             found += [
                 f"{path.relative_to(REPOSITORY)}:{number} names {name}, which is not there"
-                for name in DOTTED.findall(line)
+                for name in names
                 if not is_there(name)
             ]
     none_of(found)

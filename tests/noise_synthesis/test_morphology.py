@@ -7,9 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from noise_examples import blob
+from noise_examples import blob, drawn, frame_of
 from scipy.ndimage import binary_dilation, binary_erosion
-from test_noise_depth import drawn, frame_of
 
 from noise_synthesis.recipes.depth import depth_map
 from noise_synthesis.recipes.morphology import (

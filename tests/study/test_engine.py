@@ -25,6 +25,12 @@ def study_file(tmp_path, monkeypatch):
     return write_study(tmp_path)
 
 
+@pytest.fixture
+def without_snakemake(monkeypatch):
+    """The command does all but run Snakemake, which takes seconds to start."""
+    monkeypatch.setattr(engine, "wait_for", lambda command, lock: 0)
+
+
 def test_a_dry_run_plans_conversion_preprocessing_training_and_evaluation_and_runs_nothing(study_file, capfd):
     out = study_file.parent / "mlbseg_study_tiny"
     assert main(["study", str(study_file), "--dry-run", "--cores", "1", "--only", "la/*/*/seed_0"]) == 0
@@ -44,13 +50,12 @@ def test_a_dry_run_plans_conversion_preprocessing_training_and_evaluation_and_ru
 @pytest.mark.parametrize(
     ("changes", "predicts"),
     [
-        ({}, set()),
         ({"networks": ["teacher"]}, {"evaluate_teacher"}),
         ({"datasets.la.test": True}, {"evaluate"}),
         ({"device": "cpu", "networks": ["teacher"]}, {"train"}),
     ],
 )
-def test_what_predicts_takes_a_gpu_as_a_training_does(study_file, capfd, changes, predicts):
+def test_what_predicts_takes_a_gpu_as_a_training_does(study_file, without_snakemake, changes, predicts):
     write_study(study_file.parent, {"device": "cuda", **changes})
     assert main(["study", str(study_file), "--dry-run", "--only", "la/semi/mlbseg/seed_0"]) == 0
     out = study_file.parent / "mlbseg_study_tiny"
@@ -114,7 +119,7 @@ def test_without_snakemake_the_remedy_is_said(study_file, capsys, monkeypatch, v
     assert error.startswith("mlbseg: error: studies run on Snakemake, which ") and remedy in error
 
 
-def test_data_made_from_another_source_is_kept_and_said(study_file, capsys):
+def test_data_made_from_another_source_is_kept_and_said(study_file, without_snakemake, capsys):
     out, (run,) = study_file.parent / "mlbseg_study_tiny", runs_of(read_study(study_file), ["la/semi/mlbseg/seed_0"])
     other, options = study_file.parent / "other", ["--dry-run", "--only", run.name]
     (other / "inside").mkdir(parents=True)
@@ -211,7 +216,7 @@ def test_a_study_in_the_background_can_be_stopped():
     """A shell's background command ignores SIGINT, which must not be handed down to Snakemake."""
     snakemake = "import signal, sys, time; print(signal.getsignal(signal.SIGINT), flush=True); time.sleep(60)"
     study = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); from nnunetv2_mlbseg.study import engine; "
+        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); from nnunetv2_mlbseg.study.running import engine; "
         f"print(engine.wait_for([sys.executable, '-c', {snakemake!r}], 1), flush=True)"
     )
     process = subprocess.Popen(

@@ -11,8 +11,6 @@ import time
 import pytest
 from conversion_sources import make_mhd
 
-from dataset_conversion.raw.parallel import over_cases
-
 
 @pytest.mark.integration
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
@@ -34,27 +32,3 @@ def test_interrupted_conversion(tmp_path, nnunet_folders, signal_number):
     assert subprocess.run(command, env=nnunet_folders, stderr=subprocess.DEVNULL, check=False).returncode == 0
     assert len(list((raw / "Dataset512_PROMISE12" / "imagesTr").iterdir())) == 60
     assert [path.name for path in raw.iterdir()] == ["Dataset512_PROMISE12"]
-
-
-def _pid() -> int:
-    return os.getpid()
-
-
-def test_results_keep_their_order_in_one_process():
-    assert over_cases(divmod, [(7, 2), (9, 4)], 1, "dividing") == [(3, 1), (2, 1)]
-    assert over_cases(_pid, [(), ()], 1, "asking") == [os.getpid()] * 2
-
-
-def test_several_processes_keep_the_order_and_pass_on_an_error():
-    assert over_cases(divmod, [(7, 2), (9, 4), (8, 3)], 2, "dividing") == [(3, 1), (2, 1), (2, 2)]
-    with pytest.raises(ZeroDivisionError):
-        over_cases(divmod, [(7, 0), (9, 4)], 2, "dividing")
-
-
-def _end_abruptly(_: int) -> None:
-    os._exit(3)
-
-
-def test_a_lost_worker_is_one_clear_line():
-    with pytest.raises(ValueError, match="a worker process ended abruptly while trying"):
-        over_cases(_end_abruptly, [(1,), (2,)], 2, "trying")

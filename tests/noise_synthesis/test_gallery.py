@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.image import imread
-from noise_examples import blob, blobs
+from noise_examples import blob, blobs, run_noise
 from scipy.ndimage import label as connected_components
-from test_noise_command import run
 
 from noise_synthesis import gallery
 from noise_synthesis.calibration.levels import LEVELS
@@ -41,11 +40,11 @@ def test_from_the_command_line_on_own_labels(tmp_path: Path, monkeypatch: pytest
     for seed in range(5):
         sitk.WriteImage(sitk.GetImageFromArray(blob(seed).voxels), str(tmp_path / "labels" / f"{seed}.nii.gz"))
     assert list(gallery.some_of_folder(tmp_path / "labels")) == ["0", "3"]
-    assert run(tmp_path / "labels", "--gallery", tmp_path / "own.png") == 0
+    assert run_noise(tmp_path / "labels", "--gallery", tmp_path / "own.png") == 0
     size = (tmp_path / "own.png").stat().st_size
     assert size > 1000
-    assert run(tmp_path / "labels", "--gallery", tmp_path / "own.png") == 2
-    assert run(tmp_path / "labels", "--gallery", tmp_path / "own.png", "--force") == 0
+    assert run_noise(tmp_path / "labels", "--gallery", tmp_path / "own.png") == 2
+    assert run_noise(tmp_path / "labels", "--gallery", tmp_path / "own.png", "--force") == 0
 
 
 def test_made_up_organs_are_in_one_piece_and_no_two_alike() -> None:

@@ -9,15 +9,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from conversion_sources import DIRECTION, ORIGIN, array_of, make_h5, make_nrrd, read, tree
+from la_conversion import NAMES, convert, usual
 
 from dataset_conversion import la
-from dataset_conversion.simulation.options import run_as_script
-
-NAMES = [f"SCAN{number:02d}" for number in range(10)]
-
-
-def convert(*arguments: object) -> int:
-    return run_as_script(la.DESCRIPTION, la.add_arguments, la.run, [str(argument) for argument in arguments])
 
 
 @pytest.fixture
@@ -30,10 +24,6 @@ def h5_source(tmp_path):
     for number, name in enumerate(NAMES):
         make_h5(tmp_path / "h5", name, seed=number)
     return tmp_path / "h5"
-
-
-def usual(source, *more: object) -> int:
-    return convert(source, "-d", 501, "--clean", 2, "--noise-level", 0.8, "-np", 1, *more)
 
 
 def test_layout_of_the_result(h5_source, raw):

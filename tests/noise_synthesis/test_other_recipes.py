@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from noise_examples import SPACING_MM, blob
-from test_noise_depth import drawn, frame_of
+from noise_examples import SPACING_MM, blob, drawn, frame_of
 
 from noise_synthesis.recipes.boundary import Boundary
 from noise_synthesis.recipes.components import Components, distance_mm, outward

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conversion_sources import make_h5, read
-from test_conversion_la import NAMES, usual
+from la_conversion import NAMES, usual
 
 
 def source(folder):

@@ -14,6 +14,8 @@ from noise_synthesis.calibration.levels import LEVELS
 from noise_synthesis.corrupt import plan_corruption
 from noise_synthesis.safe_io.volumes import LabelVolume
 
+pytestmark = pytest.mark.integration
+
 FEW = 5
 
 

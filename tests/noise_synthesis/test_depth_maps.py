@@ -7,18 +7,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from noise_examples import drawn, frame_of
 
 from noise_synthesis.recipes.depth import FAR_MM, class_depths, depth_map, equivalent_radius_mm, merge_depths
-from noise_synthesis.safe_io.volumes import Frame
-
-
-def frame_of(shape: tuple, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0), per_slice: bool = True) -> Frame:
-    return Frame((0, 0, 0), shape, spacing, per_slice)
-
-
-def drawn(*rows: str) -> np.ndarray:
-    """One slice from rows of digits, '.' for background."""
-    return np.array([[0 if c == "." else int(c) for c in row] for row in rows])[None]
 
 
 def test_depth_of_a_hand_drawn_row() -> None:
