@@ -216,7 +216,8 @@ def test_a_study_in_the_background_can_be_stopped():
     """A shell's background command ignores SIGINT, which must not be handed down to Snakemake."""
     snakemake = "import signal, sys, time; print(signal.getsignal(signal.SIGINT), flush=True); time.sleep(60)"
     study = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); from nnunetv2_mlbseg.study.running import engine; "
+        "import signal, sys; from nnunetv2_mlbseg.study.running import engine; "
+        "signal.signal(signal.SIGINT, signal.SIG_IGN); "
         f"print(engine.wait_for([sys.executable, '-c', {snakemake!r}], 1), flush=True)"
     )
     process = subprocess.Popen(
