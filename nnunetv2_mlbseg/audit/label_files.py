@@ -11,7 +11,7 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from dataset_conversion.supervision.supervision_files import name_some
+from dataset_conversion.supervision.files import name_some
 from nnunetv2_mlbseg.audit.regions import Geometry
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.label_files import FILE_ENDINGS, as_volume, read_label

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dataset_conversion.raw.cases import TRUE_LABELS
-from dataset_conversion.supervision.supervision_files import name_some
+from dataset_conversion.supervision.files import name_some
 from nnunetv2_mlbseg.audit.label_files import LabelFolder, labels_of
 from nnunetv2_mlbseg.audit.network_opinion import NetworkOpinion
 from nnunetv2_mlbseg.audit.one_case import CaseAudit

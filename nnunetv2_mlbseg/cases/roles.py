@@ -17,7 +17,7 @@ from typing import Any
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 
-from dataset_conversion.supervision.supervision_files import (
+from dataset_conversion.supervision.files import (
     PROVENANCE_FILE,
     ROLES,
     SPLITS_FILE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dataset_conversion.supervision.supervision_files import ROLES
+from dataset_conversion.supervision.files import ROLES
 
 if TYPE_CHECKING:
     from nnunetv2_mlbseg.cases.roles import FoldRoles
