@@ -18,7 +18,7 @@ import SimpleITK as sitk
 from scipy.ndimage import distance_transform_edt
 
 from dataset_conversion.raw.cases import TRUE_LABELS
-from dataset_conversion.raw.raw_dataset import building
+from dataset_conversion.raw.folder import building
 from noise_synthesis.safe_io.files import read_json, write_json
 
 CORE, RIM = 1, 2

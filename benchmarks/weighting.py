@@ -33,7 +33,8 @@ from torch import Tensor, nn
 from nnunetv2_mlbseg.maths.class_shares import fitted_bias
 from nnunetv2_mlbseg.maths.mean_teacher import ema_decay_at, ema_update_, make_teacher
 from nnunetv2_mlbseg.methods.mlbseg.method import BootstrapStep
-from nnunetv2_mlbseg.settings.training import resolve_config
+from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
+from nnunetv2_mlbseg.settings.overrides import resolve
 
 PLAIN = {"clean": "given", "given": "given", "true": "true"}  # rows without bootstrapping, and the labels they read
 CPU = torch.device("cpu")
@@ -165,7 +166,7 @@ class Training:
     def step(self, config: dict[str, Any], cases: int) -> Step:
         config = {"seed": self.seed, "warmup_epochs": 1, "epochs": 1, "ema_decay": self.options.ema, **config}
         networks = (self.network, self.teacher, self.optimizer)
-        made = Step(*networks, None, self.loss, [1.0], None, resolve_config(config), CPU, noisy_cases=cases)
+        made = Step(*networks, None, self.loss, [1.0], None, resolve(MLBSegSettings, config), CPU, noisy_cases=cases)
         made.bfloat16 = self.options.bfloat16
         made.replays = not self.options.bfloat16  # the tangents stay in float32
         return made

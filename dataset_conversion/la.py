@@ -8,17 +8,14 @@ from importlib import resources
 from pathlib import Path
 
 from dataset_conversion.la_layouts import find_la_cases
+from dataset_conversion.simulation.choices import check_arguments, draw_roles, make_plan, present
+from dataset_conversion.simulation.dataset import Source, simulate
 from dataset_conversion.simulation.options import (
     add_paper_arguments,
     add_simulation_arguments,
     add_size_argument,
-    check_arguments,
-    draw_roles,
-    make_plan,
-    present,
     run_as_script,
 )
-from dataset_conversion.simulation.simulation import Source, simulate
 
 DESCRIPTION = (__doc__ or "").strip()
 LABELS = {"background": 0, "left_atrium": 1}

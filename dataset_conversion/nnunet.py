@@ -5,19 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
+from dataset_conversion.raw.dataset import RawDataset, read_raw_dataset
+from dataset_conversion.raw.folder import find_dataset
 from dataset_conversion.raw.label_files import label_format, nnunet_reader
 from dataset_conversion.raw.linked_cases import LinkedCase
-from dataset_conversion.raw.nnunet_dataset import RawDataset, read_raw_dataset
-from dataset_conversion.raw.raw_dataset import find_dataset
-from dataset_conversion.simulation.options import (
-    add_simulation_arguments,
-    check_arguments,
-    draw_roles,
-    make_plan,
-    run_as_script,
-)
-from dataset_conversion.simulation.simulation import Source, simulate
-from dataset_conversion.supervision.supervision_files import SUPERVISION_FOLDER
+from dataset_conversion.simulation.choices import check_arguments, draw_roles, make_plan
+from dataset_conversion.simulation.dataset import Source, simulate
+from dataset_conversion.simulation.options import add_simulation_arguments, run_as_script
+from dataset_conversion.supervision.files import SUPERVISION_FOLDER
 from noise_synthesis.safe_io.errors import InputError
 
 DESCRIPTION = (__doc__ or "").strip()

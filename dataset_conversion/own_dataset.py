@@ -9,17 +9,12 @@ from typing import Any
 
 from dataset_conversion.own_roles import Split
 from dataset_conversion.raw.cases import CaseReport, CaseSettings, Fate
+from dataset_conversion.raw.dataset import RawCase, RawDataset, link_or_copy
+from dataset_conversion.raw.folder import building, make_label_folders, write_dataset_json
 from dataset_conversion.raw.label_files import label_format, nnunet_reader
 from dataset_conversion.raw.linked_cases import LinkedCase
-from dataset_conversion.raw.nnunet_dataset import RawCase, RawDataset, link_or_copy
 from dataset_conversion.raw.parallel import over_cases
-from dataset_conversion.raw.raw_dataset import building, make_label_folders, write_dataset_json
-from dataset_conversion.supervision.supervision_files import (
-    PROVENANCE_FILE,
-    SUPERVISION_FOLDER,
-    write_splits,
-    write_supervision,
-)
+from dataset_conversion.supervision.files import PROVENANCE_FILE, SUPERVISION_FOLDER, write_splits, write_supervision
 from noise_synthesis.safe_io.files import write_json
 from noise_synthesis.safe_io.version import tool_version
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dataset_conversion.raw.nnunet_dataset import RawCase, RawDataset
+from dataset_conversion.raw.dataset import RawCase, RawDataset
+from dataset_conversion.supervision.files import ROLES, Supervision, name_some, problems
 from dataset_conversion.supervision.folds import clean_folds, refuse_shared_patients
 from dataset_conversion.supervision.roles import read_case_list
-from dataset_conversion.supervision.supervision_files import ROLES, Supervision, name_some, problems
 from noise_synthesis.safe_io.errors import InputError
 
 REST = "rest"

@@ -13,17 +13,14 @@ import SimpleITK as sitk
 
 from dataset_conversion.raw.cases import CaseSource, LoadedCase
 from dataset_conversion.raw.images import check_label_values, read_image, what_is_in
+from dataset_conversion.simulation.choices import check_arguments, draw_roles, make_plan, present
+from dataset_conversion.simulation.dataset import Source, simulate
 from dataset_conversion.simulation.options import (
     add_paper_arguments,
     add_simulation_arguments,
     add_size_argument,
-    check_arguments,
-    draw_roles,
-    make_plan,
-    present,
     run_as_script,
 )
-from dataset_conversion.simulation.simulation import Source, simulate
 from dataset_conversion.supervision.roles import shuffled
 from noise_synthesis.safe_io.errors import InputError
 

@@ -1,1 +1,4 @@
-"""Label corruption with a known strength: recipes, calibration to a target Dice, provenance. Imports no torch."""
+"""Label corruption with a known strength: recipes, calibration to a target Dice, provenance.
+
+Imports nothing of the other packages, and no torch.
+"""

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noise_synthesis.levels import DEFAULT_LEVEL, LEVELS, parse_level
-from noise_synthesis.recipe_names import DEFAULT_RECIPE, RECIPE_NAMES
+from noise_synthesis.calibration.levels import DEFAULT_LEVEL, LEVELS, parse_level
+from noise_synthesis.recipes.names import DEFAULT_RECIPE, RECIPE_NAMES
 from noise_synthesis.safe_io.errors import InputError
 
 if TYPE_CHECKING:

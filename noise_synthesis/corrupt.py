@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from noise_synthesis.calibration import DiceCurve, calibrate
-from noise_synthesis.measuring import Loader, Meters, Source, load
-from noise_synthesis.recipes import DEFAULT_RECIPE, find_recipe
+from noise_synthesis.calibration.measuring import Meters, Source, load
+from noise_synthesis.calibration.search import DiceCurve, calibrate
 from noise_synthesis.recipes.base import Parameters, Recipe
+from noise_synthesis.recipes.names import DEFAULT_RECIPE
+from noise_synthesis.recipes.table import find_recipe
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.volumes import LabelVolume
-
-__all__ = ["CaseCorruption", "CorruptionPlan", "CorruptionResult", "Loader", "corrupt_labels", "plan_corruption"]
 
 # The first steps of the search look at no more cases than this, spread evenly over the sorted names.
 COARSE_CASES = 12
@@ -127,7 +126,7 @@ def plan_corruption(
         target_dice: mean over cases of the mean foreground Dice per case, met within 0.005.
         seed: with the case's name it determines all random draws of the case; neither the other cases nor the number of
             processes matter to them.
-        recipe: a name in ``noise_synthesis.recipes.RECIPES``, or a recipe.
+        recipe: a name in ``noise_synthesis.recipes.table.RECIPES``, or a recipe.
         per_slice: corrupt axial slices as pictures of their own (for 2D training), or the volume in 3D.
         ignore_label: label value of voxels that carry no annotation; they stay as they are and count for nothing.
         processes: worker processes; 1 starts none. The result is the same to the byte.

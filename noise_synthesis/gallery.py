@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from noise_synthesis.calibration import TargetOutOfReach
+from noise_synthesis.calibration.levels import LEVELS
+from noise_synthesis.calibration.search import TargetOutOfReach
 from noise_synthesis.corrupt import CorruptionResult, corrupt_labels
-from noise_synthesis.levels import LEVELS
-from noise_synthesis.recipes import RECIPES, ClassConfusion, MissingSlices
+from noise_synthesis.recipes.confusion import ClassConfusion
+from noise_synthesis.recipes.slices import MissingSlices
+from noise_synthesis.recipes.table import RECIPES
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import atomic_path
 from noise_synthesis.safe_io.label_files import find_label_files, read_volume

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from noise_synthesis.recipes.smooth_noise import smooth_noise
 from noise_synthesis.safe_io.volumes import Frame, LabelVolume
-from noise_synthesis.smooth_noise import smooth_noise
 
 SHAPE = (26, 112, 112)
 SPACING_MM = (2.5, 0.8, 0.8)

@@ -21,8 +21,9 @@ from nnunetv2_mlbseg.maths.losses import pixel_cross_entropy, weighted_cross_ent
 from nnunetv2_mlbseg.maths.mean_teacher import ema_update_, make_teacher
 from nnunetv2_mlbseg.maths.tangents.forward import normalize_weights
 from nnunetv2_mlbseg.methods.mlbseg.method import BootstrapStep
+from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
 from nnunetv2_mlbseg.networks.surgery import parameters_replaced
-from nnunetv2_mlbseg.settings.training import resolve_config
+from nnunetv2_mlbseg.settings.overrides import resolve
 
 ALPHA = 0.1  # of the virtual step; it cancels
 # Only what the second-order ways do as well: weights and weighted loss. Views, teacher and supervision are off.
@@ -85,7 +86,7 @@ class Scene:
         }
 
     def _step(self, overrides: dict[str, Any]) -> BootstrapStep:
-        config = resolve_config({"seed": 1, **overrides})
+        config = resolve(MLBSegSettings, {"seed": 1, **overrides})
         self.optimizer = torch.optim.SGD(self.network.parameters(), 1e-3, momentum=0.99, nesterov=True)
         parts = (self.network, self.teacher, self.optimizer, self.scaler, self.loss, [1.0], None, config, self.device)
         return BootstrapStep(*parts, noisy_cases=self.sizes.images)

@@ -11,11 +11,11 @@ import numpy as np
 
 from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
 from dataset_conversion.raw.cases import TRUE_LABELS
+from dataset_conversion.raw.dataset import RawCase, RawDataset
 from dataset_conversion.raw.fingerprint import Fingerprint, content_hash, fingerprint, label_hash
 from dataset_conversion.raw.geometry import GRID_TOLERANCE_VOXELS, grid_distance_voxels
 from dataset_conversion.raw.images import read_image, values_in
 from dataset_conversion.raw.label_files import LabelFormat, SimpleItkLabels, non_finite, read_channels
-from dataset_conversion.raw.nnunet_dataset import RawCase, RawDataset
 from noise_synthesis.safe_io.errors import InputError
 
 VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")

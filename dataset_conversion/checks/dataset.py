@@ -8,15 +8,15 @@ from typing import Any
 
 from dataset_conversion.checks.cases import CaseFacts, inspect_case
 from dataset_conversion.checks.duplicates import duplicates
-from dataset_conversion.checks.leakage import leakage
+from dataset_conversion.checks.held_out import leakage
 from dataset_conversion.checks.nnunet import nnunet_integrity
 from dataset_conversion.checks.preprocessed import stale_preprocessing
 from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
 from dataset_conversion.checks.sets import ct_statistics, label_contents, outliers, without_a_place
+from dataset_conversion.raw.dataset import RawDataset, read_raw_dataset
 from dataset_conversion.raw.label_files import label_format, nnunet_reader
-from dataset_conversion.raw.nnunet_dataset import RawDataset, read_raw_dataset
 from dataset_conversion.raw.parallel import over_cases
-from dataset_conversion.supervision.supervision_files import (
+from dataset_conversion.supervision.files import (
     SPLITS_FILE,
     SUPERVISION_FOLDER,
     Supervision,

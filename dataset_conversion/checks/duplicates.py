@@ -10,7 +10,7 @@ import numpy as np
 
 from dataset_conversion.checks.cases import CaseFacts
 from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
-from dataset_conversion.supervision.supervision_files import readable_folds
+from dataset_conversion.supervision.files import readable_folds
 
 # Measured on 80 LA and 36 PROMISE12 scans: the one pair known to be a duplicate reaches 0.97 and 0.99, the next best
 # pair 0.68 and 0.88.

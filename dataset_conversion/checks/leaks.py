@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_conversion.raw.fingerprint import file_hash
-from dataset_conversion.supervision.supervision_files import PROVENANCE_FILE, SUPERVISION_FOLDER, name_some
+from dataset_conversion.supervision.files import PROVENANCE_FILE, SUPERVISION_FOLDER, name_some
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import read_json
 

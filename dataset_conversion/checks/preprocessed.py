@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dataset_conversion.checks.report import PROBLEM, Finding
-from dataset_conversion.raw.nnunet_dataset import RawDataset
-from dataset_conversion.supervision.supervision_files import name_some
+from dataset_conversion.raw.dataset import RawDataset
+from dataset_conversion.supervision.files import name_some
 
 _PREPROCESSED = "nnUNet_preprocessed"
 _DATA_ENDINGS = (".b2nd", ".npz", ".npy", ".pkl")

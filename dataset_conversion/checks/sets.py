@@ -10,8 +10,8 @@ import numpy as np
 
 from dataset_conversion.checks.cases import CaseFacts
 from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
-from dataset_conversion.raw.nnunet_dataset import RawDataset
-from dataset_conversion.supervision.supervision_files import Supervision, name_some, readable_folds
+from dataset_conversion.raw.dataset import RawDataset
+from dataset_conversion.supervision.files import Supervision, name_some, readable_folds
 
 # A spacing this many times that of the median case is another acquisition, or a header that is wrong.
 SPACING_FACTOR = 2.0

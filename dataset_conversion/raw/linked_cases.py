@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from dataset_conversion.raw.cases import TRUE_LABELS, CaseReport, CaseSettings, Fate
+from dataset_conversion.raw.dataset import RawCase, link_or_copy
 from dataset_conversion.raw.images import check_label_values
 from dataset_conversion.raw.label_files import LabelFormat, non_finite, read_channels
-from dataset_conversion.raw.nnunet_dataset import RawCase, link_or_copy
 from noise_synthesis.safe_io.errors import InputError
 
 

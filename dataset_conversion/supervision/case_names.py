@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataset_conversion.supervision.supervision_files import name_some
+from dataset_conversion.supervision.files import name_some
 from noise_synthesis.safe_io.errors import InputError
 
 MOST_BYTES = 200

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from dataset_conversion.supervision.files import Supervision, name_some
 from dataset_conversion.supervision.roles import shuffled
-from dataset_conversion.supervision.supervision_files import Supervision, name_some
 from noise_synthesis.safe_io.errors import InputError
 
 DEFAULT_FOLDS = 5

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset_conversion.supervision.supervision_files import Supervision, name_some
+from dataset_conversion.supervision.files import Supervision, name_some
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import read_json
 

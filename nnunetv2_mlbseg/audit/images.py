@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from dataset_conversion.supervision.supervision_files import name_some
+from dataset_conversion.supervision.files import name_some
 from nnunetv2_mlbseg.audit.one_case import CaseAudit
 from noise_synthesis.safe_io.errors import InputError
 

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from dataset_conversion.supervision.supervision_files import name_some
+from dataset_conversion.supervision.files import name_some
 from nnunetv2_mlbseg.audit.regions import Geometry
 from nnunetv2_mlbseg.training.restored import TrainedFold
 from noise_synthesis.safe_io.errors import InputError

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from dataset_conversion.raw.nnunet_dataset import link_or_copy
-from dataset_conversion.raw.raw_dataset import building
-from dataset_conversion.supervision.supervision_files import (
+from dataset_conversion.raw.dataset import link_or_copy
+from dataset_conversion.raw.folder import building
+from dataset_conversion.supervision.files import (
     PROVENANCE_FILE,
     SUPERVISION_FOLDER,
     Supervision,

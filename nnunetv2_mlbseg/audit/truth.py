@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_conversion.raw.cases import TRUE_LABELS
-from dataset_conversion.supervision.supervision_files import name_some
+from dataset_conversion.supervision.files import name_some
 from nnunetv2_mlbseg.audit.fold_place import FoldPlace
 from nnunetv2_mlbseg.audit.label_files import LabelFolder, class_values, labels_of
 from nnunetv2_mlbseg.audit.network_opinion import NetworkOpinion

@@ -10,12 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-from dataset_conversion.supervision.supervision_files import (
-    PROVENANCE_FILE,
-    ROLES,
-    SPLITS_FILE,
-    SUPERVISION_FOLDER,
-)
+from dataset_conversion.supervision.files import PROVENANCE_FILE, ROLES, SPLITS_FILE, SUPERVISION_FOLDER
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import atomic_path, read_json
 

@@ -12,12 +12,7 @@ from typing import Any
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 
-from dataset_conversion.supervision.supervision_files import (
-    SPLITS_FILE,
-    problems,
-    read_splits,
-    read_supervision,
-)
+from dataset_conversion.supervision.files import SPLITS_FILE, problems, read_splits, read_supervision
 from nnunetv2_mlbseg.cases.role_copies import refresh_copies
 from noise_synthesis.safe_io.errors import InputError
 

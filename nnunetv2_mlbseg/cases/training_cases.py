@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from dataset_conversion.supervision.supervision_files import ROLES
+from dataset_conversion.supervision.files import ROLES
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 
 METHOD = "bootstrapped"

@@ -21,7 +21,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from dataset_conversion.raw.cases import TRUE_LABELS
-from dataset_conversion.supervision.supervision_files import name_some
+from dataset_conversion.supervision.files import name_some
 from nnunetv2_mlbseg.cases.label_store import LabelStore
 from nnunetv2_mlbseg.settings.overrides import PLANS_KEY
 from noise_synthesis.safe_io.errors import InputError

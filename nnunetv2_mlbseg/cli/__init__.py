@@ -1,1 +1,4 @@
-"""The command ``mlbseg``: one file per group of subcommands, each with ``add_arguments`` and ``run``."""
+"""The command ``mlbseg``: a file for each subcommand, with ``add_arguments`` and ``run``.
+
+May import everything, and does so when a subcommand runs; nothing imports it.
+"""

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
 def apply(args: argparse.Namespace) -> int:
     """Write the new version of the dataset."""
-    from dataset_conversion.raw.raw_dataset import find_dataset, free_number, target_folder
+    from dataset_conversion.raw.folder import find_dataset, free_number, target_folder
     from nnunetv2_mlbseg.audit.revision import revise
     from nnunetv2_mlbseg.audit.selection import ACCEPTED, REANNOTATED
 
@@ -99,7 +99,7 @@ def audit(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
-    from dataset_conversion.raw.raw_dataset import find_dataset
+    from dataset_conversion.raw.folder import find_dataset
     from nnunetv2_mlbseg.audit.fold import audit_fold
     from nnunetv2_mlbseg.audit.fold_place import FoldPlace
     from nnunetv2_mlbseg.audit.one_case import Thresholds

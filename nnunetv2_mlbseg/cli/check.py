@@ -18,8 +18,8 @@ def run(args: argparse.Namespace) -> int:
     """Check; return 0 without problems (warnings allowed), 1 with problems."""
     from dataset_conversion.checks.dataset import check_dataset
     from dataset_conversion.checks.report import PROBLEM, as_json, as_text
+    from dataset_conversion.raw.folder import find_dataset
     from dataset_conversion.raw.parallel import default_processes
-    from dataset_conversion.raw.raw_dataset import find_dataset
 
     folder = find_dataset(args.dataset)
     processes = args.processes or default_processes()

@@ -38,9 +38,9 @@ def run(args: argparse.Namespace) -> int:
     """Make the new dataset; return the exit code."""
     from dataset_conversion.own_dataset import write_split_dataset
     from dataset_conversion.own_roles import draw_split, unlabeled_images
-    from dataset_conversion.raw.nnunet_dataset import read_raw_dataset
+    from dataset_conversion.raw.dataset import read_raw_dataset
+    from dataset_conversion.raw.folder import find_dataset, free_number, target_folder
     from dataset_conversion.raw.parallel import default_processes
-    from dataset_conversion.raw.raw_dataset import find_dataset, free_number, target_folder
 
     folder = find_dataset(args.dataset)
     dataset = read_raw_dataset(folder)

@@ -14,8 +14,8 @@ from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import read_json
 
 if TYPE_CHECKING:
-    from nnunetv2_mlbseg.study.description import Study
-    from nnunetv2_mlbseg.study.runs import Run
+    from nnunetv2_mlbseg.study.reading.description import Study
+    from nnunetv2_mlbseg.study.reading.runs import Run
 
 SOURCE_VARIABLE = "MLBSEG_SOURCE_"
 TAKES_REST = True  # options after -- are Snakemake's
@@ -61,8 +61,8 @@ def default_cores() -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Run what is missing, write tables and figures, name what failed; exit code 1 if anything did."""
+    from nnunetv2_mlbseg.study.reading.runs import described, runs_of
     from nnunetv2_mlbseg.study.reading.study_file import find_study, read_study
-    from nnunetv2_mlbseg.study.runs import described, runs_of
 
     study = changed(read_study(find_study(args.study)), args)
     if args.cores < 1:

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from nnunetv2_mlbseg import __version__
-from nnunetv2_mlbseg.study.description import NETWORKS
 from nnunetv2_mlbseg.study.reading.converter_options import arguments_of
+from nnunetv2_mlbseg.study.reading.description import NETWORKS
 from nnunetv2_mlbseg.study.running.commands import Commands, end_on_signals, nnunet_environment
 from nnunetv2_mlbseg.study.running.gpus import one_gpu
 from nnunetv2_mlbseg.study.running.locks import locked

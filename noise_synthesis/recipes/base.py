@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from noise_synthesis.depth import class_depths, merge_depths
+from noise_synthesis.recipes.depth import class_depths, merge_depths
 from noise_synthesis.safe_io.volumes import Frame, LabelVolume, TightCrop, classes_in, tight_crop
 
 # Parameters of one class, JSON-ready, and of a case: class value as text -> its parameters.

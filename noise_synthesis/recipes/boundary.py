@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from noise_synthesis.depth import equivalent_radius_mm
 from noise_synthesis.recipes.base import ClassParameters, Recipe
+from noise_synthesis.recipes.depth import equivalent_radius_mm
+from noise_synthesis.recipes.smooth_noise import smooth_noise
 from noise_synthesis.safe_io.volumes import Frame
-from noise_synthesis.smooth_noise import smooth_noise
 
 # A displacement is cut off at this multiple of its root mean square.
 LONGEST_SHARE = 2.5

@@ -8,11 +8,11 @@ from typing import ClassVar
 import numpy as np
 from scipy.ndimage import binary_dilation
 
-from noise_synthesis.depth import equivalent_radius_mm
 from noise_synthesis.recipes.base import ClassParameters, Parameters, Recipe
+from noise_synthesis.recipes.depth import equivalent_radius_mm
+from noise_synthesis.recipes.smooth_noise import smooth_noise
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.volumes import Frame
-from noise_synthesis.smooth_noise import smooth_noise
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 from scipy.ndimage import affine_transform
 
-from noise_synthesis.depth import equivalent_radius_mm
 from noise_synthesis.recipes.base import ClassParameters, Recipe
+from noise_synthesis.recipes.depth import equivalent_radius_mm
 from noise_synthesis.safe_io.volumes import Frame
 
 # An erosion stops at this share of the deepest depth: a structure shrinks to its core but never vanishes.

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from noise_synthesis.depth import FAR_MM
 from noise_synthesis.recipes.base import ClassParameters, Recipe
+from noise_synthesis.recipes.depth import FAR_MM
 from noise_synthesis.safe_io.volumes import Frame
 
 

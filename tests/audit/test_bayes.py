@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from nnunetv2_mlbseg.maths.weighting.disputes import LEAST_PROBABILITY, DisputeRecord
 
 from nnunetv2_mlbseg.audit.bayes import case_confusion, posterior, suspicion, uncertainty, usual_confusion
 from nnunetv2_mlbseg.maths.labels import ImperfectLabels
 from nnunetv2_mlbseg.maths.weighting.confusion import ConfusionRecord
 from nnunetv2_mlbseg.maths.weighting.depth import LEVELS
+from nnunetv2_mlbseg.maths.weighting.disputes import LEAST_PROBABILITY, DisputeRecord
 from nnunetv2_mlbseg.maths.weighting.tied import tied_weights
 
 INDEPENDENT = {classes: torch.zeros(classes) for classes in (2, 3)}

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives, label_weights
 
 from nnunetv2_mlbseg.audit.class_weights import WeightsAsLogits, clean_direction
 from nnunetv2_mlbseg.maths.tangents.forward import logit_tangents
+from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives, label_weights
 
 
 def test_a_network_that_shows_its_weights_agrees_with_the_weights_of_each_label():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from nnunetv2_mlbseg.maths.records import NoRecord
-from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
 
 from nnunetv2_mlbseg.audit.bayes import usual_confusion
 from nnunetv2_mlbseg.audit.one_case import Witnesses, proposed_label
+from nnunetv2_mlbseg.maths.records import NoRecord
+from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
 
 
 def test_the_proposal_replaces_only_with_strong_evidence():

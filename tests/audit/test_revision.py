@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 from training_support import DATASET, SUPERVISION, write_raw_dataset
 
-from dataset_conversion.supervision.supervision_files import read_splits, read_supervision
+from dataset_conversion.supervision.files import read_splits, read_supervision
 from nnunetv2_mlbseg.cli.main import main
 
 

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from maths_support import imperfect_labels
-from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
-from nnunetv2_mlbseg.maths.weighting.normalization import normalize_weights
 
 from nnunetv2_mlbseg.audit.weight_maps import WeightMaps, seen_case, weighs, weight_maps
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.maths.weighting.confusion import ConfusionRecord
 from nnunetv2_mlbseg.maths.weighting.depth import LEVELS, depth_levels
+from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
+from nnunetv2_mlbseg.maths.weighting.normalization import normalize_weights
 from nnunetv2_mlbseg.maths.weighting.strategies import make
 from nnunetv2_mlbseg.maths.weighting.tied import tied_weights
 from nnunetv2_mlbseg.training.method import LabelWeighing

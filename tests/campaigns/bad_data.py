@@ -36,7 +36,7 @@ from corruptions import HARMFUL, SOUND  # noqa: E402
 from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from dataset_conversion.supervision.supervision_files import Supervision, write_splits, write_supervision  # noqa: E402
+from dataset_conversion.supervision.files import Supervision, write_splits, write_supervision  # noqa: E402
 from nnunetv2_mlbseg.cases.role_copies import refresh_copies  # noqa: E402
 from nnunetv2_mlbseg.cases.roles import read_fold  # noqa: E402
 from nnunetv2_mlbseg.cli.main import main as mlbseg  # noqa: E402

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dataset_conversion.supervision.supervision_files import Supervision, write_splits, write_supervision
+from dataset_conversion.supervision.files import Supervision, write_splits, write_supervision
 from nnunetv2_mlbseg.cases.role_copies import refresh_copies
 from nnunetv2_mlbseg.cases.roles import read_fold
 from noise_synthesis.safe_io.errors import InputError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dataset_conversion.supervision.supervision_files import Supervision, write_splits, write_supervision
+from dataset_conversion.supervision.files import Supervision, write_splits, write_supervision
 from nnunetv2_mlbseg.cases.roles import FoldRoles, read_fold
 from noise_synthesis.safe_io.errors import InputError
 

@@ -9,7 +9,8 @@ import shutil
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conversion_sources import array_of, make_nnunet, read
+from checked_dataset import NAMES, VAL, change, label, sound_dataset, write
+from conversion_sources import array_of, read
 
 from dataset_conversion import la
 from dataset_conversion.checks.dataset import check_dataset
@@ -17,10 +18,6 @@ from dataset_conversion.checks.nnunet import parse_complaints
 from dataset_conversion.raw.fingerprint import fingerprint, label_hash
 from dataset_conversion.simulation.options import run_as_script
 from nnunetv2_mlbseg.cli.main import main
-
-NAMES = [f"p{number}" for number in range(8)]
-ROLES = {"clean": NAMES[:3], "noisy": NAMES[3:5], "unlabeled": NAMES[5:6]}
-VAL = NAMES[6:]
 
 
 @pytest.fixture
@@ -30,29 +27,7 @@ def raw(nnunet_folders, tmp_path):
 
 @pytest.fixture
 def dataset(raw):
-    """A sound dataset: three clean, two noisy, one unlabeled, two evaluation cases."""
-    folder = make_nnunet(raw / "Dataset040_Own", NAMES)
-    description = read(folder / "dataset.json")
-    description["labels"]["ignore"] = 2
-    write(folder / "dataset.json", description)
-    change(folder / "labelsTr" / "p5.nii.gz", lambda a: np.full_like(a, 2))
-    (folder / "supervision").mkdir()
-    for role, cases in ROLES.items():
-        write(folder / "supervision" / f"{role}.json", cases)
-    write(folder / "splits_final.json", [{"train": NAMES[:6], "val": VAL}])
-    return folder
-
-
-def write(path, content):
-    path.write_text(json.dumps(content))
-
-
-def change(path, how):
-    image = sitk.ReadImage(str(path))
-    changed = sitk.GetImageFromArray(how(sitk.GetArrayFromImage(image)))
-    if changed.GetSize() == image.GetSize():
-        changed.CopyInformation(image)
-    sitk.WriteImage(changed, str(path))
+    return sound_dataset(raw)
 
 
 def set_geometry(path, **geometry):
@@ -76,10 +51,6 @@ def test_sound_dataset(dataset):
 
 def image(folder, name):
     return folder / "imagesTr" / f"{name}_0000.nii.gz"
-
-
-def label(folder, name):
-    return folder / "labelsTr" / f"{name}.nii.gz"
 
 
 def edit(folder, **entries):
@@ -292,16 +263,6 @@ def test_nnunet_output_becomes_findings():
         ("warning", "Warning: Origin mismatch. Origin images: 1"),
         ("problem", "Error: Unexpected labels found in file a. Expected: [0]"),
     ]
-
-
-@pytest.mark.integration
-def test_nnunet_joins_the_report(dataset, capsys):
-    assert main(["check", "40", "-np", "2"]) == 0
-    change(label(dataset, "p1"), lambda a: a * 7)
-    assert main(["check", "40", "-np", "2"]) == 1
-    report = capsys.readouterr().out
-    assert "PROBLEM [nnU-Net] Error: Unexpected labels found in file" in report
-    assert "PROBLEM [nnU-Net] nnU-Net's integrity check failed: RuntimeError: Some segmentation images" in report
 
 
 def test_the_duplicate_pair_among_real_scans(la_source, raw, tmp_path, capsys):

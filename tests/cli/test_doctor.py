@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-import pytest
-
 from nnunetv2_mlbseg.cli import doctor
-from nnunetv2_mlbseg.extension_path import VARIABLE
 
 
 def problems(findings) -> list[doctor.Finding]:
@@ -52,19 +47,3 @@ def test_the_report_counts_problems_and_sets_the_exit_code(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "paths", lambda: iter([doctor.Finding("broken", "mend it")]))
     assert doctor.run(None) == 1
     assert "PROBLEM  broken\n         -> mend it\n\n1 problem(s) found.\n" in capsys.readouterr().out
-
-
-@pytest.mark.integration
-def test_a_missing_plugin_folder_is_a_problem_that_says_what_to_do(monkeypatch):
-    monkeypatch.setenv(VARIABLE, os.sep + "nowhere")
-    monkeypatch.setattr(doctor, "FIND_TRAINER", doctor.FIND_TRAINER.replace(doctor.TRAINER, "nnUNetTrainerNowhere"))
-    (problem,) = problems(doctor.trainer())
-    assert "Could not find requested nnunet trainer nnUNetTrainerNowhere" in problem.text
-    assert "run pip install . again" in problem.remedy
-
-
-@pytest.mark.integration
-def test_the_installed_command_finds_the_trainer(nnunet_folders, run_command):
-    result = run_command("mlbseg", "doctor", env=nnunet_folders)
-    assert "OK       nnU-Net finds nnUNetTrainerMLBSeg (in nnunetv2_mlbseg.training.trainer)" in result.stdout
-    assert result.returncode == 0, result.stdout

@@ -9,8 +9,8 @@ import pytest
 import SimpleITK as sitk
 from conversion_sources import array_of, make_nnunet, read, to_image, tree
 
+from dataset_conversion.supervision.files import Supervision
 from dataset_conversion.supervision.folds import clean_folds
-from dataset_conversion.supervision.supervision_files import Supervision
 from nnunetv2_mlbseg.cli.main import main
 from noise_synthesis.safe_io.errors import InputError
 

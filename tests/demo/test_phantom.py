@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import h5py
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from scipy.ndimage import label as components
 from nnunetv2_mlbseg.demo.phantom import SHAPE, synthetic_scan, write_scan
 
 
+@cache
 def scan(number: int) -> tuple[np.ndarray, np.ndarray]:
     return synthetic_scan(np.random.default_rng([0, number]))
 

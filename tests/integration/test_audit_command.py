@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives
-from nnunetv2_mlbseg.maths.weighting.normalization import normalize_weights
 from training_support import TRAINER, Workspace, add_configuration, write_raw_dataset
 
 from nnunetv2_mlbseg.audit.class_weights import clean_direction
 from nnunetv2_mlbseg.cli.main import main
 from nnunetv2_mlbseg.maths.tangents.forward import logit_tangents
+from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives
+from nnunetv2_mlbseg.maths.weighting.normalization import normalize_weights
 from nnunetv2_mlbseg.progress import checkpoint
 from nnunetv2_mlbseg.training.restored import predicting, restored
 

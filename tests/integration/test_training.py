@@ -25,7 +25,7 @@ from training_support import (
     write_raw_dataset,
 )
 
-from dataset_conversion.supervision.supervision_files import Supervision, write_splits, write_supervision
+from dataset_conversion.supervision.files import Supervision, write_splits, write_supervision
 from nnunetv2_mlbseg.progress.epoch_log import LOGGED
 from nnunetv2_mlbseg.runtime.stop_request import EXIT_CODE as STOPPED
 

@@ -21,7 +21,7 @@ from test_benchmarks import run_benchmark
 from trainer_names import SUFFIXES, trainer_class
 from training_support import SUPERVISION, VALIDATION, Workspace, add_configuration, write_raw_dataset
 
-from dataset_conversion.supervision.supervision_files import Supervision, write_splits, write_supervision
+from dataset_conversion.supervision.files import Supervision, write_splits, write_supervision
 from nnunetv2_mlbseg.cli.main import main
 from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
 from nnunetv2_mlbseg.weight_quality.measure import measure

@@ -15,8 +15,9 @@ from nnunetv2_mlbseg.maths.views import draw_views
 from nnunetv2_mlbseg.maths.weighting.meta import Meta
 from nnunetv2_mlbseg.maths.weighting.uniform import Uniform
 from nnunetv2_mlbseg.methods.mlbseg.method import BootstrapStep
+from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
 from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss, consistency_terms, statistics
-from nnunetv2_mlbseg.settings.training import resolve_config
+from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.whole_batch_loss import AnnotatedCrossEntropy
 
 
@@ -106,7 +107,7 @@ def _step(network="forward mode", grad_scaler=None, **overrides):
     with torch.no_grad():
         for parameter in teacher.parameters():
             parameter.add_(0.3)
-    config = resolve_config({"seed": 3, "momentum": 0.9, "weight_decay": 0, "initial_lr": 0.1, **overrides})
+    config = resolve(MLBSegSettings, {"seed": 3, "momentum": 0.9, "weight_decay": 0, "initial_lr": 0.1, **overrides})
     optimizer = torch.optim.SGD(student.parameters(), config.initial_lr)
     step = BootstrapStep(
         student,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import filecmp
 import json
 import subprocess
@@ -12,12 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from noise_examples import blob
+from noise_examples import blob, run_noise
 
-from noise_synthesis import command
 from noise_synthesis.corrupt_folder import check_apart
 from noise_synthesis.safe_io import errors
-from noise_synthesis.safe_io.command_line import run_command
 
 ENDINGS = (".nii.gz", ".nrrd", ".mha")
 
@@ -36,22 +33,15 @@ def labels(tmp_path: Path) -> Path:
     return folder
 
 
-def run(*arguments: object) -> int:
-    """The command within this process, as a terminal would run it."""
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    return run_command(command.run, parser.parse_args([str(argument) for argument in arguments]))
-
-
 def error_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     """The error line of a run that must fail with exit code 2, or nothing else on the terminal but progress."""
-    assert run(*arguments) == 2
+    assert run_noise(*arguments) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mlbseg: error: ")]
     assert len(lines) == 1
     return lines[0]
 
 
-def test_as_a_user_types_it(labels: Path, tmp_path: Path) -> None:
+def test_as_a_user_types_it_and_by_one_process_to_the_same_byte(labels: Path, tmp_path: Path) -> None:
     out = tmp_path / "noisy"
     done = subprocess.run(
         [sys.executable, "-m", "noise_synthesis", labels, out, "--level", "L2", "--seed", "1", "-np", "2"],
@@ -71,19 +61,15 @@ def test_as_a_user_types_it(labels: Path, tmp_path: Path) -> None:
         dice.append(2 * (a & b).sum() / (a.sum() + b.sum()))
     assert np.mean(dice) == pytest.approx(0.6206, abs=0.005)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels", "noisy"]
-
-
-def test_the_number_of_processes_changes_no_byte(labels: Path, tmp_path: Path) -> None:
-    assert run(labels, tmp_path / "one", "-np", 1, "--level", "0.7") == 0
-    assert run(labels, tmp_path / "two", "-np", 2, "--level", "0.7") == 0
-    names = [path.name for path in (tmp_path / "one").iterdir()]
+    assert run_noise(labels, tmp_path / "one", "--level", "L2", "--seed", 1, "-np", 1) == 0
+    names = [path.name for path in out.iterdir()]
     assert len(names) == 7
-    assert filecmp.cmpfiles(tmp_path / "one", tmp_path / "two", names, shallow=False)[0] == names
+    assert filecmp.cmpfiles(out, tmp_path / "one", names, shallow=False)[0] == names
 
 
 def test_provenance_has_what_made_the_labels(labels: Path, tmp_path: Path) -> None:
     options = ("--level", "0.8", "--recipe", "under_segmentation", "--seed", 5, "--no-per-slice", "-np", 1)
-    assert run(labels, tmp_path / "noisy", *options) == 0
+    assert run_noise(labels, tmp_path / "noisy", *options) == 0
     told = json.loads((tmp_path / "noisy" / "provenance.json").read_text())
     assert (told["recipe"], told["seed"], told["per_slice"], told["target_dice"]) == (
         "under_segmentation",
@@ -101,11 +87,11 @@ def test_an_existing_folder_is_replaced_with_force_only(
     labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "noisy"
-    assert run(labels, out, "-np", 1) == 0
+    assert run_noise(labels, out, "-np", 1) == 0
     before = (out / "provenance.json").read_text()
     assert "exists already" in error_of(capsys, labels, out, "-np", 1, "--seed", 1)
     assert (out / "provenance.json").read_text() == before
-    assert run(labels, out, "-np", 1, "--seed", 1, "--force") == 0
+    assert run_noise(labels, out, "-np", 1, "--seed", 1, "--force") == 0
     assert (out / "provenance.json").read_text() != before
 
 

@@ -1,11 +1,15 @@
-"""Small made-up labels for the noise tests."""
+"""Small made-up labels for the noise tests, drawn by hand or by chance, and the command within this process."""
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 
+from noise_synthesis import command
+from noise_synthesis.recipes.smooth_noise import smooth_noise
+from noise_synthesis.safe_io.command_line import run_command
 from noise_synthesis.safe_io.volumes import Frame, LabelVolume
-from noise_synthesis.smooth_noise import smooth_noise
 
 SPACING_MM = (3.0, 1.0, 1.0)
 
@@ -32,3 +36,20 @@ def blob(seed: int, classes: int = 1, ignore_label: int | None = None, dtype: st
 def blobs(count: int, **options: int) -> dict[str, LabelVolume]:
     """Several blobs by name."""
     return {f"case{seed:02d}": blob(seed, **options) for seed in range(count)}
+
+
+def frame_of(shape: tuple, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0), per_slice: bool = True) -> Frame:
+    """The frame of an array that is its whole volume."""
+    return Frame((0, 0, 0), shape, spacing, per_slice)
+
+
+def drawn(*rows: str) -> np.ndarray:
+    """One slice from rows of digits, '.' for background."""
+    return np.array([[0 if c == "." else int(c) for c in row] for row in rows])[None]
+
+
+def run_noise(*arguments: object) -> int:
+    """``mlbseg noise`` within this process, as a terminal would run it."""
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return run_command(command.run, parser.parse_args([str(argument) for argument in arguments]))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from dataset_conversion.supervision.supervision_files import Supervision, write_splits, write_supervision
+from dataset_conversion.supervision.files import Supervision, write_splits, write_supervision
 
 DATASET = "Dataset900_Tiny"
 TRAINER = "nnUNetTrainerMLBSeg"

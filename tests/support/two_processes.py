@@ -24,8 +24,9 @@ from torch import Tensor
 
 from nnunetv2_mlbseg.maths.mean_teacher import ema_decay_at, ema_update_, make_teacher
 from nnunetv2_mlbseg.methods.mlbseg.method import BootstrapStep
+from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
 from nnunetv2_mlbseg.runtime.processes import Processes
-from nnunetv2_mlbseg.settings.training import resolve_config
+from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.whole_batch_loss import cross_entropy_like, over_whole_batch
 
 IGNORE_LABEL = 3
@@ -73,7 +74,7 @@ def make_step(settings: dict[str, Any], processes: Processes) -> BootstrapStep:
     dice = {"batch_dice": batch_dice, "smooth": 1e-5, "do_bg": False, "ddp": False}
     stock = DC_and_CE_loss(dice, {}, ignore_label=IGNORE_LABEL, dice_class=MemoryEfficientSoftDiceLoss)
     loss = DeepSupervisionWrapper(stock, FACTORS)
-    config = resolve_config(overrides)
+    config = resolve(MLBSegSettings, overrides)
     if config.clean_loss == "ce":
         loss = cross_entropy_like(loss, IGNORE_LABEL, processes)
     elif processes.count > 1:
@@ -120,7 +121,7 @@ def run_steps(settings: dict[str, Any], processes: Processes) -> dict[str, Any]:
 
 def joined(shares: list[dict[str, Any]]) -> list[list[tuple[Tensor, ...]]]:
     """The weights of all processes as one batch, view-major as one process has them."""
-    views = len(resolve_config().views) + 1
+    views = len(resolve(MLBSegSettings).views) + 1
     steps = []
     for scales in zip(*(share["weights"] for share in shares), strict=True):
         pairs = [

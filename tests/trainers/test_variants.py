@@ -11,16 +11,17 @@ from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from trainer_names import SUFFIXES, trainer_class
 
 from nnunetv2_mlbseg.extension_path import PLUGIN_FOLDER
+from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
 from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss, labels_that_count, weigh_labels
-from nnunetv2_mlbseg.settings.training import MLBSegConfig, resolve_config
+from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.trainers import ablations as variants
 from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
 from noise_synthesis.safe_io.errors import InputError
 
 
-def config_of(suffix: str, plans=None, environment=None) -> MLBSegConfig:
+def config_of(suffix: str, plans=None, environment=None) -> MLBSegSettings:
     trainer = trainer_class(suffix)
-    return resolve_config(plans, environment, trainer.variant, trainer.variant_defaults)
+    return resolve(MLBSegSettings, plans, environment, trainer.variant, trainer.variant_defaults)
 
 
 @pytest.mark.parametrize("suffix", ["", *SUFFIXES])
@@ -49,7 +50,7 @@ def test_a_variant_changes_the_configuration_and_nothing_else(suffix):
 @pytest.mark.parametrize("preset", ["default", "paper"])
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_length_batches_and_optimiser_are_those_of_the_method(suffix, preset):
-    method, variant = resolve_config({"preset": preset}), config_of(suffix, {"preset": preset})
+    method, variant = resolve(MLBSegSettings, {"preset": preset}), config_of(suffix, {"preset": preset})
     parts = (
         {"deep_supervision"}
         if suffix == "UNetPlusPlus"
@@ -67,9 +68,9 @@ def test_length_batches_and_optimiser_are_those_of_the_method(suffix, preset):
     [
         ("Bootstrap", "uniform", 0, False),
         ("Uniform", "uniform", 2, True),
-        ("MLB", MLBSegConfig.weighting, 0, False),
-        ("MLBMeanTeacher", MLBSegConfig.weighting, 0, True),
-        ("MLBPLE", MLBSegConfig.weighting, 2, False),
+        ("MLB", MLBSegSettings().weighting, 0, False),
+        ("MLBMeanTeacher", MLBSegSettings().weighting, 0, True),
+        ("MLBPLE", MLBSegSettings().weighting, 2, False),
         ("NLReweighting", "meta", 0, False),
     ],
 )
@@ -91,12 +92,12 @@ def test_fixed_weights_take_views_and_teacher_from_the_configuration():
 
 
 def test_a_switch_that_is_off_beats_the_keys_it_governs():
-    config = resolve_config({"mean_teacher": False, "teacher_weight": 2, "inference_network": "teacher"})
+    config = resolve(MLBSegSettings, {"mean_teacher": False, "teacher_weight": 2, "inference_network": "teacher"})
     assert (config.teacher_weight, config.inference_network) == (0, "student")
     with pytest.raises(InputError, match='training_labels is "all", expected one of bootstrapped, clean, given, true'):
-        resolve_config({"training_labels": "all"})
+        resolve(MLBSegSettings, {"training_labels": "all"})
     with pytest.raises(InputError, match="the trainer variant: unknown configuration key 'plee'"):
-        resolve_config(variant_defaults={"plee": True})
+        resolve(MLBSegSettings, variant_defaults={"plee": True})
 
 
 def test_one_label_alone_is_its_own_weighted_cross_entropy():

@@ -12,8 +12,9 @@ from torch import nn
 
 from nnunetv2_mlbseg.maths.mean_teacher import ema_update_, make_teacher
 from nnunetv2_mlbseg.methods.mlbseg.method import BootstrapStep
+from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
 from nnunetv2_mlbseg.runtime.processes import Processes
-from nnunetv2_mlbseg.settings.training import resolve_config
+from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.whole_batch_loss import over_whole_batch
 
 IGNORE_LABEL = 2
@@ -29,7 +30,7 @@ def _stock_loss() -> nn.Module:
 def _step_and_batch(loss: nn.Module, **overrides) -> tuple[BootstrapStep, dict]:
     student = small_network(deep_supervision=True)
     optimizer = torch.optim.SGD(student.parameters(), 0.01, momentum=0.9)
-    config = resolve_config({"seed": 0, **overrides})
+    config = resolve(MLBSegSettings, {"seed": 0, **overrides})
     parts = (student, make_teacher(student), optimizer, None, loss, FACTORS, IGNORE_LABEL, config, torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
     batch = {"imperfect_generated": torch.tensor([True, False]), "imperfect_case": torch.tensor([-1, 0])}

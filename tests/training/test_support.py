@@ -8,10 +8,11 @@ import pytest
 from maths_support import small_network
 from training_support import TINY
 
+from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
 from nnunetv2_mlbseg.networks.plans import cut_network
 from nnunetv2_mlbseg.runtime.errors import UnsupportedError
 from nnunetv2_mlbseg.runtime.processes import Processes
-from nnunetv2_mlbseg.settings.training import resolve_config
+from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.support import (
     check_deep_supervision,
     check_sharing_supported,
@@ -64,24 +65,24 @@ def test_two_stages_leave_deep_supervision_nothing_to_count():
     plans = copy.deepcopy(PLANS)
     architecture = plans["configurations"]["2d"]["architecture"]
     three = check_supported(copy.deepcopy(plans), "2d", DATASET_JSON)
-    check_deep_supervision("2d", three, resolve_config())
+    check_deep_supervision("2d", three, resolve(MLBSegSettings))
     plans["configurations"]["2d"]["architecture"] = cut_network(architecture, (4, 8))
     two = check_supported(plans, "2d", DATASET_JSON)
-    check_deep_supervision("2d", two, resolve_config({"deep_supervision": False}))
+    check_deep_supervision("2d", two, resolve(MLBSegSettings, {"deep_supervision": False}))
     with pytest.raises(InputError, match=r"2d plans a network of 2 stages, expected at least 3 .* set deep_"):
-        check_deep_supervision("2d", two, resolve_config())
+        check_deep_supervision("2d", two, resolve(MLBSegSettings))
 
 
 def test_unlabeled_cases_need_a_warm_up_and_normalisation_without_a_mask():
     plans = copy.deepcopy(PLANS)
     plans["configurations"]["2d"]["use_mask_for_norm"] = [False]
     plain = check_supported(copy.deepcopy(plans), "2d", DATASET_JSON)
-    check_unlabeled_supported(True, "2d", plain, resolve_config())
-    without_warmup = resolve_config({"warmup_epochs": 0})
+    check_unlabeled_supported(True, "2d", plain, resolve(MLBSegSettings))
+    without_warmup = resolve(MLBSegSettings, {"warmup_epochs": 0})
     check_unlabeled_supported(False, "2d", plain, without_warmup)
     with pytest.raises(InputError, match="warmup_epochs is 0 with unlabeled cases"):
         check_unlabeled_supported(True, "2d", plain, without_warmup)
     plans["configurations"]["2d"]["use_mask_for_norm"] = [True]
     masked = check_supported(plans, "2d", DATASET_JSON)
     with pytest.raises(UnsupportedError, match="set use_mask_for_norm to false"):
-        check_unlabeled_supported(True, "2d", masked, resolve_config())
+        check_unlabeled_supported(True, "2d", masked, resolve(MLBSegSettings))

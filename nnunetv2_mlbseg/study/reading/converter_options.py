@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from noise_synthesis.levels import parse_level
+from noise_synthesis.calibration.levels import parse_level
 from noise_synthesis.safe_io.errors import InputError
 
 # What a setting may change: roles and noise of the cases that are not clean. Which cases are clean and held out is the

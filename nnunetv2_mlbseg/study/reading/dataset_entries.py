@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_mlbseg.study.description import CONVERTERS, EXISTING, Dataset
 from nnunetv2_mlbseg.study.reading import entries
 from nnunetv2_mlbseg.study.reading.converter_options import check_converter_options
+from nnunetv2_mlbseg.study.reading.description import CONVERTERS, EXISTING, Dataset
 from nnunetv2_mlbseg.study.reading.entries import Entries
 from nnunetv2_mlbseg.study.reading.names import named
 from nnunetv2_mlbseg.study.reading.variant_entries import read_config

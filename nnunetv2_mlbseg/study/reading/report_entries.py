@@ -6,10 +6,10 @@ import fnmatch
 from collections.abc import Mapping
 from typing import Any
 
-from nnunetv2_mlbseg.study.description import Dataset, Variant
-from nnunetv2_mlbseg.study.paper import method_names, table_names
 from nnunetv2_mlbseg.study.reading import entries
+from nnunetv2_mlbseg.study.reading.description import Dataset, Variant
 from nnunetv2_mlbseg.study.reading.entries import Entries
+from nnunetv2_mlbseg.study.reading.paper import method_names, table_names
 from noise_synthesis.safe_io.errors import InputError
 
 DISTANCES = ("hd", "hd95", "asd", "assd")

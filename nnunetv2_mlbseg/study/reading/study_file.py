@@ -6,9 +6,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_mlbseg.study.description import NETWORKS, Plan, Study
 from nnunetv2_mlbseg.study.reading import entries
 from nnunetv2_mlbseg.study.reading.dataset_entries import read_dataset
+from nnunetv2_mlbseg.study.reading.description import NETWORKS, Plan, Study
 from nnunetv2_mlbseg.study.reading.entries import Entries
 from nnunetv2_mlbseg.study.reading.names import check_distinct, named, take_name
 from nnunetv2_mlbseg.study.reading.report_entries import read_figure, read_table

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_mlbseg.study.description import Variant
 from nnunetv2_mlbseg.study.reading import entries
+from nnunetv2_mlbseg.study.reading.description import Variant
 from nnunetv2_mlbseg.study.reading.entries import Entries
 from nnunetv2_mlbseg.study.reading.names import check_distinct
 from noise_synthesis.safe_io.errors import InputError

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nnunetv2_mlbseg.study.description import Study
+from nnunetv2_mlbseg.study.reading.description import Study
 from nnunetv2_mlbseg.study.reporting.results import Cell, Values
 from nnunetv2_mlbseg.study.reporting.statistics import CONFIDENCE, Difference, paired_difference
 from nnunetv2_mlbseg.study.reporting.tables import MISSING, NOT_RUN, Cells, Table, Value, measure_name

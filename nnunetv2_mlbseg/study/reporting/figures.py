@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from nnunetv2_mlbseg.study.description import Study
-from nnunetv2_mlbseg.study.paper import reported
+from nnunetv2_mlbseg.study.reading.description import Study
+from nnunetv2_mlbseg.study.reading.paper import reported
+from nnunetv2_mlbseg.study.reading.runs import Run
 from nnunetv2_mlbseg.study.reporting.results import Cell, read_cells
 from nnunetv2_mlbseg.study.reporting.statistics import mean_and_deviation
-from nnunetv2_mlbseg.study.runs import Run
 from noise_synthesis.safe_io.files import atomic_path, read_json
 
 LOG = "mlbseg_log.json"

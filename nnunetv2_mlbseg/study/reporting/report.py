@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunetv2_mlbseg.study.description import FINAL, Study
+from nnunetv2_mlbseg.study.reading.description import FINAL, Study
+from nnunetv2_mlbseg.study.reading.runs import Run
 from nnunetv2_mlbseg.study.reporting.differences import difference_table
 from nnunetv2_mlbseg.study.reporting.figures import write_figures
 from nnunetv2_mlbseg.study.reporting.render import comma_separated, latex, markdown
 from nnunetv2_mlbseg.study.reporting.results import read_cells
 from nnunetv2_mlbseg.study.reporting.tables import Table, score_table, tables_of
-from nnunetv2_mlbseg.study.runs import Run
 from noise_synthesis.safe_io.files import atomic_path
 
 

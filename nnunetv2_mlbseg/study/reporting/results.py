@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunetv2_mlbseg.study.description import FINAL, Study
-from nnunetv2_mlbseg.study.runs import Run
+from nnunetv2_mlbseg.study.reading.description import FINAL, Study
+from nnunetv2_mlbseg.study.reading.runs import Run
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import read_json
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nnunetv2_mlbseg.study.description import Study
-from nnunetv2_mlbseg.study.paper import paper_numbers, reported
+from nnunetv2_mlbseg.study.reading.description import Study
+from nnunetv2_mlbseg.study.reading.paper import paper_numbers, reported
 from nnunetv2_mlbseg.study.reading.report_entries import DEFAULT_MEASURES
 from nnunetv2_mlbseg.study.reporting.results import Cell
 from nnunetv2_mlbseg.study.reporting.statistics import mean_and_deviation

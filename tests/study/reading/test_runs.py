@@ -1,0 +1,96 @@
+"""From a study to its runs: which there are, in which order, and when a folder is another one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from study_support import write_study
+
+from nnunetv2_mlbseg.study.reading.runs import data_of, described, runs_of
+from nnunetv2_mlbseg.study.reading.study_file import read_study
+from nnunetv2_mlbseg.study.running.configuration import study_configuration
+
+
+def runs(tmp_path, changes=None, only=("*",)):
+    return runs_of(read_study(write_study(tmp_path, changes)), only)
+
+
+def test_one_seed_after_the_other_and_shared_rows_once(tmp_path):
+    assert [run.name for run in runs(tmp_path)] == [
+        "la/shared/clean_only/seed_0",
+        "la/semi/uniform/seed_0",
+        "la/noisy/uniform/seed_0",
+        "la/semi/mlbseg/seed_0",
+        "la/noisy/mlbseg/seed_0",
+        "la/shared/clean_only/seed_1",
+        "la/semi/mlbseg/seed_1",
+        "la/noisy/mlbseg/seed_1",
+    ]
+
+
+def test_a_shared_run_fills_every_settings_row(tmp_path):
+    shared = runs(tmp_path)[0]
+    assert shared.places == ("la/semi", "la/noisy") and shared.data.name == "la/semi"
+
+
+def test_patterns_choose_runs_and_settings(tmp_path):
+    assert [run.name for run in runs(tmp_path, only=["la/semi/*/seed_1"])] == ["la/semi/mlbseg/seed_1"]
+    changed = runs(tmp_path, {"variants.mlbseg.where": ["*/noisy"]})
+    assert {run.name for run in changed if run.variant.name == "mlbseg"} == {
+        f"la/noisy/mlbseg/seed_{k}" for k in (0, 1)
+    }
+
+
+def test_configuration_is_the_studys_then_the_data_sets_then_the_rows(tmp_path):
+    changes = {"datasets.la.config": {"epochs": 3, "momentum": 0.5}, "variants.mlbseg.config": {"momentum": 0.6}}
+    found = {run.variant.name: run.config for run in runs(tmp_path, changes)}
+    assert found["mlbseg"] == {"epochs": 3, "momentum": 0.6, "seed": 1}
+    assert found["clean_only"] == {"epochs": 3, "momentum": 0.5, "seed": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "changed"),
+    [
+        ({"variants.mlbseg.title": "Ours", "retries": 3, "device": "cuda"}, set()),
+        ({"variants.mlbseg.config": {"momentum": 0.5}}, {"mlbseg"}),
+        ({"variants.uniform.trainer": "nnUNetTrainer"}, {"uniform"}),
+        ({"config": {"epochs": 4}}, {"clean_only", "uniform", "mlbseg"}),
+        ({"plan": {"batch_size": 3}}, {"clean_only", "uniform", "mlbseg"}),
+    ],
+)
+def test_another_folder_for_what_changes_the_result_and_only_for_that(tmp_path, changes, changed):
+    before, after = runs(tmp_path), runs(tmp_path, changes)
+    moved = {new.variant.name for old, new in zip(before, after, strict=True) if old.folder != new.folder}
+    assert moved == changed
+
+
+def test_the_held_out_list_counts_by_its_cases_not_by_its_path(tmp_path):
+    study = read_study(write_study(tmp_path))
+    before = {name: data.folder for name, data in data_of(study).items()}
+    (tmp_path / "held_out.txt").write_text("a\n\nb\n")
+    assert {name: data.folder for name, data in data_of(study).items()} == before
+    (tmp_path / "held_out.txt").write_text("a\nc\n")
+    assert not set(before.values()) & {data.folder for data in data_of(study).values()}
+
+
+def test_the_description_for_the_engine_is_plain_json(tmp_path):
+    study = read_study(write_study(tmp_path))
+    found = json.loads(json.dumps(described(study, runs_of(study), {"la": "/scans"}, "python")))
+    assert len(found["data"]) == 2 and len(found["runs"]) == 8
+    assert {data["source"] for data in found["data"].values()} == {"/scans"}
+    assert all(run["data"] in found["data"] for run in found["runs"].values())
+
+
+def test_the_studys_configuration_inherits_and_cuts_the_network():
+    kwargs = {"n_stages": 3, "features_per_stage": [32, 64, 128], "strides": [[1, 1], [2, 2], [2, 2]]}
+    kwargs |= {"kernel_sizes": [[3, 3]] * 3, "n_conv_per_stage": [2, 2, 2], "n_conv_per_stage_decoder": [2, 2]}
+    plans = {"configurations": {"2d": {"batch_size": 12, "architecture": {"arch_kwargs": kwargs}}}}
+    plan = {"base": "2d", "configuration": "2d_x", "patch_size": [48, 48], "batch_size": None, "features": [8, 16]}
+    found = study_configuration(plans, {**plan, "overrides": {"batch_dice": False}})["configurations"]["2d_x"]
+    assert found["inherits_from"] == "2d" and found["patch_size"] == [48, 48] and "batch_size" not in found
+    assert found["batch_dice"] is False
+    cut = found["architecture"]["arch_kwargs"]
+    assert cut["n_stages"] == 2 and cut["features_per_stage"] == [8, 16] and cut["strides"] == [[1, 1], [2, 2]]
+    assert cut["n_conv_per_stage"] == [2, 2] and cut["n_conv_per_stage_decoder"] == [2]
+    assert kwargs["n_stages"] == 3  # the plan itself is untouched
