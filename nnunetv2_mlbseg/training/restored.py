@@ -160,20 +160,20 @@ class TrainedFold:
 
 
 def _weighing(trainer: nnUNetTrainerMLBSeg) -> LabelWeighing:
-    settings, record = trainer.config, trainer.bootstrap_step.disputes
-    how = settings.weight_normalization
-    weighting, because = make(settings.weighting, how, settings.tied_decay, settings.tied_strength), None
+    settings, how = trainer.config, trainer.config.weight_normalization
+    weighting = make(settings.weighting, how, settings.tied_decay, settings.tied_strength)
+    nothing = weighting.begin(len(trainer.label_manager.all_labels))
+    record = trainer.bootstrap_step.disputes if nothing.state() else nothing
+    because = None
     if settings.training_labels != METHOD:
-        weighting, because = None, f"training_labels is {settings.training_labels}, plain training without weights"
+        because = f"training_labels is {settings.training_labels}, plain training without weights"
     elif settings.weighting == "uniform":
         because = "weighting is uniform: both labels count the same everywhere"
-    elif settings.weighting == "tied" and record is None:
+    elif record is None:
         because = "the checkpoint was written before the first weights"
-    if settings.weighting != "tied":
-        record = None if weighting is None else weighting.begin(len(trainer.label_manager.all_labels))
     return LabelWeighing(
         name=settings.weighting,
-        weighting=weighting,
+        weighting=weighting if settings.training_labels == METHOD else None,
         record=record,
         normalization=how,
         counted=settings.weighted_labels,
