@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class, nnUNetBaseDataset
+from nnunetv2.training.dataloading.nnunet_dataset import inferdataset_class, nnUNetBaseDataset
 
 from nnunetv2_mlbseg.cases.label_store import LabelStore
 from noise_synthesis.safe_io.errors import InputError
@@ -15,13 +15,13 @@ from noise_synthesis.safe_io.errors import InputError
 
 def open_dataset(folder: str, cases: Iterable[str]) -> nnUNetBaseDataset:
     """nnU-Net's dataset over some of the cases in a folder of preprocessed ones."""
-    return _dataset_class(str(folder))(str(folder), list(cases))
+    return dataset_class(str(folder))(str(folder), list(cases))
 
 
 @cache
-def _dataset_class(folder: str) -> type[nnUNetBaseDataset]:
+def dataset_class(folder: str) -> type[nnUNetBaseDataset]:
     """The class for the files in a folder, which is listed for that, once."""
-    return infer_dataset_class(folder)
+    return inferdataset_class(folder)
 
 
 class DatasetView(nnUNetBaseDataset):
@@ -73,8 +73,3 @@ class RelabelledDataset(DatasetView):
                 )
             properties = {**properties, "class_locations": class_locations}
         return data, seg, previous, properties
-
-
-def count_slices(dataset: nnUNetBaseDataset) -> int:
-    """Number of slices (first spatial axis) over all cases: what one pass over 2D data consists of."""
-    return sum(int(dataset.load_case(case)[0].shape[1]) for case in dataset.identifiers)

@@ -4,18 +4,20 @@ from nnunetv2_mlbseg.runtime.nnunet_version import check_version
 
 try:
     from nnunetv2_mlbseg.trainers.ablations import (
-        nnUNetTrainerMLBSegAllLabels,
         nnUNetTrainerMLBSegBootstrap,
-        nnUNetTrainerMLBSegCleanOnly,
         nnUNetTrainerMLBSegMLB,
         nnUNetTrainerMLBSegMLBMeanTeacher,
         nnUNetTrainerMLBSegMLBPLE,
         nnUNetTrainerMLBSegNLReweighting,
-        nnUNetTrainerMLBSegNoNoise,
-        nnUNetTrainerMLBSegUNetPlusPlus,
         nnUNetTrainerMLBSegUniform,
     )
-    from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
+    from nnunetv2_mlbseg.trainers.baselines import (
+        nnUNetTrainerMLBSegAllLabels,
+        nnUNetTrainerMLBSegCleanOnly,
+        nnUNetTrainerMLBSegNoNoise,
+    )
+    from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
+    from nnunetv2_mlbseg.trainers.unetplusplus import nnUNetTrainerMLBSegUNetPlusPlus
 except ImportError:
     check_version()  # another nnU-Net than the tested ones is named; else the error is of another kind
     raise

@@ -1,4 +1,4 @@
-"""What a checkpoint holds beyond nnU-Net's own fields, and how it reaches the disk.
+"""Checkpoints: nnU-Net's own fields and ours in one file, and how it reaches the disk.
 
 The file is nnU-Net's format (``torch.save`` of a dictionary) with nnU-Net's field names, so its own commands read it.
 ``network_weights`` is always the network chosen for inference; ``student_weights`` and ``teacher_weights`` hold both.
@@ -6,91 +6,67 @@ The file is nnU-Net's format (``torch.save`` of a dictionary) with nnU-Net's fie
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import nn
 
-from nnunetv2_mlbseg.networks.surgery import plain_network
-from nnunetv2_mlbseg.progress.epoch_log import EpochLog
-from nnunetv2_mlbseg.runtime import random_state
-from nnunetv2_mlbseg.runtime.stop_request import PartialEpoch
+from nnunetv2_mlbseg.progress.run_state import RunState
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import atomic_path
-
-if TYPE_CHECKING:
-    from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
 
 OPTIMIZER_KEYS = ("momentum", "nesterov", "weight_decay")
 NAMES = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth", "checkpoint_warmup.pth")
 OUR_FIELDS = ("student_weights", "teacher_weights", "mlbseg")
 
 
-def collect(trainer: nnUNetTrainerMLBSeg) -> dict[str, Any]:
-    """nnU-Net's fields under its names, then ours."""
-    student, teacher = plain_network(trainer.network).state_dict(), trainer.teacher.state_dict()
+def packed(
+    of_nnunet: Mapping[str, Any], networks: Mapping[str, nn.Module], for_inference: str, state: RunState
+) -> dict[str, Any]:
+    """nnU-Net's fields, both networks, and all that the training needs to go on.
+
+    Args:
+        networks: "student" and "teacher", without wrappers.
+        for_inference: The one that nnU-Net's commands are to find.
+    """
+    weights = {name: network.state_dict() for name, network in networks.items()}
     return {
-        "network_weights": teacher if trainer.config.inference_network == "teacher" else student,
-        "optimizer_state": trainer.optimizer.state_dict(),
-        "grad_scaler_state": None if trainer.grad_scaler is None else trainer.grad_scaler.state_dict(),
-        "logging": trainer.logger.get_checkpoint(),
-        "_best_ema": trainer._best_ema,
-        "current_epoch": trainer.current_epoch + (trainer.partial is None),
-        "init_args": trainer.my_init_kwargs,
-        "trainer_name": trainer.__class__.__name__,
-        "inference_allowed_mirroring_axes": trainer.inference_allowed_mirroring_axes,
-        "student_weights": student,
-        "teacher_weights": teacher,
-        "mlbseg": {
-            "config": trainer.config.as_dict(),
-            "roles": dataclasses.asdict(trainer.roles),
-            "stage": trainer.stage,
-            "own_network": trainer.has_own_network,
-            "ema_step": trainer.ema_step,
-            "epoch_log": trainer.epoch_log.state(),
-            "generated_by": trainer.generated_by,
-            "random_state": (trainer.partial and trainer.partial.random_state) or random_state.capture(),
-            "partial_epoch": trainer.partial and trainer.partial.state(),
-            "generators": trainer.bootstrap_step.generator_states(),
-            **trainer.bootstrap_step.records_state(),
-        },
+        "network_weights": weights[for_inference],
+        **of_nnunet,
+        "student_weights": weights["student"],
+        "teacher_weights": weights["teacher"],
+        "mlbseg": state.packed(),
     }
 
 
-def restore(trainer: nnUNetTrainerMLBSeg, found: Mapping[str, Any]) -> None:
-    """Put an initialised trainer where :func:`collect` found it.
+def restore_optimizer_(optimizer: torch.optim.Optimizer, stored: Mapping[str, Any]) -> None:
+    """Momentum buffers and learning rate as stored; what is configured stays as it is configured now."""
+    configured = [{key: group[key] for key in OPTIMIZER_KEYS} for group in optimizer.param_groups]
+    optimizer.load_state_dict(dict(stored))
+    for group, settings in zip(optimizer.param_groups, configured, strict=True):
+        group.update(settings)
 
-    The global random state is only handed over: building the loaders draws, so the trainer restores it afterwards.
+
+def check_roles(now: Mapping[str, Sequence[str]], then: Mapping[str, Sequence[str]], where: str) -> None:
+    """Refuse to go on with other cases: what has trained already must not validate.
+
+    Args:
+        where: Dataset and fold, which begin the error line.
+
+    Raises:
+        InputError: a role has other cases now.
     """
-    _check_roles(trainer, found["mlbseg"]["roles"])
-    plain_network(trainer.network).load_state_dict(found["student_weights"])
-    trainer.teacher.load_state_dict(found["teacher_weights"])
-    configured = [{key: group[key] for key in OPTIMIZER_KEYS} for group in trainer.optimizer.param_groups]
-    trainer.optimizer.load_state_dict(found["optimizer_state"])
-    for group, settings in zip(trainer.optimizer.param_groups, configured, strict=True):
-        group.update(settings)  # the configuration of now, not the one of the checkpoint
-    if trainer.grad_scaler is not None and found["grad_scaler_state"] is not None:
-        trainer.grad_scaler.load_state_dict(found["grad_scaler_state"])
-    trainer.my_init_kwargs = found["init_args"]
-    trainer.current_epoch = found["current_epoch"]
-    finished = {key: values[: trainer.current_epoch] for key, values in found["logging"].items()}
-    trainer.logger.load_checkpoint(finished)
-    trainer._best_ema = best_so_far(found["_best_ema"], finished.get("ema_fg_dice", []))
-    trainer.inference_allowed_mirroring_axes = found["inference_allowed_mirroring_axes"]
-    state = found["mlbseg"]
-    trainer.ema_step = state["ema_step"]
-    trainer.epoch_log = EpochLog(state["epoch_log"])
-    trainer.generated_by = state["generated_by"]
-    trainer.pending_random_state = state["random_state"]
-    partial = state.get("partial_epoch")
-    trainer.partial = None if partial is None else PartialEpoch.from_state(partial)
-    trainer.bootstrap_step.set_generator_states(state["generators"])
-    trainer.bootstrap_step.set_records_state(state)
+    changed = [role for role in now if list(now[role]) != list(then[role])]
+    if changed:
+        raise InputError(
+            f"{where}: the {', '.join(changed)} cases are not those the checkpoint was trained with; restore "
+            f"supervision/ and splits_final.json, or train again without --c"
+        )
 
 
 def best_so_far(stored: float | None, logged: Sequence[float]) -> float | None:
@@ -101,17 +77,6 @@ def best_so_far(stored: float | None, logged: Sequence[float]) -> float | None:
     """
     known = [*logged, *([] if stored is None else [stored])]
     return max((float(value) for value in known if math.isfinite(value)), default=None)
-
-
-def _check_roles(trainer: nnUNetTrainerMLBSeg, then: Mapping[str, Any]) -> None:
-    """Refuse to go on with other cases: what has trained already must not validate."""
-    now = dataclasses.asdict(trainer.roles)
-    changed = [role for role in now if list(now[role]) != list(then[role])]
-    if changed:
-        raise InputError(
-            f"{trainer.plans_manager.dataset_name}, fold {trainer.fold}: the {', '.join(changed)} cases are not those "
-            f"the checkpoint was trained with; restore supervision/ and splits_final.json, or train again without --c"
-        )
 
 
 def write(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> None:

@@ -7,7 +7,6 @@ import os
 import sys
 from types import TracebackType
 
-from nnunetv2_mlbseg.training.step_guard import TrainingStoppedError
 from noise_synthesis.safe_io.errors import InputError, describe_os_error
 
 # What a disk does to a training that was well; a missing or forbidden file may as well be a mistake at the start.
@@ -19,6 +18,10 @@ DEBUG_VARIABLE = "MLBSEG_DEBUG"
 
 class UnsupportedError(NotImplementedError):
     """A combination that nnU-Net offers and MLB-Seg does not; the message says what to use instead."""
+
+
+class TrainingStoppedError(RuntimeError):
+    """A training that cannot go on by itself; the message says why, and what is on disk."""
 
 
 def install() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -70,3 +71,51 @@ def worker_seeds(seed: tuple[int, ...] | None, count: int) -> list[int] | None:
     if seed is None:
         return None
     return [int(number) for number in np.random.SeedSequence(seed).generate_state(count)]
+
+
+STREAMS = {"views": 1, "noise": 2}
+"""Numbers of the streams that trainings have always had; others get one from their name."""
+
+
+class Generators:
+    """A training's own random generators, by purpose, so that one purpose does not disturb another.
+
+    Args:
+        seed: None seeds them from the operating system.
+        device: Where the training runs.
+    """
+
+    def __init__(self, seed: int | None, device: torch.device):
+        self.device = device
+        self.seed_(seed)
+
+    def seed_(self, seed: int | None) -> None:
+        """Begin all of them anew."""
+        self.seed = seed
+        self._made: dict[str, torch.Generator] = {}
+        self._stored: dict[str, torch.Tensor] = {}
+
+    def on_host(self, purpose: str) -> torch.Generator:
+        """One that draws on the CPU, the same numbers wherever the training runs."""
+        return self._get(purpose, purpose, torch.device("cpu"))
+
+    def on_device(self, purpose: str) -> torch.Generator:
+        """One that draws where the training runs, which spares a copy in every step."""
+        return self._get(f"{purpose} on {self.device.type}", purpose, self.device)
+
+    def states(self) -> dict[str, torch.Tensor]:
+        """For a checkpoint."""
+        return self._stored | {key: made.get_state() for key, made in self._made.items()}
+
+    def set_states(self, states: Mapping[str, torch.Tensor]) -> None:
+        """Undo :meth:`states`. What was drawn on another kind of device goes on afresh."""
+        self._made = {}
+        self._stored = {key: state.cpu() for key, state in states.items()}
+
+    def _get(self, key: str, purpose: str, device: torch.device) -> torch.Generator:
+        if key not in self._made:
+            stream = STREAMS.get(purpose, zlib.crc32(purpose.encode()))
+            self._made[key] = generator(device, self.seed, stream)
+            if key in self._stored:
+                self._made[key].set_state(self._stored.pop(key))
+        return self._made[key]

@@ -6,14 +6,8 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from types import FrameType
-from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
 
 EXIT_CODE = 128 + signal.SIGTERM
 """143: what a shell reports for a process that SIGTERM ended, so that nobody takes the training for finished."""
@@ -100,57 +94,3 @@ class StopRequest:
         if not self.deferred:
             os.write(2, b"mlbseg: stopped by SIGTERM\n")  # print is not safe in a signal handler
             self.exit()
-
-
-@dataclass
-class PartialEpoch:
-    """An epoch that was stopped between two iterations.
-
-    ``outputs``: what the iterations done so far returned, scalars and vectors by name; of shared batches the values
-    of the whole. ``random_state``: where the epoch's validation began, if it had begun; None if training goes on.
-    ``forgotten``: iterations whose outputs are left out, since those that followed them have others.
-    """
-
-    outputs: list[dict[str, Any]]
-    random_state: dict[str, Any] | None = None
-    forgotten: int = 0
-
-    @property
-    def iterations(self) -> int:
-        """Those done so far."""
-        return len(self.outputs) + self.forgotten
-
-    def followed_by(self, outputs: Sequence[dict[str, Any]]) -> PartialEpoch:
-        """The epoch after further iterations; under a changed configuration the outputs of before may not fit."""
-        if self.outputs and outputs and _shapes(self.outputs[0]) != _shapes(outputs[0]):
-            return PartialEpoch(list(outputs), forgotten=self.iterations)
-        return PartialEpoch([*self.outputs, *outputs], forgotten=self.forgotten)
-
-    def state(self) -> dict[str, Any]:
-        """Plain numbers, for a checkpoint."""
-        names = self.outputs[0] if self.outputs else {}
-        columns = {name: as_array([output[name] for output in self.outputs]).tolist() for name in names}
-        return {"iterations": self.iterations, "outputs": columns}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> PartialEpoch:
-        """Undo :meth:`state`."""
-        columns = state["outputs"]
-        rows = len(next(iter(columns.values()), []))
-        outputs = [{name: columns[name][i] for name in columns} for i in range(rows)]
-        return cls(outputs, forgotten=state["iterations"] - rows)
-
-
-def _shapes(output: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(np.shape(value)) for name, value in output.items()}
-
-
-def as_array(values: Sequence[Any]) -> np.ndarray:
-    """Numbers, or vectors of one length, in double precision: ``(N,)`` or ``(N, V)``; one transfer from a device."""
-    found: list[Any] = list(values)
-    places = [i for i, value in enumerate(found) if isinstance(value, Tensor)]
-    if places:
-        on_host = torch.stack([found[i] for i in places]).cpu()  # before .double(): Apple's GPUs have no such numbers
-        for i, row in zip(places, on_host.double().numpy(), strict=True):
-            found[i] = row
-    return np.asarray(found, dtype=np.float64)

@@ -6,13 +6,16 @@ number (:mod:`nnunetv2_mlbseg.runtime.processes`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from torch import Tensor, nn
 
 from nnunetv2_mlbseg.runtime.processes import Processes
+from nnunetv2_mlbseg.settings.training import TrainingSettings
 
 Gradient = list[Tensor | None]
 """One entry per parameter, None for a parameter that the loss does not depend on."""
@@ -49,19 +52,19 @@ class Descent:
         inverse = self.grad_scaler.scale(torch.ones((), device=self.parameters[0].device)).reciprocal()
         return [None if g is None else torch.nan_to_num(g * inverse, posinf=0.0, neginf=0.0) for g in gradient]
 
-    def step(self, loss: Tensor, clip: float, begun: Gradient | None = None, weight: float = 1.0) -> None:
+    def step(self, loss: Tensor, clip: float, begun: Gradient | None = None) -> None:
         """One step of the optimiser.
 
         Args:
             loss: Its gradient is averaged over the processes.
             clip: Largest norm of the whole gradient.
-            begun: A gradient that is there already, as :meth:`gradient` returns it, and that counts ``weight`` times.
-                It is the same in every process, so that averaging leaves it as it is.
+            begun: A gradient that is there already, in the scale of :meth:`gradient`, to which that of ``loss`` is
+                added. It is the same in every process, so that averaging leaves it as it is. It is overwritten.
         """
         if begun is None:
             begun = [None] * len(self.parameters)
         for parameter, gradient in zip(self.parameters, begun, strict=True):
-            parameter.grad = None if gradient is None else gradient * weight
+            parameter.grad = gradient
         scaler = self.grad_scaler
         (loss if scaler is None else scaler.scale(loss)).backward()
         self.processes.average_gradients_(self.parameters)
@@ -73,3 +76,17 @@ class Descent:
             return
         scaler.step(self.optimizer)
         scaler.update()
+
+
+def sgd(
+    parameters: Iterable[nn.Parameter], settings: TrainingSettings, epochs: int
+) -> tuple[torch.optim.Optimizer, PolyLRScheduler]:
+    """SGD as configured, with nnU-Net's polynomial decay over ``epochs``; an exponent of 0: constant learning rate."""
+    optimizer = torch.optim.SGD(
+        parameters,
+        settings.initial_lr,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        nesterov=settings.nesterov,
+    )
+    return optimizer, PolyLRScheduler(optimizer, settings.initial_lr, epochs, settings.lr_decay_exponent)

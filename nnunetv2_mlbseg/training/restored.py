@@ -10,7 +10,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
@@ -23,16 +23,13 @@ from nnunetv2_mlbseg.cases.datasets import RelabelledDataset, open_dataset
 from nnunetv2_mlbseg.cases.label_store import LabelStore
 from nnunetv2_mlbseg.cases.loaders import LoaderFactory, PairedLoader
 from nnunetv2_mlbseg.cases.roles import FoldRoles
-from nnunetv2_mlbseg.cases.training_cases import METHOD
 from nnunetv2_mlbseg.maths.tangents.forward import Direction, unit_direction
-from nnunetv2_mlbseg.maths.weighting.strategies import make
 from nnunetv2_mlbseg.networks.surgery import plain_network
 from nnunetv2_mlbseg.runtime import random_state
-from nnunetv2_mlbseg.settings.training import ENVIRONMENT_VARIABLE
-from nnunetv2_mlbseg.training.method import LabelWeighing
-
-if TYPE_CHECKING:
-    from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
+from nnunetv2_mlbseg.settings.overrides import ENVIRONMENT_VARIABLE
+from nnunetv2_mlbseg.training.batch import Batch
+from nnunetv2_mlbseg.training.method import LabelWeighing, Method
+from nnunetv2_mlbseg.training.trainer import MethodTrainer
 
 
 @dataclass(frozen=True)
@@ -73,38 +70,40 @@ class TrainedFold:
     teacher: nn.Module
     mirror_axes: tuple[int, ...] | None
     weighing: LabelWeighing
-    method: Any
+    method: Method
     clean_gradient: Callable[[Mapping[str, Any]], Direction]
     loaders: Callable[[], LoaderFactory]
     clean_batch: int
     imperfect_batch: int
 
     @classmethod
-    def of(cls, trainer: nnUNetTrainerMLBSeg, folder: Path | None = None) -> TrainedFold:
+    def of(cls, trainer: MethodTrainer, folder: Path | None = None) -> TrainedFold:
         """The fold of an initialised trainer, as it is now; ``folder``: where its files lie if not where it writes."""
+        course, learning = trainer.course, trainer.learning
+        last = course.stages.all[-1]
         return cls(
             trainer=type(trainer).__name__,
             folder=Path(trainer.output_folder) if folder is None else folder,
             data_folder=trainer.preprocessed_dataset_folder,
             fold=trainer.fold,
             epoch=trainer.current_epoch,
-            settings=trainer.config,
+            settings=trainer.settings,
             roles=trainer.roles,
-            training_cases=trainer.training_cases,
+            training_cases=course.cases.training,
             plans=trainer.plans_manager,
             configuration_name=trainer.configuration_name,
             configuration=trainer.configuration_manager,
             dataset_json=trainer.dataset_json,
             device=trainer.device,
-            student=plain_network(trainer.network),
-            teacher=trainer.teacher,
+            student=plain_network(learning.student),
+            teacher=learning.teacher.network,
             mirror_axes=trainer.inference_allowed_mirroring_axes,
-            weighing=_weighing(trainer),
-            method=trainer.bootstrap_step,
-            clean_gradient=trainer.bootstrap_step.clean_gradient,
+            weighing=learning.method.weighing(),
+            method=learning.method,
+            clean_gradient=lambda batch: learning.clean_gradient(Batch.of(batch, trainer.device)),
             loaders=lambda: LoaderFactory.of_trainer(trainer, deterministic=True),
-            clean_batch=trainer.batch_sizes["bootstrapping"],
-            imperfect_batch=trainer.batch_sizes["imperfect"],
+            clean_batch=last.main.images,
+            imperfect_batch=course.stages.imperfect_images,
         )
 
     @property
@@ -159,29 +158,6 @@ class TrainedFold:
         )
 
 
-def _weighing(trainer: nnUNetTrainerMLBSeg) -> LabelWeighing:
-    settings, how = trainer.config, trainer.config.weight_normalization
-    weighting = make(settings.weighting, how, settings.tied_decay, settings.tied_strength)
-    nothing = weighting.begin(len(trainer.label_manager.all_labels))
-    record = trainer.bootstrap_step.disputes if nothing.state() else nothing
-    because = None
-    if settings.training_labels != METHOD:
-        because = f"training_labels is {settings.training_labels}, plain training without weights"
-    elif settings.weighting == "uniform":
-        because = "weighting is uniform: both labels count the same everywhere"
-    elif record is None:
-        because = "the checkpoint was written before the first weights"
-    return LabelWeighing(
-        name=settings.weighting,
-        weighting=weighting if settings.training_labels == METHOD else None,
-        record=record,
-        normalization=how,
-        counted=settings.weighted_labels,
-        by_depth=settings.confusion_by_depth,
-        none_because=because,
-    )
-
-
 @contextmanager
 def restored(
     found: dict[str, Any], folder: Path, device: torch.device, *, roles_of_then: bool = False
@@ -207,7 +183,7 @@ def restored(
             trainer_class = recursive_find_trainer_class_by_name(found["trainer_name"])
             trainer = trainer_class(plans, init["configuration"], init["fold"], init["dataset_json"], device)
             if roles_of_then:
-                trainer.roles = FoldRoles.from_dict(found["mlbseg"]["roles"])
+                trainer.roles = trainer.run.roles = FoldRoles.from_dict(found["mlbseg"]["roles"])
             trainer.load_checkpoint(found)
         yield TrainedFold.of(trainer, folder)
 

@@ -13,13 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_mlbseg.maths.tensors import at_least_float32
+from nnunetv2_mlbseg.runtime.errors import TrainingStoppedError
 
 MOST_SKIPPED = 20
 """Steps in vain before a training stops. A gradient scaler needs up to 16 halvings until its first step succeeds."""
-
-
-class TrainingStoppedError(RuntimeError):
-    """A training that cannot go on by itself; the message says why, and what is on disk."""
 
 
 class StepGuard:

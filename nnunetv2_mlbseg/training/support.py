@@ -8,31 +8,26 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nnunetv2_mlbseg.cases.training_cases import METHOD, ROLES_OF
 from nnunetv2_mlbseg.runtime.errors import UnsupportedError
 from nnunetv2_mlbseg.runtime.processes import Processes
-from nnunetv2_mlbseg.settings.training import MLBSegConfig
+from nnunetv2_mlbseg.training.stages import Stages
 from noise_synthesis.safe_io.errors import InputError
 
 
-def check_unlabeled_supported(
-    has_unlabeled: bool, name: str, configuration: ConfigurationManager, config: MLBSegConfig
-) -> None:
-    """Refuse what would give unlabeled cases wrong intensities or meaningless labels.
+def check_unlabeled_supported(name: str, configuration: ConfigurationManager, stages: Stages) -> None:
+    """Refuse what would give unlabeled cases that train wrong intensities or meaningless labels.
 
     Raises:
         UnsupportedError: nnU-Net normalises inside a mask, which it derives from the label.
-        InputError: there is no warm-up whose network could label them.
+        InputError: there is no stage before whose network could label them.
     """
-    if not has_unlabeled or "unlabeled" not in ROLES_OF[config.training_labels]:
-        return
     if any(configuration.use_mask_for_norm):
         raise UnsupportedError(
             f"configuration {name} has use_mask_for_norm: nnU-Net takes that mask from the label, so unlabeled cases "
             f"would be normalised otherwise than all others; set use_mask_for_norm to false for every channel in the "
             f"plans file and run nnUNetv2_preprocess again"
         )
-    if config.warmup_epochs == 0 and config.training_labels == METHOD:
+    if stages.all and stages.all[0].labelling is not None:
         raise InputError(
             "warmup_epochs is 0 with unlabeled cases, expected at least 1: their labels come from the network after "
             "the warm-up (Eq. 1)"
@@ -59,7 +54,7 @@ def check_supported(plans: dict[str, Any], configuration: str, dataset_json: dic
     return chosen
 
 
-def check_deep_supervision(name: str, configuration: ConfigurationManager, config: MLBSegConfig) -> None:
+def check_deep_supervision(name: str, configuration: ConfigurationManager, wanted: bool) -> None:
     """Refuse a network none of whose outputs would count.
 
     nnU-Net's deep supervision gives the coarsest output, that of the last stage but one, the weight 0. With two stages
@@ -69,7 +64,7 @@ def check_deep_supervision(name: str, configuration: ConfigurationManager, confi
         InputError: deep supervision of fewer than three stages.
     """
     stages = len(configuration.pool_op_kernel_sizes)
-    if config.deep_supervision and stages < 3:
+    if wanted and stages < 3:
         raise InputError(
             f"configuration {name} plans a network of {stages} stages, expected at least 3 with deep supervision, "
             f"which leaves the coarsest output out; set deep_supervision to false or plan more stages"

@@ -13,7 +13,10 @@ from torch import Tensor
 
 from nnunetv2_mlbseg.maths.labels import WeightedLabels
 from nnunetv2_mlbseg.maths.views import Views
+from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.runtime import random_state
+from nnunetv2_mlbseg.training.batch import Batch
+from nnunetv2_mlbseg.training.method import Moment
 from nnunetv2_mlbseg.training.restored import TrainedFold
 from nnunetv2_mlbseg.weight_quality.loader_with_truth import loader_with_truth, true_labels_of
 
@@ -44,11 +47,13 @@ def weighed_batches(
     random_state.seed_everything(seed)
     loader = loader_with_truth(fold, role, report)
     method = fold.method
-    method.seed_generators(seed)
+    assert isinstance(method, MLBSeg), "a training without weights is refused before"
+    method.passes.generators.seed_(seed)
     fold.student.train()
+    least = method.least_of_generated(Moment(0, 0, 1))
     for _ in range(iterations):
         batch = next(loader)
         truth = true_labels_of(batch, fold.labels.ignore_label).to(fold.device)
-        weighed = method.weigh(batch)
-        method.remember(weighed)
+        weighed = method.weigh(Batch.of(batch, fold.device), method.memory, least)
+        method.memory = method.memory.followed_by(weighed.memory)
         yield Weighed(weighed.views, weighed.shown, weighed.logits, weighed.labels[0]), truth

@@ -1,0 +1,212 @@
+"""Views, pseudo labels and weights of a batch (Eq. 3-8, 10): what is known of it before anything is learned from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnunetv2_mlbseg.maths.class_shares import ShareRecord, aligned, followed
+from nnunetv2_mlbseg.maths.labels import IGNORE, ImperfectLabels, WeightedLabels, as_labels, labels_that_count
+from nnunetv2_mlbseg.maths.pseudo_labels import ensemble_of_views, pseudo_labels
+from nnunetv2_mlbseg.maths.tangents.forward import displaced, unit_direction
+from nnunetv2_mlbseg.maths.views import Views, draw_views
+from nnunetv2_mlbseg.maths.weighting.depth import depth_levels, is_flat
+from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives
+from nnunetv2_mlbseg.maths.weighting.seen import Seen
+from nnunetv2_mlbseg.maths.weighting.strategies import Weighting
+from nnunetv2_mlbseg.methods.mlbseg.memory import Memory
+from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
+from nnunetv2_mlbseg.methods.mlbseg.terms import consistency_terms, lessen_generated
+from nnunetv2_mlbseg.training.batch import Batch, Images, ImperfectImages
+from nnunetv2_mlbseg.training.descent import Gradient
+from nnunetv2_mlbseg.training.method import Task
+from nnunetv2_mlbseg.training.passes import Passes
+
+
+@dataclass(frozen=True)
+class WeighedBatch:
+    """What a step knows of its batch before it learns from it.
+
+    Attributes:
+        shown: Imperfect images in all views, ``(V*B, channels, *S)``.
+        logits: The student's at full resolution, ``(V*B, C, *S)``, without a graph.
+        outputs: The student's at all scales with their graph, where the weights needed no pass without one.
+        teacher: The teacher's probabilities ``(V*B, C, *S)``, where anything needs them.
+        labels: All labels of every pixel and their weights, one entry per scale.
+        generated: ``(V*B,)`` bool, whose imperfect label a network made.
+        memory: With this batch in it.
+        clean_loss, clean_gradient: Of the clean batch; the gradient times the gradient scaler's factor if there is one.
+        tangents: Derivatives of ``logits`` along the clean gradient, where the weights need them.
+    """
+
+    views: Views
+    shown: Tensor
+    logits: Tensor
+    outputs: list[Tensor] | None
+    teacher: Tensor | None
+    labels: list[WeightedLabels]
+    generated: Tensor
+    memory: Memory
+    clean_loss: Tensor
+    clean_gradient: Gradient
+    tangents: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """How batches are weighed. Leaves both networks as they are; the memory is handed in and out."""
+
+    settings: MLBSegSettings
+    task: Task
+    passes: Passes
+    weighting: Weighting[Any]
+
+    def __call__(self, batch: Batch, memory: Memory, least: float) -> WeighedBatch:
+        """Weigh a batch.
+
+        Args:
+            least: The factor that images without a label of their own have in Eq. 9, or more.
+        """
+        assert batch.imperfect is not None, "a batch of the warm-up has nothing to weigh"
+        views, shown = self._in_views(batch.imperfect)
+        clean_loss, clean_gradient = self.clean_gradient(batch.clean)
+        teacher = self._teacher(shown)
+        outputs, logits, tangents = self._student(clean_gradient, shown, teacher, views, batch.clean)
+        ensemble = ensemble_of_views(logits[0].softmax(dim=1) if self._by_student else self._known(teacher), views)
+        ensemble, shares = self._aligned(ensemble, batch, memory)
+        imperfect = self._imperfect(batch.imperfect, views)
+        seen = self._seen(imperfect, ensemble, views, logits, tangents)
+        record = memory.disputes or self.weighting.begin(ensemble.shape[1], self._cases, self.passes.device)
+        record = self.weighting.learned(seen, record, self.passes.total)
+        labels = self.weighting.weigh(seen, record, self.passes.total)
+        if least != 1:
+            labels = lessen_generated(labels, imperfect.generated, self.weight_of_generated(memory, least))
+        networks = (logits[0], outputs, teacher)
+        clean = (clean_loss, clean_gradient)
+        derivatives = None if tangents is None else tangents[0]
+        return WeighedBatch(
+            views, shown, *networks, labels, imperfect.generated, Memory(record, shares), *clean, derivatives
+        )
+
+    def weight_of_generated(self, memory: Memory, least: float) -> Tensor:
+        """The factor of images without a label of their own in Eq. 9, on the device: ``least`` or more."""
+        if memory.shares is None or not self.settings.align_shares:
+            return torch.full((), least, device=self.passes.device)
+        return memory.shares.weight(least)
+
+    def clean_gradient(self, clean: Images) -> tuple[Tensor, Gradient]:
+        """Loss of the clean batch (Eq. 5) and its gradient, times the gradient scaler's factor if there is one."""
+        loss = self.passes.supervised(self.passes.student(clean.images), clean.target, self.settings.clean_loss)
+        return loss.detach(), self.passes.gradient(loss)
+
+    def consistency(self, output: Tensor, teacher: Tensor | None, views: Views) -> dict[str, Tensor]:
+        """Eq. 11 and Eq. 13, weighted, where they have a weight."""
+        weights = {"views": self.settings.consistency_weight, "teacher": self.settings.teacher_weight}
+        teacher = teacher if weights["teacher"] > 0 else None
+        terms = consistency_terms(output, teacher, views, weights["views"] > 0, self.passes.total)
+        return {name: weights[name] * term for name, term in terms.items()}
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the weighting goes by what it has learned of earlier batches."""
+        return bool(self.weighting.begin(1).names())
+
+    @property
+    def _cases(self) -> int:
+        return self.task.noisy if self.settings.confusion_by_case else 0
+
+    @property
+    def _by_student(self) -> bool:
+        return self.settings.pseudo_label_network == "student"
+
+    @staticmethod
+    def _known(teacher: Tensor | None) -> Tensor:
+        assert teacher is not None, "the teacher labels images, so its answer was asked for"
+        return teacher
+
+    def _in_views(self, imperfect: ImperfectImages) -> tuple[Views, Tensor]:
+        settings, passes, images = self.settings, self.passes, imperfect.images
+        views = draw_views(
+            settings.shown_views,
+            passes.images or images.shape[0],
+            images.ndim - 2,
+            passes.generators.on_host("views"),
+            zoom_in=settings.zoom_in,
+            zoom_out=settings.zoom_out,
+            device=passes.device,
+        )
+        rows = passes.share_of_images()
+        views = views if rows is None else views.rows(rows)
+        return views, views.apply(images)
+
+    def _teacher(self, shown: Tensor) -> Tensor | None:
+        """The teacher's answer to the disturbed views (Eq. 12); None where nothing needs it."""
+        if self.settings.teacher_weight == 0 and self._by_student:
+            return None
+        return self.passes.teacher(shown, self.settings.teacher_noise)
+
+    def _student(
+        self, clean_gradient: Gradient, shown: Tensor, teacher: Tensor | None, views: Views, clean: Images
+    ) -> tuple[list[Tensor] | None, list[Tensor], list[Tensor] | None]:
+        """The student's outputs with their graph, if there are any yet, its logits, and the tangents, if needed."""
+        if not self.weighting.needs_tangents:
+            outputs = self.passes.student(shown)  # one forward pass serves weighing and training
+            return outputs, [output.detach() for output in outputs], None
+        return self.passes.with_tangents(shown, self._direction(clean_gradient, shown, teacher, views, clean))
+
+    def _direction(
+        self, clean_gradient: Gradient, shown: Tensor, teacher: Tensor | None, views: Views, clean: Images
+    ) -> Gradient:
+        """Where the tangents point: the clean gradient, at theta or after the virtual step of the consistency terms."""
+        if not self.settings.virtual_consistency:
+            return unit_direction(clean_gradient)
+        terms = self.consistency(self.passes.student(shown)[0], teacher, views)
+        if not terms:
+            return unit_direction(clean_gradient)
+        descent = self.passes.descent
+        total = self.passes.processes.count * torch.stack([term.float() for term in terms.values()]).sum()
+        step = descent.unscaled(self.passes.gradient(total))
+        with displaced(self.passes.student_network, step, descent.learning_rate):
+            return unit_direction(self.clean_gradient(clean)[1])
+
+    def _aligned(self, ensemble: Tensor, batch: Batch, memory: Memory) -> tuple[Tensor, ShareRecord | None]:
+        """The ensemble with unlabeled images held to the clean class shares, and the record with this batch in it."""
+        if not self.settings.align_shares:
+            return ensemble, None
+        assert batch.imperfect is not None
+        generated = batch.imperfect.generated
+        record = memory.shares or ShareRecord.empty(ensemble.shape[1], self.passes.device)
+        ensemble = aligned(ensemble, generated, record)
+        seen = torch.where(ensemble.sum(1) > 0, pseudo_labels(ensemble), IGNORE)
+        clean = as_labels(batch.clean.target, self.task.ignore_label)
+        return ensemble, followed(record, clean, seen, generated, self.passes.total)
+
+    def _imperfect(self, images: ImperfectImages, views: Views) -> ImperfectLabels:
+        """The imperfect labels in every view; a pixel keeps the depth level that it has in the image."""
+        labels = as_labels(images.target, self.task.ignore_label)
+        by_depth = self.settings.confusion_by_depth and self.remembers
+        levels = depth_levels(labels, is_flat(labels.shape[1:])) if by_depth else torch.zeros_like(labels)
+        per_view = (images.generated.repeat(len(views)), images.case.repeat(len(views)))
+        return ImperfectLabels(views.apply_labels(labels), views.apply_labels(levels), *per_view)
+
+    def _seen(
+        self,
+        imperfect: ImperfectLabels,
+        ensemble: Tensor,
+        views: Views,
+        logits: Sequence[Tensor],
+        tangents: Sequence[Tensor] | None,
+    ) -> Seen:
+        pseudo = views.apply_labels(pseudo_labels(ensemble))
+        given, pseudo = labels_that_count(imperfect.classes, pseudo, self.settings.weighted_labels)
+        return Seen(
+            imperfect=ImperfectLabels(given, imperfect.levels, imperfect.generated, imperfect.case),
+            pseudo=pseudo,
+            ensemble=views.apply(ensemble),
+            sizes=tuple(tuple(z.shape[2:]) for z in logits),
+            derivatives=None if tangents is None else tuple(map(class_derivatives, logits, tangents)),
+        )

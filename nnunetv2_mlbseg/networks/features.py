@@ -1,0 +1,56 @@
+"""What a network's encoder and decoder make on the way to its output, for heads that look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from nnunetv2_mlbseg.networks.surgery import plain_network
+from noise_synthesis.safe_io.errors import InputError
+
+
+@dataclass
+class Features:
+    """Feature maps of one forward pass.
+
+    Attributes:
+        skips: Of the encoder's stages, finest first, ``(B, F, *S)`` each.
+        last: Of the decoder's last stage, ``(B, F, *S)`` at full resolution: what the last layer classifies.
+    """
+
+    skips: list[Tensor] = field(default_factory=list)
+    last: Tensor | None = None
+
+
+@contextmanager
+def features_of(network: nn.Module) -> Iterator[Features]:
+    """Take note of the feature maps while the network is called inside of the block. They keep their graph.
+
+    Raises:
+        InputError: a network that is not made of nnU-Net's encoder and decoder.
+    """
+    plain: Any = plain_network(network)
+    encoder, decoder = getattr(plain, "encoder", None), getattr(plain, "decoder", None)
+    if encoder is None or not hasattr(decoder, "stages"):
+        raise InputError(
+            f"the network is a {type(plain).__name__} without encoder and decoder, which the method's heads need; "
+            f"expected one of nnU-Net's own networks"
+        )
+    found = Features()
+
+    def keep_skips(module: nn.Module, args: Any, output: list[Tensor]) -> None:
+        found.skips = list(output)
+
+    def keep_last(module: nn.Module, args: Any, output: Tensor) -> None:
+        found.last = output
+
+    hooks = [encoder.register_forward_hook(keep_skips), decoder.stages[-1].register_forward_hook(keep_last)]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()

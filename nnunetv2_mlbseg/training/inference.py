@@ -1,0 +1,50 @@
+"""Another network than the one in training takes its place for a while: to validate, or to label images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import nn
+
+from noise_synthesis.safe_io.compressed import refuse_short_nifti
+
+
+@contextmanager
+def swapped(trainer: nnUNetTrainer, network: nn.Module) -> Iterator[None]:
+    """nnU-Net's own set-up for predicting with ``network``: deep supervision off; afterwards all is as before."""
+    in_training, trainer.network = trainer.network, network
+    was_training = in_training.training
+    try:
+        trainer.set_deep_supervision_enabled(False)
+        yield
+    finally:
+        trainer.set_deep_supervision_enabled(trainer.enable_deep_supervision)
+        trainer.network = in_training
+        trainer.network.train(was_training)
+
+
+@contextmanager
+def whole_predictions(folder: Path, cases: Sequence[str], ending: str) -> Iterator[None]:
+    """Look at the predictions that the block writes; on a full disk nnU-Net's writer cuts files without a word.
+
+    Raises:
+        OSError: one is cut. The scores, which would be those of the cut files, are removed.
+    """
+    try:
+        yield
+        _refuse_cut(folder, cases, ending)
+    except RuntimeError:  # of the process that read or wrote one
+        _refuse_cut(folder, cases, ending)
+        raise
+
+
+def _refuse_cut(folder: Path, cases: Sequence[str], ending: str) -> None:
+    try:
+        for case in cases:
+            refuse_short_nifti(folder / (case + ending))
+    except OSError:
+        (folder / "summary.json").unlink(missing_ok=True)
+        raise

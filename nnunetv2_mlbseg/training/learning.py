@@ -1,0 +1,122 @@
+"""All of a training that learns: student and teacher, a method and its heads, and how one iteration changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+from torch import Tensor, nn
+
+from nnunetv2_mlbseg.networks.fingerprints import weight_sums
+from nnunetv2_mlbseg.networks.surgery import plain_network
+from nnunetv2_mlbseg.progress.run_state import RunState
+from nnunetv2_mlbseg.runtime.random_state import Generators
+from nnunetv2_mlbseg.training.batch import Batch
+from nnunetv2_mlbseg.training.course import Course
+from nnunetv2_mlbseg.training.descent import Descent, Gradient
+from nnunetv2_mlbseg.training.method import Moment, Task
+from nnunetv2_mlbseg.training.passes import Passes
+from nnunetv2_mlbseg.training.step_guard import StepGuard
+from nnunetv2_mlbseg.training.teacher import Teacher
+from nnunetv2_mlbseg.training.whole_batch_loss import cross_entropy_like
+
+WARM_UP_CLIP = 12.0
+"""The largest gradient norm in nnU-Net's own training step."""
+
+
+class Learning:
+    """What one iteration changes, and the order in which it does.
+
+    Args:
+        student: In training; may be compiled.
+        heads: What the method has beside it.
+        loss: nnU-Net's, over the whole batch.
+        grad_scaler: For float16 autocast on CUDA, else None.
+    """
+
+    def __init__(
+        self,
+        course: Course,
+        task: Task,
+        *,
+        student: nn.Module,
+        heads: nn.ModuleDict,
+        optimizer: torch.optim.Optimizer,
+        grad_scaler: Any | None,
+        loss: nn.Module,
+        device: torch.device,
+    ):
+        settings, processes = course.settings, course.processes
+        self.settings, self.student, self.heads, self.processes = settings, student, heads, processes
+        plain = plain_network(student)
+        for module in (plain, heads):
+            processes.copy_from_first_(module)
+        self.initial_sums = weight_sums(plain)
+        """Of every parameter as it was initialised: what differs later was loaded."""
+        self.teacher = Teacher(plain, settings.ema_decay)
+        self.guard = StepGuard(optimizer, plain, scaled=grad_scaler is not None)
+        deep = isinstance(loss, DeepSupervisionWrapper)
+        self.passes = Passes(
+            student_network=student,
+            teacher_network=self.teacher.network,
+            descent=Descent([*plain.parameters(), *heads.parameters()], optimizer, grad_scaler, processes),
+            losses={"dice_ce": loss, "ce": cross_entropy_like(loss, task.ignore_label, processes)},
+            scale_factors=[float(factor) for factor in loss.weight_factors if factor > 0] if deep else [1.0],
+            deep_supervision=deep,
+            device=device,
+            generators=Generators(settings.seed, device),
+            processes=processes,
+            images=course.stages.imperfect_images if processes.count > 1 else None,
+        )
+        self.method = course.method(settings, task, self.passes, heads)
+
+    @property
+    def for_inference(self) -> nn.Module:
+        """The network that validates, and that nnU-Net's commands will find."""
+        return self.named(self.settings.inference_network)
+
+    def named(self, which: str) -> nn.Module:
+        """The student or the teacher."""
+        return self.teacher.network if which == "teacher" else self.student
+
+    def step(self, batch: Batch, moment: Moment) -> dict[str, Tensor]:
+        """One iteration of the method; returns what the log gets, on the device."""
+        terms = self.method.terms(self.method.mixed(batch), moment)
+        self.passes.descent.step(self.processes.count * terms.loss, self.settings.gradient_clip, terms.begun)
+        self.method.after_step()
+        return terms.found()
+
+    def supervised_step(self, batch: Batch, quantity: str) -> dict[str, Tensor]:
+        """nnU-Net's ``train_step`` on a batch that several processes share; returns this one's share of the loss.
+
+        nnU-Net's own way for that, torch's data-parallel wrapper, fails on parameters without a gradient, which there
+        are without deep supervision, and takes the mean over processes that may hold unequal numbers of pixels.
+        """
+        passes = self.passes
+        passes.descent.optimizer.zero_grad(set_to_none=True)  # frees their memory for the forward pass
+        loss = passes.supervised(passes.student(batch.clean.images), batch.clean.target)
+        passes.descent.step(loss, WARM_UP_CLIP)
+        share = loss.detach() / self.processes.count
+        return {"loss": share, quantity: share}
+
+    def clean_gradient(self, batch: Batch) -> Gradient:
+        """The gradient of the clean batch's loss (Eq. 5), as the method takes it; with the gradient scaler's factor."""
+        outputs, passes = self.passes.student(batch.clean.images), self.passes
+        return passes.gradient(passes.supervised(outputs, batch.clean.target, self.method.weighing().clean_loss))
+
+    def finish_step(self) -> dict[str, Tensor]:
+        """Move the teacher, unless the step was left out, and say whether it was."""
+        if not self.guard.left_out:
+            self.teacher.follow_(self.student)
+        return {"skipped": self.guard.skipped() / self.processes.count}
+
+    def take(self, found: Mapping[str, Any], state: RunState) -> None:
+        """Networks, method and random generators as a checkpoint has them."""
+        plain_network(self.student).load_state_dict(found["student_weights"])
+        self.teacher.network.load_state_dict(found["teacher_weights"])
+        self.teacher.step = state.ema_step
+        self.heads.load_state_dict(state.heads)
+        self.method.load_state(state.method)
+        self.passes.generators.set_states(state.generators)

@@ -1,0 +1,108 @@
+"""The loaders of a stage, and the labels that have to be in place before they draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
+from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+
+from nnunetv2_mlbseg.cases.datasets import RelabelledDataset, open_dataset
+from nnunetv2_mlbseg.cases.label_preparation import LabelPreparation
+from nnunetv2_mlbseg.cases.label_store import LabelStore
+from nnunetv2_mlbseg.cases.loaders import LoaderFactory, PairedLoader
+from nnunetv2_mlbseg.cases.prediction import CasePredictor
+from nnunetv2_mlbseg.cases.roles import FoldRoles
+from nnunetv2_mlbseg.cases.worker_processes import InterruptibleLoader
+from nnunetv2_mlbseg.runtime.processes import Processes
+from nnunetv2_mlbseg.runtime.stop_request import StopRequest
+from nnunetv2_mlbseg.training.stages import Draw, Labelling, Stage
+
+
+@dataclass(frozen=True)
+class LabelStores:
+    """Labels that take the place of preprocessed ones, in the folder of a fold."""
+
+    generated: LabelStore
+    true: LabelStore
+
+    @classmethod
+    def of_fold(cls, folder: Path, writer: int = 0) -> LabelStores:
+        """``writer``: the number of the process that writes."""
+        return cls(
+            LabelStore(folder / "generated_labels", writer=writer), LabelStore(folder / "true_labels", kind="true")
+        )
+
+
+Labeller = Callable[[Labelling], AbstractContextManager[CasePredictor]]
+"""Makes a network ready to label cases for as long as the context lasts."""
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How the loaders of a stage are made.
+
+    Attributes:
+        folder: nnU-Net's preprocessed cases.
+        report: Takes lines for the log file.
+    """
+
+    folder: str
+    roles: FoldRoles
+    stores: LabelStores
+    plans: PlansManager
+    configuration: ConfigurationManager
+    dataset_json: dict[str, Any]
+    processes: Processes
+    report: Callable[[str], None]
+
+    def prepare_labels(self, stage: Stage, labeller: Labeller, known: str | None, in_use: bool) -> str | None:
+        """Put labels in place that a stage does not find in the preprocessed folder.
+
+        Args:
+            known: The fingerprint of what such labels came from, if the training has had some.
+            in_use: Whether iterations of before have drawn them; then they are only checked.
+
+        Returns:
+            The fingerprint, for the checkpoint.
+        """
+        place = LabelPreparation(self.folder, self.roles, self.processes, self.report)
+        if stage.true_labels:
+            how = (self.plans, self.configuration, self.dataset_json)
+            return place.true(self.stores.true, *how, known=known, begun=in_use)
+        if stage.labelling is None or not self.roles.unlabeled:
+            return known
+        align = stage.labelling.align
+        with labeller(stage.labelling) as predictor:
+            return place.generated(self.stores.generated, predictor, known=known, begun=in_use, align=align)
+
+    def loaders(
+        self, stage: Stage, factory: LoaderFactory, stop: StopRequest, seed: tuple[int, ...] | None
+    ) -> tuple[InterruptibleLoader, InterruptibleLoader]:
+        """Start the loaders of training and validation.
+
+        Args:
+            seed: Numbers that their random draws derive from; None leaves those to the operating system.
+        """
+        training = factory.training(self._dataset(stage.main, stage), stage.main.images)
+        if stage.imperfect is not None:
+            imperfect = factory.training(self._dataset(stage.imperfect, stage), stage.imperfect.images)
+            generated = self.roles.unlabeled if stage.labelling else ()
+            training = PairedLoader(training, imperfect, generated, self.roles.number)
+        validating = open_dataset(self.folder, self.roles.validation)
+        validation = factory.validation(validating, self.configuration.batch_size)
+        running = factory.run(training, validation, get_allowed_n_proc_DA(), seed)
+        return InterruptibleLoader(running[0], stop), InterruptibleLoader(running[1], stop)
+
+    def _dataset(self, draw: Draw, stage: Stage) -> nnUNetBaseDataset:
+        found = open_dataset(self.folder, draw.cases(self.roles))
+        if stage.true_labels:
+            return RelabelledDataset(found, self.roles.imperfect, self.stores.true)
+        if stage.labelling and draw is stage.imperfect:
+            return RelabelledDataset(found, self.roles.unlabeled, self.stores.generated)
+        return found

@@ -1,0 +1,139 @@
+"""What runs where: both networks in the right precision on the right device, for one process or several.
+
+A method is handed one :class:`Passes` and gets float32 from it, so that its formulas need no cast of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from nnunetv2_mlbseg.maths.mean_teacher import disturb
+from nnunetv2_mlbseg.maths.tangents.forward import Direction, logit_tangents
+from nnunetv2_mlbseg.maths.tangents.replayed import NotReplayable, logits_with_tangents
+from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
+from nnunetv2_mlbseg.networks.features import Features, features_of
+from nnunetv2_mlbseg.runtime.processes import Processes
+from nnunetv2_mlbseg.runtime.random_state import Generators
+from nnunetv2_mlbseg.training.batch import Target
+from nnunetv2_mlbseg.training.descent import Descent, Gradient
+
+Loss = Callable[[Any, Any], Tensor]
+"""nnU-Net's: of a network's output, or list of outputs, and nnU-Net's target."""
+
+
+class TangentPass(NamedTuple):
+    """The student's outputs at all scales, finest first, and their derivatives.
+
+    ``outputs``: with their graph, where one pass gives both; None: training needs a pass of its own.
+    ``logits``, ``tangents``: ``(B, C, *S)`` each, without a graph.
+    """
+
+    outputs: list[Tensor] | None
+    logits: list[Tensor]
+    tangents: list[Tensor]
+
+
+@dataclass
+class Passes:
+    """Forward passes and gradients, as nnU-Net takes them.
+
+    Attributes:
+        student: In training; may be compiled. Tangents and gradients use the module inside.
+        teacher: The mean teacher.
+        losses: nnU-Net's loss ("dice_ce") and its cross-entropy alone ("ce"), over the whole batch.
+        scale_factors: Deep supervision's factors above 0, finest first; ``[1.0]`` without it.
+        deep_supervision: Whether networks return lists.
+        images: Images of the whole imperfect batch, where processes share it; None: those at hand are all.
+    """
+
+    student_network: nn.Module
+    teacher_network: nn.Module
+    descent: Descent
+    losses: Mapping[str, Loss]
+    scale_factors: Sequence[float]
+    deep_supervision: bool
+    device: torch.device
+    generators: Generators
+    processes: Processes = field(default_factory=Processes)
+    images: int | None = None
+
+    def __post_init__(self) -> None:
+        # On the CPU the training pass is neither compiled nor in half precision, so the tangents can share it.
+        self._replays = self.device.type == "cpu"
+
+    @property
+    def total(self) -> Total:
+        """From a sum over this process's images to the sum over the whole batch."""
+        return self.processes.total if self.processes.count > 1 else unchanged
+
+    def student(self, images: Tensor) -> list[Tensor]:
+        """The student's logits with their graph, ``(B, C, *S)`` at every scale, finest first."""
+        with self._autocast():
+            return self._scales(self.student_network(images))
+
+    def features(self, images: Tensor) -> tuple[list[Tensor], Features]:
+        """The student's logits, and what its encoder and decoder made on the way, all with their graph.
+
+        Raises:
+            UnsupportedError: a network without encoder and decoder.
+        """
+        with self._autocast(), features_of(self.student_network) as found:
+            outputs = self._scales(self.student_network(images))
+        return outputs, found
+
+    @torch.no_grad()
+    def teacher(self, images: Tensor, noise: float = 0.0) -> Tensor:
+        """The teacher's probabilities at full resolution, ``(B, C, *S)``, without a graph.
+
+        Args:
+            noise: Gaussian noise on its input (Eq. 12), in standard deviations of the normalised image.
+        """
+        with self._autocast():
+            output = self.teacher_network(self._disturbed(images, noise))
+        return self._scales(output)[0].softmax(dim=1)
+
+    def with_tangents(self, images: Tensor, direction: Direction) -> TangentPass:
+        """The student's outputs, and their derivatives along a direction in the space of its parameters."""
+        if self._replays:
+            try:
+                outputs, tangents = map(self._scales, logits_with_tangents(self.student_network, images, direction))
+                return TangentPass(outputs, [output.detach() for output in outputs], tangents)
+            except NotReplayable:
+                self._replays = False
+        return TangentPass(None, *map(self._scales, logit_tangents(self.student_network, images, direction)))
+
+    def supervised(self, outputs: Sequence[Tensor], target: Target, loss: str = "dice_ce") -> Tensor:
+        """nnU-Net's loss of outputs on its target; averaged over the processes it is that of the whole batch."""
+        return self.losses[loss](outputs if self.deep_supervision else outputs[0], target)
+
+    def gradient(self, loss: Tensor) -> Gradient:
+        """Of a loss that the processes share; times the gradient scaler's factor, if there is one."""
+        return self.descent.gradient(loss)
+
+    def share_of_images(self) -> slice | None:
+        """Which images of the whole imperfect batch this process has; None: all."""
+        return None if self.images is None else self.processes.share(self.images)
+
+    def _disturbed(self, images: Tensor, noise: float) -> Tensor:
+        if noise == 0:
+            return images
+        generator, rows = self.generators.on_device("noise"), self.share_of_images()
+        if rows is None:
+            return disturb(images, noise, generator)
+        views = images.shape[0] // (rows.stop - rows.start)
+        return disturb(images, noise, generator, views=views, batch_size=self.images, rows=rows)
+
+    def _scales(self, output: Tensor | Sequence[Tensor]) -> list[Tensor]:
+        """The outputs that deep supervision counts, in float32 or better."""
+        outputs = [output] if isinstance(output, Tensor) else output[: len(self.scale_factors)]
+        return [at_least_float32(one) for one in outputs]
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        """As nnU-Net: float16 where that is fast, which is on CUDA only."""
+        return torch.autocast("cuda") if self.device.type == "cuda" else nullcontext()

@@ -1,0 +1,70 @@
+"""What a training looks at and clears away once, before its first epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from os.path import join
+from pathlib import Path
+
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+from nnunetv2_mlbseg.cases.verification import verify_all
+from nnunetv2_mlbseg.networks.fingerprints import weight_sums
+from nnunetv2_mlbseg.networks.surgery import plain_network
+from nnunetv2_mlbseg.progress import checkpoint
+from nnunetv2_mlbseg.runtime.processes import Processes
+from nnunetv2_mlbseg.training.fold import Fold
+from nnunetv2_mlbseg.training.learning import Learning
+from noise_synthesis.safe_io.files import remove_leftovers
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """The look at data and folders before a training.
+
+    Attributes:
+        output: The fold's folder.
+        written: Folders below it that a training writes.
+        report: Takes lines for the log file.
+    """
+
+    output: Path
+    written: tuple[Path, ...]
+    processes: Processes
+    report: Callable[[str], None]
+
+    def look_at_data(self, folder: str, cases: Fold, labels: LabelManager) -> None:
+        """Read every preprocessed case once, and hold images of held-out cases against those that train.
+
+        Raises:
+            InputError: a case is not usable, or a held-out case has the image of a training case.
+        """
+        images = verify_all(folder, [*cases.training, *cases.held_out.validation], labels, self.processes)
+        self.report(f"Read {len(images)} preprocessed cases: all usable")
+        for leak in cases.held_out.check_images(images):
+            self.report(f"Allowed by allow_leakage: {leak}")
+
+    def take_pretrained_weights(self, learning: Learning) -> None:
+        """Start the teacher from what ``-pretrained_weights`` put into the student, and say what it left out."""
+        plain, initial = plain_network(learning.student), learning.initial_sums
+        kept = [name for name, value in weight_sums(plain).items() if value == initial[name]]
+        if len(kept) == len(initial):
+            return
+        learning.teacher.network.load_state_dict(plain.state_dict())
+        self.report(
+            f"Pretrained weights: {len(initial) - len(kept)} of {len(initial)} tensors differ from the "
+            f"initialisation; warm-up starts from them. Unchanged: {', '.join(kept) or 'none'}"
+        )
+
+    def set_old_training_aside(self) -> None:
+        """Rename the checkpoints of an earlier training, which ``--c`` would take for this one's."""
+        if self.processes.is_first:
+            for name in checkpoint.set_aside(self.output):
+                self.report(f"{name} is of an earlier training, renamed to {name}.replaced")
+
+    def clear_leftovers(self) -> None:
+        """Remove what a killed training had begun to write."""
+        for folder in (self.output, *self.written) if self.processes.is_first else ():
+            for name in remove_leftovers(folder):
+                self.report(f"Removed {join(folder, name)}, which a killed training had not finished")

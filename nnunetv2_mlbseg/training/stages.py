@@ -1,0 +1,170 @@
+"""The stages of a training: stretches of epochs in which the same cases train in the same way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
+
+from nnunetv2_mlbseg.cases.roles import FoldRoles
+from nnunetv2_mlbseg.runtime.processes import Processes
+
+WARM_UP_FILE = "checkpoint_warmup.pth"
+"""Keeps the networks as the warm-up leaves them."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one loader draws.
+
+    Attributes:
+        roles: Whose cases.
+        images: How many at a time, over all processes.
+        key: Where that number is set, for messages.
+    """
+
+    roles: tuple[str, ...]
+    images: int
+    key: str
+
+    def cases(self, roles: FoldRoles) -> tuple[str, ...]:
+        """The cases of a fold that it draws from, sorted."""
+        return tuple(sorted(case for role in self.roles for case in getattr(roles, role)))
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """How the network labels unlabeled cases (Eq. 1), as the stage before leaves it.
+
+    Attributes:
+        network: "student" or "teacher".
+        mirror: Whether predictions are averaged over mirrored images, as in nnU-Net's inference.
+        align: Whether the labels get the class shares of the clean cases.
+    """
+
+    network: str
+    mirror: bool
+    align: bool
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of epochs.
+
+    Attributes:
+        name: For log and checkpoint.
+        epochs: Its length.
+        main: The batch of nnU-Net's own loss; clean cases, but for plain training.
+        imperfect: The batch beside it, if there is one.
+        paced_by: Whose slices one pass counts, where ``iterations_per_epoch`` is null.
+        by_method: Whether the method's terms train; else nnU-Net's own step on the main batch does.
+        quantity: The name of nnU-Net's own loss in the log.
+        labelling: How unlabeled cases get labels before the stage begins; None: they keep nnU-Net's ignore label.
+        true_labels: Whether noisy and unlabeled cases have their labels from ``labelsTr_true``.
+        keeps: A checkpoint file that keeps the networks as this stage leaves them.
+    """
+
+    name: str
+    epochs: int
+    main: Draw
+    imperfect: Draw | None = None
+    paced_by: Draw | None = None
+    by_method: bool = False
+    quantity: str = "plain"
+    labelling: Labelling | None = None
+    true_labels: bool = False
+    keeps: str | None = None
+
+    @property
+    def draws(self) -> tuple[Draw, ...]:
+        """What its loaders draw."""
+        return (self.main,) if self.imperfect is None else (self.main, self.imperfect)
+
+    @property
+    def at_rest(self) -> Stage:
+        """The same for a training that is finished: no imperfect case is needed."""
+        return replace(
+            self, main=replace(self.main, roles=("clean",)), imperfect=None, labelling=None, true_labels=False
+        )
+
+    @property
+    def loaders(self) -> tuple[object, ...]:
+        """Equal in two stages that can go on with the same loaders."""
+        return (*self.draws, self.labelling, self.true_labels)
+
+
+class Stages:
+    """The stages of a training in their order. Those without an epoch are left out."""
+
+    def __init__(self, stages: Iterable[Stage]):
+        self.all = tuple(stage for stage in stages if stage.epochs)
+        self._slices: dict[tuple[str, ...], int] = {}
+
+    @property
+    def epochs(self) -> int:
+        """Of the whole training."""
+        return sum(stage.epochs for stage in self.all)
+
+    @property
+    def imperfect_images(self) -> int:
+        """Size of the whole imperfect batch; 0 where there is none."""
+        return max((stage.imperfect.images for stage in self.all if stage.imperfect), default=0)
+
+    def check_batches(self, processes: Processes) -> None:
+        """Refuse a batch that leaves a process without an image.
+
+        Raises:
+            InputError: fewer images than processes.
+        """
+        for draw in dict.fromkeys(draw for stage in self.all for draw in stage.draws):
+            processes.check_batch(draw.images, draw.key)
+
+    @property
+    def begins(self) -> dict[int, Stage]:
+        """Every stage by its first epoch."""
+        return {sum(stage.epochs for stage in self.all[:number]): stage for number, stage in enumerate(self.all)}
+
+    @property
+    def renamed(self) -> dict[int, str]:
+        """The names of the stages after the first, by their first epoch; one that goes on under its name is none."""
+        pairs = pairwise(self.begins.items())
+        return {first: stage.name for (_, before), (first, stage) in pairs if stage.name != before.name}
+
+    def began(self, epoch: int) -> int:
+        """The first epoch of the stage that an epoch belongs to; after the last epoch that is the last stage."""
+        return max(first for first in self.begins if first <= epoch)
+
+    def loaders_began(self, epoch: int) -> int:
+        """The epoch from which on the loaders of an epoch have drawn."""
+        first = self.began(epoch)
+        while first > 0 and self.at(first - 1).loaders == self.at(first).loaders:
+            first = self.began(first - 1)
+        return first
+
+    def at(self, epoch: int) -> Stage:
+        """The stage that an epoch belongs to."""
+        return self.begins[self.began(epoch)]
+
+    def left_by(self, epochs_done: int) -> Stage | None:
+        """The stage whose last epoch was the last of those done, if one ends there."""
+        ends = {first + stage.epochs: stage for first, stage in self.begins.items()}
+        return ends.get(epochs_done)
+
+    def one_pass(self, stage: Stage, roles: FoldRoles, dataset: Callable[[Sequence[str]], nnUNetBaseDataset]) -> int:
+        """Iterations until as many slices were drawn as the cases have that pace the stage.
+
+        Args:
+            dataset: Opens the preprocessed data of some cases. Counting reads it once.
+        """
+        pace = stage.paced_by or stage.main
+        if pace.roles not in self._slices:
+            self._slices[pace.roles] = count_slices(dataset(pace.cases(roles)))
+        return math.ceil(self._slices[pace.roles] / pace.images)
+
+
+def count_slices(dataset: nnUNetBaseDataset) -> int:
+    """Number of slices (first spatial axis) over all cases: what one pass over 2D data consists of."""
+    return sum(int(dataset.load_case(case)[0].shape[1]) for case in dataset.identifiers)
