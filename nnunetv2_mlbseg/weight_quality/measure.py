@@ -77,8 +77,8 @@ def check_weighs(fold: TrainedFold) -> None:
     """
     if fold.weighing.weighting is None:
         raise InputError(
-            f"{fold.folder}: {fold.trainer} is plain training without weights "
-            f"(training_labels = {fold.settings.training_labels}), expected one that bootstraps"
+            f"{fold.folder}: no weights to judge in {fold.trainer} ({fold.weighing.none_because}), expected a "
+            f"training that bootstraps"
         )
 
 

@@ -284,7 +284,11 @@ def test_weights_of_plain_training_or_of_nothing_are_one_line(workspace, capsys)
     train(trainer_of(workspace, "CleanOnly"))
     model = workspace.fold_folder(trainer="nnUNetTrainerMLBSegCleanOnly").parent
     for arguments, words in (
-        ([str(model)], "nnUNetTrainerMLBSegCleanOnly is plain training without weights"),
+        (
+            [str(model)],
+            "no weights to judge in nnUNetTrainerMLBSegCleanOnly (training_labels is clean, plain training without "
+            "weights), expected a training that bootstraps",
+        ),
         ([str(model), "-f", "3"], "fold_3: no checkpoint, expected one of checkpoint_warmup.pth"),
         ([str(model), "--checkpoint", "checkpoint_other.pth"], "checkpoint_other.pth: no such file"),
         ([str(model), "--iterations", "0"], "--iterations is 0, expected 1 or more"),
