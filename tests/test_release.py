@@ -23,7 +23,7 @@ from nnunetv2_mlbseg import __version__
 
 REPOSITORY = next(folder for folder in Path(__file__).resolve().parents if (folder / "setup.py").is_file())
 PACKAGES = ("nnunetv2_mlbseg", "dataset_conversion", "noise_synthesis")
-LEFT_BY_TOOLS = (".git", "__pycache__", "*.egg-info", "build", "dist", "site", ".venv", "venv", ".*_cache", ".hypothesis")
+LEFT_BY_TOOLS = (".git", "__pycache__", "*.egg-info", "build", "dist", "site", ".venv", "venv", ".*_cache")
 # A few of each kind of file that is no Python: the list of tracked files alone would not miss them.
 DATA_FILES = (
     *(f"{package}/py.typed" for package in PACKAGES),
