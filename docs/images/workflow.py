@@ -103,13 +103,26 @@ def panel(axes: Axes, left: float, bottom: float, width: float, height: float, t
 
 def write(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
     """Text, by default small and with its left end at ``x``."""
-    defaults = {"fontsize": options.pop("size", 8.6), "color": INK, "ha": "left", "va": "center", "linespacing": 1.25}
+    defaults: dict[str, Any] = {
+        "fontsize": options.pop("size", 8.6),
+        "color": INK,
+        "ha": "left",
+        "va": "center",
+        "linespacing": 1.25,
+    }
     axes.text(x, y, text, **defaults | options, zorder=5)
 
 
 def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str = SOFT, **options: Any) -> None:
     """An arrow from one place to another."""
-    look = {"arrowstyle": "-|>", "mutation_scale": 13, "linewidth": 1.8, "shrinkA": 0, "shrinkB": 0, "zorder": 4}
+    look: dict[str, Any] = {
+        "arrowstyle": "-|>",
+        "mutation_scale": 13,
+        "linewidth": 1.8,
+        "shrinkA": 0,
+        "shrinkB": 0,
+        "zorder": 4,
+    }
     axes.add_patch(FancyArrowPatch(start, end, color=colour, **look | options))
 
 
