@@ -41,6 +41,7 @@ INSTALL_REQUIRES = [
     "pillow>=9.1",
     "packaging>=22",
     "tqdm>=4.60",
+    "pydantic>=2.5",  # the settings; blosc2, which nnU-Net needs, brings it along
 ]
 # Snakemake needs a newer Python than everything else here.
 STUDY_REQUIRES = ['snakemake>=9; python_version >= "3.11"', "pyyaml>=6"]
@@ -57,8 +58,11 @@ TEST_REQUIRES = [
     "scikit-image>=0.19.3",
     "cleanlab>=2.7",  # its segmentation scores, to compare the audit with
     "selenium>=4.11",  # drives the report of an audit, where there is a Chromium
+    "build>=1.2",  # both build and look into what would be published
+    "twine>=6.1",
 ]
 DEV_REQUIRES = [*TEST_REQUIRES, "ruff>=0.9", "mypy>=1.13", "detect-secrets>=1.5", "setuptools>=77", "wheel>=0.42"]
+DOCS_REQUIRES = ["mkdocs-material>=9.5"]
 
 
 class BuildWithPth(build_py):
@@ -109,13 +113,24 @@ def version() -> str:
     return re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)[1]
 
 
+def long_description() -> str:
+    """The README for a package index, where no other file of the repository lies beside it.
+
+    Pictures are left out, and a link to a file becomes its path: the source distribution has the file there.
+    """
+    readme = (HERE / "README.md").read_text(encoding="utf-8")
+    without_pictures = re.sub(r"^!\[[^]]*\]\([^):]+\)\n\n", "", readme, flags=re.MULTILINE)
+    return re.sub(r"\[([^]]+)\]\(([^):#]+)(?:#[^)]*)?\)", r"\1 (`\2`)", without_pictures)
+
+
 setup(
     name="nnunetv2_mlbseg",
     version=version(),
     description="nnU-Net trained on few clean, many noisy and many unlabeled cases (MLB-Seg)",
-    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description=long_description(),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["nnunetv2_mlbseg*", "dataset_conversion*", "noise_synthesis*"]),
     package_data={"": ["*.list", "*.json", "*.html", "py.typed", "Snakefile", "studies/*.yaml", "held_out/*.txt"]},
@@ -126,13 +141,37 @@ setup(
         "benchmark": BENCHMARK_REQUIRES,
         "test": TEST_REQUIRES,
         "dev": DEV_REQUIRES,
+        "docs": DOCS_REQUIRES,
     },
     entry_points={"console_scripts": ["mlbseg = nnunetv2_mlbseg.cli.main:main"]},
     cmdclass={"build_py": BuildWithPth, "editable_wheel": EditableWheelWithPth},
+    keywords=[
+        "medical image segmentation",
+        "nnU-Net",
+        "noisy labels",
+        "label noise",
+        "semi-supervised learning",
+        "meta-learning",
+        "mean teacher",
+        "label quality",
+    ],
     classifiers=[
         "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Environment :: GPU :: NVIDIA CUDA",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Healthcare Industry",
         "Intended Audience :: Science/Research",
+        "Operating System :: POSIX",
         "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
         "Topic :: Scientific/Engineering :: Medical Science Apps.",
+        "Typing :: Typed",
     ],
 )

@@ -3,4 +3,4 @@
 Importing this package imports nothing else: it is imported whenever a Python interpreter starts (``extension_path``).
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
