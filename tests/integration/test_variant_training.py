@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -17,13 +16,12 @@ import torch
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from opened_files import OpenedFiles
-from test_benchmarks import run_benchmark
 from trainer_names import SUFFIXES, trainer_class
 from training_support import SUPERVISION, VALIDATION, Workspace, add_configuration, write_raw_dataset
 
 from dataset_conversion.supervision.files import Supervision, write_splits, write_supervision
 from nnunetv2_mlbseg.cli.main import main
-from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
+from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
 from nnunetv2_mlbseg.weight_quality.measure import measure
 from noise_synthesis.safe_io.errors import InputError
 
@@ -262,11 +260,6 @@ def test_weights_are_judged_by_true_labels_that_go_through_the_same_augmentation
     generated = tmp_path / "generated.json"
     main(["weights", str(model), "--role", "unlabeled", "--iterations", "2", "--json", str(generated)])
     assert json.loads(generated.read_text())["checkpoints"][last]["imperfect"]["all"]["share_wrong"] > 0
-
-    views = run_benchmark("view_quality.py", model, "--iterations", 2)
-    rows = dict(re.findall(r"^(image|flip|zoom_\w+ [\d.]+) +(\d+\.\d)", views, re.MULTILINE))
-    assert len(rows) == 12
-    assert all(0 <= float(dice) <= 100 for dice in rows.values()) and len(set(rows.values())) > 2
 
     for case in SUPERVISION.noisy:
         shutil.copy(workspace.raw / "labelsTr" / f"{case}.nii.gz", workspace.raw / "labelsTr_true")
