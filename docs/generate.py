@@ -105,21 +105,24 @@ def trainers_page() -> str:
 
 def in_words(keys: Mapping[str, Any]) -> str:
     """Settings and their values, as JSON writes them."""
-    return ", ".join(f"`{key}` `{json.dumps(value)}`" for key, value in keys.items())
+    return ", ".join(f"`{json.dumps({key: value})[1:-1]}`" for key, value in keys.items())
 
 
 def settings_page() -> str:
     """Every setting: default, what it accepts, meaning."""
+    from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
     from nnunetv2_mlbseg.settings import reference
 
-    return page(f"{SETTINGS_INTRO}\n{reference.markdown()}")
+    return page(f"{SETTINGS_INTRO}\n{reference.markdown(MLBSegSettings)}")
 
 
 def settings_schema() -> str:
     """The JSON schema of an object of settings."""
+    from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
     from nnunetv2_mlbseg.settings import reference
 
-    schema = {"$comment": "Written by docs/generate.py from the code; change it there.", **reference.json_schema()}
+    note = "Written by docs/generate.py from the code; change it there."
+    schema = {"$comment": note, **reference.json_schema(MLBSegSettings)}
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
