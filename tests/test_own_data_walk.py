@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 from conversion_sources import make_nnunet
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "how-to" / "own-data.md"
+PAGE = REPOSITORY / "docs" / "how-to" / "own-data.md"
 LABELLED = ["P01_a", "P01_b", *[f"P{number:02d}_a" for number in range(2, 13)]]
 
 
