@@ -36,7 +36,7 @@ from nnunetv2_mlbseg.cases.label_store import LabelStore  # noqa: E402
 from nnunetv2_mlbseg.cases.prediction import CasePredictor  # noqa: E402
 from nnunetv2_mlbseg.cli.main import main as mlbseg  # noqa: E402
 from nnunetv2_mlbseg.progress import checkpoint  # noqa: E402
-from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg  # noqa: E402
+from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg  # noqa: E402
 
 MOST_BYTES = 64
 DISK_BYTES = 24 * 2**20

@@ -1,4 +1,4 @@
-"""Every command of docs/own_data.md runs, in order, on a dataset with the names of the page."""
+"""Every command of docs/how-to/own-data.md runs, in order, on a dataset with the names of the page."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 from conversion_sources import make_nnunet
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "own_data.md"
+PAGE = REPOSITORY / "docs" / "how-to" / "own-data.md"
 LABELLED = ["P01_a", "P01_b", *[f"P{number:02d}_a" for number in range(2, 13)]]
 
 

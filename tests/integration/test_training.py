@@ -335,7 +335,7 @@ def test_own_external_trainers_keep_working(workspace, tmp_path):
     own = tmp_path / "own"
     own.mkdir()
     (own / "mine.py").write_text(
-        "from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg\n"
+        "from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg\n"
         "class nnUNetTrainerMine(nnUNetTrainerMLBSeg):\n    variant = {'weighting': 'uniform', 'epochs': 1}\n"
     )
     done = workspace.train(trainer="nnUNetTrainerMine", nnUNet_extTrainer=str(own))

@@ -21,7 +21,7 @@ from nnunetv2_mlbseg.runtime.stop_request import (
     as_array,
 )
 from nnunetv2_mlbseg.training.step_guard import Patience
-from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
+from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
 
 
 def _term() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nnunetv2_mlbseg.nnunet_plugin import mlbseg_trainers
-from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
+from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
 
 SUFFIXES = (
     "Bootstrap",

@@ -15,7 +15,7 @@ from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
 from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss, labels_that_count, weigh_labels
 from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.trainers import ablations as variants
-from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
+from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
 from noise_synthesis.safe_io.errors import InputError
 
 

@@ -24,7 +24,7 @@ from nnunetv2_mlbseg.training.step_guard import (
     TrainingStoppedError,
     refuse_non_finite,
 )
-from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMLBSeg
+from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
 from nnunetv2_mlbseg.training.whole_batch_loss import AnnotatedCrossEntropy
 
 
