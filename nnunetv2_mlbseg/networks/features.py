@@ -34,7 +34,8 @@ def features_of(network: nn.Module) -> Iterator[Features]:
         InputError: a network that is not made of nnU-Net's encoder and decoder.
     """
     plain: Any = plain_network(network)
-    encoder, decoder = getattr(plain, "encoder", None), getattr(plain, "decoder", None)
+    encoder: Any = getattr(plain, "encoder", None)
+    decoder: Any = getattr(plain, "decoder", None)
     if encoder is None or not hasattr(decoder, "stages"):
         raise InputError(
             f"the network is a {type(plain).__name__} without encoder and decoder, which the method's heads need; "

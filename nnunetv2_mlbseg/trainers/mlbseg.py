@@ -10,19 +10,18 @@ from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
 from nnunetv2_mlbseg.methods.plain import Plain
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
-from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.method import Method
 from nnunetv2_mlbseg.training.restored import TrainedFold
-from nnunetv2_mlbseg.training.trainer import MethodTrainer
+from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMethod
 
 
-class nnUNetTrainerMLBSeg(MethodTrainer):
+class nnUNetTrainerMLBSeg(nnUNetTrainerMethod):
     """MLB-Seg inside nnU-Net: warm-up on the clean cases, generated labels, bootstrapping (Eq. 1-13).
 
     Plans, preprocessing, augmentation, inference and folders are nnU-Net's. :class:`MLBSegSettings` holds every number.
     """
 
-    Settings: ClassVar[type[TrainingSettings]] = MLBSegSettings
+    method: ClassVar[type[Method]] = MLBSeg
     settings: MLBSegSettings
 
     @classmethod
@@ -43,8 +42,9 @@ class nnUNetTrainerMLBSeg(MethodTrainer):
         if not self.was_initialized:
             self.initialize()
         if self.settings.audit:
-            shared = {"processes": self.processes.count, "writes_checkpoints": not self.disable_checkpointing}
-            after_training.check_before_training(TrainedFold.of(self), **shared)
+            after_training.check_before_training(
+                TrainedFold.of(self), processes=self.processes.count, writes_checkpoints=not self.disable_checkpointing
+            )
         super().on_train_start()
 
     def on_train_end(self) -> None:

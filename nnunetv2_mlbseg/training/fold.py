@@ -55,7 +55,13 @@ class Fold:
                 dataset_name, configuration.data_identifier, fold, needs_imperfect=method.needs_imperfect
             )
         training = tuple(sorted(case for role in method.roles(settings) for case in getattr(roles, role)))
-        guard = {"patient_regex": settings.patient_regex, "allowed": settings.allow_leakage}
-        held_out = HeldOut.of_fold(dataset_name, dataset_json["file_ending"], training, roles, **guard)
+        held_out = HeldOut.of_fold(
+            dataset_name,
+            dataset_json["file_ending"],
+            training,
+            roles,
+            patient_regex=settings.patient_regex,
+            allowed=settings.allow_leakage,
+        )
         held_out.check_names()
         return cls(roles, training, held_out)

@@ -58,12 +58,13 @@ class Learning:
         self.teacher = Teacher(plain, settings.ema_decay)
         self.guard = StepGuard(optimizer, plain, scaled=grad_scaler is not None)
         deep = isinstance(loss, DeepSupervisionWrapper)
+        factors: Any = getattr(loss, "weight_factors", ())
         self.passes = Passes(
             student_network=student,
             teacher_network=self.teacher.network,
             descent=Descent([*plain.parameters(), *heads.parameters()], optimizer, grad_scaler, processes),
             losses={"dice_ce": loss, "ce": cross_entropy_like(loss, task.ignore_label, processes)},
-            scale_factors=[float(factor) for factor in loss.weight_factors if factor > 0] if deep else [1.0],
+            scale_factors=[float(factor) for factor in factors if factor > 0] if deep else [1.0],
             deep_supervision=deep,
             device=device,
             generators=Generators(settings.seed, device),

@@ -66,6 +66,11 @@ class Moment:
     now: int
     all: int
 
+    @property
+    def share(self) -> float:
+        """How much of the stage is done, 0 to 1."""
+        return self.now / self.all
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -143,7 +148,7 @@ class Method:
     @classmethod
     def logged(cls) -> Quantities:
         """All that the log shows of a training by this method."""
-        return Quantities({LOSSES: OF_ALL[LOSSES] | cls.quantities, STEPS: OF_ALL[STEPS]})
+        return Quantities({LOSSES: {**OF_ALL[LOSSES], **cls.quantities}, STEPS: OF_ALL[STEPS]})
 
     @classmethod
     def roles(cls, settings: Any) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from nnunetv2_mlbseg.runtime import random_state
 from nnunetv2_mlbseg.settings.overrides import ENVIRONMENT_VARIABLE
 from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.method import LabelWeighing, Method
-from nnunetv2_mlbseg.training.trainer import MethodTrainer
+from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMethod
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class TrainedFold:
     imperfect_batch: int
 
     @classmethod
-    def of(cls, trainer: MethodTrainer, folder: Path | None = None) -> TrainedFold:
+    def of(cls, trainer: nnUNetTrainerMethod, folder: Path | None = None) -> TrainedFold:
         """The fold of an initialised trainer, as it is now; ``folder``: where its files lie if not where it writes."""
         course, learning = trainer.course, trainer.learning
         last = course.stages.all[-1]

@@ -21,7 +21,6 @@ from nnunetv2_mlbseg.progress.undefined_dice import hold_undefined_dice_
 from nnunetv2_mlbseg.runtime import errors, random_state
 from nnunetv2_mlbseg.runtime.nnunet_version import check_version
 from nnunetv2_mlbseg.runtime.threads import use_requested_threads
-from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training import support
 from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.course import Configurable, Course
@@ -39,13 +38,13 @@ from nnunetv2_mlbseg.training.stopping import Stopping
 from nnunetv2_mlbseg.training.whole_batch_loss import over_whole_batch
 
 
-class MethodTrainer(nnUNetTrainer):
-    """nnU-Net's training with a learning method in it. A subclass names the method; see :meth:`method_of`.
+class nnUNetTrainerMethod(nnUNetTrainer):
+    """nnU-Net's training with a learning method in it, which a subclass names.
 
     Plans, preprocessing, augmentation, inference and folders are nnU-Net's.
     """
 
-    Settings: ClassVar[type[TrainingSettings]] = TrainingSettings
+    method: ClassVar[type[Method]]
     variant: ClassVar[Mapping[str, Any]] = {}
     """Settings that a subclass fixes; an ablation changes nothing else."""
     variant_defaults: ClassVar[Mapping[str, Any]] = {}
@@ -62,7 +61,7 @@ class MethodTrainer(nnUNetTrainer):
         errors.install()
         check_version()
         use_requested_threads(device)
-        configurable = Configurable(self.Settings, self.variant, self.variant_defaults, self.method_of)
+        configurable = Configurable(self.method.Settings, self.variant, self.variant_defaults, self.method_of)
         self.course = Course.checked(configurable, plans, configuration, fold, dataset_json)
         super().__init__(plans, configuration, fold, dataset_json, device)
         if self.is_ddp and not torch.cuda.is_available():  # nnU-Net takes a GPU per process for granted
@@ -83,7 +82,7 @@ class MethodTrainer(nnUNetTrainer):
     @classmethod
     def method_of(cls, settings: Any) -> type[Method]:
         """The method that trains under these settings."""
-        raise NotImplementedError(f"{cls.__name__} names no method")
+        return cls.method
 
     def logged(self) -> Quantities:
         """What the log shows."""
@@ -139,7 +138,8 @@ class MethodTrainer(nnUNetTrainer):
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """nnU-Net's own expects its data-parallel wrapper, which is not used here."""
-        plain_network(self.network).decoder.deep_supervision = enabled
+        decoder: Any = plain_network(self.network).decoder
+        decoder.deep_supervision = enabled
 
     def do_split(self):
         """Training and validation cases of the fold, from the dataset's own roles and splits; never a random split."""

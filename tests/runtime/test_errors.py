@@ -10,7 +10,8 @@ import pytest
 
 def _run(body: str, **settings: str) -> subprocess.CompletedProcess[str]:
     code = (
-        "from nnunetv2_mlbseg.runtime import errors as error_line\nfrom noise_synthesis.safe_io.errors import InputError\n"
+        "from nnunetv2_mlbseg.runtime import errors as error_line\n"
+        "from noise_synthesis.safe_io.errors import InputError\n"
         "error_line.install()\nerror_line.install()\n" + body
     )
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=settings or None)

@@ -20,8 +20,8 @@ from nnunetv2_mlbseg.runtime.stop_request import (
     StopRequest,
     as_array,
 )
-from nnunetv2_mlbseg.training.step_guard import Patience
 from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
+from nnunetv2_mlbseg.training.step_guard import Patience
 
 
 def _term() -> None:

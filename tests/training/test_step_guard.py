@@ -17,6 +17,7 @@ from nnunetv2_mlbseg.methods.mlbseg import method as bootstrap_step_module
 from nnunetv2_mlbseg.progress.epoch_log import hold_undefined_dice
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.runtime.stop_request import StopRequest
+from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
 from nnunetv2_mlbseg.training.step_guard import (
     MOST_SKIPPED,
     Patience,
@@ -24,7 +25,6 @@ from nnunetv2_mlbseg.training.step_guard import (
     TrainingStoppedError,
     refuse_non_finite,
 )
-from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
 from nnunetv2_mlbseg.training.whole_batch_loss import AnnotatedCrossEntropy
 
 
