@@ -15,59 +15,66 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from scene import Scene
 
 from nnunetv2_mlbseg.cases.loaders import PairedLoader
-from nnunetv2_mlbseg.maths.mean_teacher import ema_update_
+from nnunetv2_mlbseg.maths.pseudo_labels import ensemble_of_views, pseudo_labels
+from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.tangents.forward import logit_tangents
 from nnunetv2_mlbseg.maths.tangents.replayed import logits_with_tangents
-from nnunetv2_mlbseg.methods.mlbseg.terms import (
-    bootstrap_loss,
-    consistency_terms,
-    ensemble_of_views,
-    pseudo_labels_in_views,
-    statistics,
-)
-from nnunetv2_mlbseg.progress.epoch_log import epoch_means
+from nnunetv2_mlbseg.methods.mlbseg.memory import Memory
+from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
+from nnunetv2_mlbseg.methods.mlbseg.quantities import statistics
+from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss, consistency_terms
+from nnunetv2_mlbseg.progress.values import epoch_means
+from nnunetv2_mlbseg.training.batch import Batch
 
 
 def parts(scene: Scene) -> dict[str, Callable[[], Any]]:
     """The parts by name, in the order of a step. The time between them is the step's time less their sum."""
-    step, batch = scene.step, scene.batch
-    weighed = step.weigh(batch)
-    views, shown, labels = weighed.views, weighed.shown, weighed.labels
-    direction = step._direction(weighed.clean_gradient, shown, weighed.teacher, views, batch)
-    assert direction is not None, "the parts are those of a step with tangents"
-    logits, tangents = (step._scales(found) for found in logit_tangents(scene.network, shown, direction))
+    method, passes, batch = scene.learning.method, scene.learning.passes, Batch.of(scene.batch, scene.device)
+    assert isinstance(method, MLBSeg) and batch.imperfect is not None
+    weigh, imperfect, optimizer = method.weigh, batch.imperfect, passes.descent.optimizer
+    weighed = weigh(batch, Memory(), 1.0)
+    views, shown, labels, teacher = weighed.views, weighed.shown, weighed.labels, weighed.teacher
+    direction = weigh._direction(weighed.clean_gradient, shown, teacher, views, batch.clean)
+    _, logits, tangents = passes.with_tangents(shown, direction)
     probabilities = logits[0].softmax(dim=1)
     ensemble = ensemble_of_views(probabilities, views)
-    maps = (labels[0].imperfect, labels[0].pseudo)
     leaf = logits[0].detach().requires_grad_()
     values = [{"loss": torch.zeros((), device=scene.device)} for _ in range(3)]
 
     def training_pass() -> None:
-        outputs = step._outputs(shown)
-        torch.autograd.grad(bootstrap_loss(outputs, labels, [1.0]), step.descent.parameters, allow_unused=True)
+        outputs = passes.student(shown)
+        torch.autograd.grad(bootstrap_loss(outputs, labels, [1.0]), passes.descent.parameters, allow_unused=True)
+
+    def pseudo() -> None:
+        views.apply_labels(pseudo_labels(ensemble_of_views(probabilities, views)))
+
+    def weights() -> None:
+        seen = weigh._seen(weigh._imperfect(imperfect, views), ensemble, views, logits, tangents)
+        record: Record = method.weighting.begin(ensemble.shape[1], method.task.noisy, scene.device)
+        method.weighting.weigh(seen, method.weighting.learned(seen, record))
 
     def consistency() -> None:
-        terms = consistency_terms(leaf, weighed.teacher, views, view_term=True)
+        terms = consistency_terms(leaf, teacher, views, view_term=True)
         torch.autograd.grad(torch.stack(list(terms.values())).sum(), leaf)
 
     def optimiser() -> None:
-        for parameter, gradient in zip(step.descent.parameters, weighed.clean_gradient, strict=True):
+        for parameter, gradient in zip(passes.descent.parameters, weighed.clean_gradient, strict=True):
             parameter.grad = gradient
-        torch.nn.utils.clip_grad_norm_(step.descent.parameters, 1e-9)
-        scene.optimizer.step()
+        torch.nn.utils.clip_grad_norm_(passes.descent.parameters, 1e-9)
+        optimizer.step()
 
     return {
-        "views": lambda: step._imperfect_in_views(batch),
-        "clean gradient": lambda: step._clean_gradient(batch),
-        "teacher": lambda: step._teacher_probabilities(shown),
+        "views": lambda: weigh._in_views(imperfect),
+        "clean gradient": lambda: weigh.clean_gradient(batch.clean),
+        "teacher": lambda: passes.teacher(shown, method.settings.teacher_noise),
         "tangents on their own": lambda: logit_tangents(scene.network, shown, direction),
         "forward with tangents": lambda: logits_with_tangents(scene.network, shown, direction),
-        "pseudo labels": lambda: pseudo_labels_in_views(probabilities, views),
-        "weights": lambda: step._weights(logits, tangents, maps, ensemble, views, batch),
+        "pseudo labels": pseudo,
+        "weights": weights,
         "weighted forward, backward": training_pass,
         "consistency": consistency,
         "optimiser": optimiser,
-        "EMA": lambda: ema_update_(scene.teacher, scene.network, 0.999),
+        "EMA": lambda: scene.learning.teacher.follow_(scene.network),
         "logging": lambda: (statistics(labels[0], len(views)), epoch_means(values)),
     }
 

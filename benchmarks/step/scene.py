@@ -17,15 +17,21 @@ from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor, nn
 
+from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.maths.losses import pixel_cross_entropy, weighted_cross_entropy
-from nnunetv2_mlbseg.maths.mean_teacher import ema_update_, make_teacher
-from nnunetv2_mlbseg.maths.tangents.forward import normalize_weights
-from nnunetv2_mlbseg.methods.mlbseg.method import BootstrapStep
-from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
+from nnunetv2_mlbseg.maths.weighting.normalization import normalize_weights
+from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.networks.surgery import parameters_replaced
+from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.overrides import resolve
+from nnunetv2_mlbseg.training.batch import Batch
+from nnunetv2_mlbseg.training.course import Course
+from nnunetv2_mlbseg.training.learning import Learning
+from nnunetv2_mlbseg.training.method import Moment, Task
+from nnunetv2_mlbseg.training.stages import Stages
 
 ALPHA = 0.1  # of the virtual step; it cancels
+BEGIN = Moment(0, 0, 1000)
 # Only what the second-order ways do as well: weights and weighted loss. Views, teacher and supervision are off.
 CORE: dict[str, Any] = {
     "weighting": "meta",
@@ -68,9 +74,9 @@ class Scene:
         self.core_batch = {**self._images("", sizes.images), **self._images("imperfect_", sizes.images)}
         views = ["zoom_in", "zoom_out", "zoom_out", "flip"]
         views = [views[number % 4] for number in range(sizes.views)]
-        self.teacher = make_teacher(self.network)
-        self.step = self._step({"views": views, **overrides})
-        self.core = self._step(CORE)
+        self.learning = self._learning({"views": views, **overrides})
+        self.core = self._learning(CORE)
+        self.optimizer = self._optimizer()
 
     def _images(self, name: str, count: int) -> dict[str, Tensor]:
         shape = (count, 1, self.sizes.size, self.sizes.size)
@@ -85,17 +91,31 @@ class Scene:
             f"{name}case": case,
         }
 
-    def _step(self, overrides: dict[str, Any]) -> BootstrapStep:
-        config = resolve(MLBSegSettings, {"seed": 1, **overrides})
-        self.optimizer = torch.optim.SGD(self.network.parameters(), 1e-3, momentum=0.99, nesterov=True)
-        parts = (self.network, self.teacher, self.optimizer, self.scaler, self.loss, [1.0], None, config, self.device)
-        return BootstrapStep(*parts, noisy_cases=self.sizes.images)
+    def _optimizer(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.network.parameters(), 1e-3, momentum=0.99, nesterov=True)
+
+    def _learning(self, overrides: dict[str, Any]) -> Learning:
+        """All that learns, as a training puts it together."""
+        settings = resolve(MLBSeg.Settings, {"seed": 1, **overrides})
+        stages = Stages(MLBSeg.stages(settings, self.sizes.images, FoldRoles((), (), (), ())))
+        cases: Any = None  # the loaders' concern
+        counts = {"classes": self.sizes.classes, "noisy": self.sizes.images, "unlabeled": 0}
+        return Learning(
+            Course(settings, MLBSeg, cases, stages, Processes()),
+            Task(channels=1, dims=2, ignore_label=None, **counts),
+            student=self.network,
+            heads=nn.ModuleDict(),
+            optimizer=self._optimizer(),
+            grad_scaler=self.scaler,
+            loss=self.loss,
+            device=self.device,
+        )
 
     def ways(self) -> dict[str, Callable[[], Any]]:
         """Whole steps by name; the first is what the others are compared with."""
         return {
             "stock": self.stock,
-            "core": lambda: self.core(self.core_batch),
+            "core": lambda: self._iteration(self.core, self.core_batch),
             "second order": lambda: self._second_order(self._weights_by_hand),
             "TorchOpt": lambda: self._second_order(self._weights_by_torchopt),
             "higher": lambda: self._second_order(self._weights_by_higher),
@@ -115,9 +135,12 @@ class Scene:
 
     def whole(self, batch: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Everything a training does between two batches."""
-        found = self.step(batch or self.batch)
-        ema_update_(self.teacher, self.network, 0.999)
-        return found
+        with self.learning.guard.step():
+            found = self._iteration(self.learning, batch or self.batch)
+        return found | self.learning.finish_step()
+
+    def _iteration(self, learning: Learning, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return learning.step(Batch.of(batch, self.device), BEGIN)
 
     # --- the second-order ways: Eq. 4-6 to the letter, then Eq. 7-9 as in the core --------------------------------
 

@@ -13,6 +13,9 @@ import torch
 from parts import loaders, parts
 from scene import Scene, Sizes
 
+from nnunetv2_mlbseg.methods.mlbseg.memory import Memory
+from nnunetv2_mlbseg.training.batch import Batch
+
 LIBRARIES = {"TorchOpt": "torchopt", "higher": "higher"}
 INSTALLED = [way for way, module in LIBRARIES.items() if find_spec(module)]  # the others are missing from the table
 WAYS = ("stock", "core", "second order", *INSTALLED, "whole")
@@ -84,7 +87,7 @@ def test_all_ways_find_the_same_weights(sizes):
     scene = Scene(dataclasses.replace(sizes, images=5, size=32))
     images, target = scene.core_batch["imperfect_data"], scene.core_batch["imperfect_target"][:, 0].long()
     pseudo = scene.network(images).argmax(dim=1)
-    raw = scene.core.weigh(scene.core_batch).labels[0]
+    raw = scene.core.method.weigh(Batch.of(scene.core_batch, scene.device), Memory(), 1.0).labels[0]
     for way in (scene._weights_by_hand, *(getattr(scene, f"_weights_by_{LIBRARIES[way]}") for way in INSTALLED)):
         ours = torch.stack([raw.raw_imperfect, raw.raw_pseudo])
         theirs = torch.stack(way(images, target, pseudo))

@@ -27,6 +27,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "sup
 
 import comparing  # noqa: E402
 import forked_training  # noqa: E402
+import torch  # noqa: E402
 from conversion_sources import make_nnunet, tree  # noqa: E402
 from forked_training import ForkedTraining  # noqa: E402
 from prepared import campaign_parser, copied, prepared_in  # noqa: E402
@@ -198,7 +199,7 @@ def _one_training(template: Workspace, undisturbed: Workspace, out: Path, kind: 
         if len(lines) != 1 or "Traceback" in said:
             return f"expected one line, got {lines}: {said[-1500:]}"
         for path in workspace.fold_folder().glob("checkpoint_*.pth"):
-            checkpoint.read(path, forked_training.trainer_module.torch.device("cpu"))
+            checkpoint.read(path, torch.device("cpu"))
         labels = LabelStore(workspace.fold_folder() / "generated_labels")
         for case in labels.complete():
             labels.load(case)

@@ -31,8 +31,8 @@ from nnunetv2.training.logging.nnunet_logger import LocalLogger  # noqa: E402
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name  # noqa: E402
 from training_support import TRAINER, Workspace  # noqa: E402
 
-import nnunetv2_mlbseg.training.trainer as trainer_module  # noqa: E402
-from nnunetv2_mlbseg.progress.epoch_log import EpochLog  # noqa: E402
+import nnunetv2_mlbseg.training.run as run_module  # noqa: E402
+from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMethod  # noqa: E402
 
 Inside = Callable[[], None]
 POLL_S = 0.002
@@ -142,9 +142,9 @@ def _be_the_training(env: dict[str, str], command: list[str], log: Path, inside:
         multiprocessing.cpu_count = lambda: 1  # one thread of torch each
         multiprocessing.get_context = lambda method=None: ThreadsForProcesses
         LocalLogger.plot_progress_png = lambda self, folder: None  # pictures take longer than these epochs
-        EpochLog.plot = lambda self, path, warmup_epochs: None
+        run_module.plot = lambda log, path, begins: None
         if not validate:
-            trainer_module.nnUNetTrainerMLBSeg.perform_actual_validation = lambda self, save_probabilities=False: None
+            nnUNetTrainerMethod.perform_actual_validation = lambda self, save_probabilities=False: None
         if inside is not None:
             inside()
         run_training_entry()
