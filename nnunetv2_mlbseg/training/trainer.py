@@ -34,10 +34,7 @@ from nnunetv2_mlbseg.training.whole_batch_loss import over_whole_batch
 
 
 class nnUNetTrainerMethod(nnUNetTrainer):
-    """nnU-Net's training with a learning method in it, which a subclass names.
-
-    Plans, preprocessing, augmentation, inference and folders are nnU-Net's.
-    """
+    """nnU-Net's training with a learning method in it, which a subclass names."""
 
     method: ClassVar[type[Method]]
     variant: ClassVar[Mapping[str, Any]] = {}
