@@ -30,12 +30,8 @@ class Run:
     """
 
     def __init__(self, course: Course, report: Report):
-        self.method, self.stages, self.settings, self.processes = (
-            course.method,
-            course.stages,
-            course.settings,
-            course.processes,
-        )
+        self.method, self.stages = course.method, course.stages
+        self.settings, self.processes = course.settings, course.processes
         self.roles, self.report = course.cases.roles, report
         self.log, self.patience = EpochLog(course.method.logged()), Patience()
         self.epoch = Epoch(0)
@@ -53,13 +49,14 @@ class Run:
         Args:
             folder: nnU-Net's preprocessed cases, whose slices make a pass.
         """
-        one_pass = lambda: self.stages.one_pass(  # noqa: E731 (reads the cases, so only where it is asked for)
-            self.stages.at(number), self.roles, lambda cases: open_dataset(folder, cases)
-        )
-        self.epoch = Epoch(self.settings.iterations_per_epoch or one_pass(), self.partial)
+        self.epoch = Epoch(self.settings.iterations_per_epoch or self._one_pass(number, folder), self.partial)
         self.partial = None
         self._settle_random_state(number)
         return self.epoch
+
+    def _one_pass(self, number: int, folder: str) -> int:
+        """Iterations of a pass over the cases that pace the stage."""
+        return self.stages.one_pass(self.stages.at(number), self.roles, lambda cases: open_dataset(folder, cases))
 
     def labels_in_use(self, number: int) -> bool:
         """Whether an epoch goes on with labels that earlier iterations have drawn."""
