@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from unittest.mock import MagicMock
-
 import pytest
 import torch
+from run_state_example import STATE
 from torch import nn
 
 from nnunetv2_mlbseg.progress import checkpoint
+from nnunetv2_mlbseg.progress.run_state import RunState
 from noise_synthesis.safe_io.errors import InputError
 
 CPU = torch.device("cpu")
@@ -52,35 +50,34 @@ def test_missing_damaged_and_foreign_files_are_one_line(tmp_path):
         checkpoint.read(tmp_path / "stock.pth", CPU)
 
 
-@dataclass
-class _Roles:
-    clean: tuple[str, ...] = ("c0",)
+ROLES = {"clean": ("c0",), "noisy": ("n0", "n1"), "unlabeled": (), "validation": ("v0",)}
 
 
-def _trainer() -> MagicMock:
-    """Nets and state that a checkpoint holds; nothing of it trains."""
-    network = nn.Linear(1, 1)
-    trainer = MagicMock(network=network, teacher=nn.Linear(1, 1), grad_scaler=None, roles=_Roles(), partial=None)
-    trainer.optimizer = torch.optim.SGD(network.parameters(), 0.1)
-    trainer.epoch_log.state.return_value = {}
-    return trainer
+def test_going_on_with_other_cases_is_refused():
+    checkpoint.check_roles(ROLES, {role: list(cases) for role, cases in ROLES.items()}, "Dataset900_Tiny, fold 0")
+    then = {**ROLES, "clean": ("c0", "n1"), "noisy": ("n0",)}
+    with pytest.raises(InputError, match="Dataset900_Tiny, fold 0: the clean, noisy cases are not those the checkpo"):
+        checkpoint.check_roles(ROLES, then, "Dataset900_Tiny, fold 0")
 
 
-@pytest.mark.parametrize(
-    ("stored", "logged", "epochs", "expected"),
-    [
-        (0.5, [0.4, 0.5, 0.7], 3, 0.7),  # written before nnU-Net compared the last epoch
-        (None, [0.3], 1, 0.3),
-        (0.5, [0.4, math.nan], 2, 0.5),
-        (None, [math.nan], 1, None),
-        (None, [], 0, None),
-        (0.5, [0.5, 0.4, 0.9], 2, 0.5),  # the last value is of an epoch that was not complete
-    ],
-)
-def test_the_best_of_the_logged_epochs_is_what_the_next_one_must_beat(stored, logged, epochs, expected):
-    trainer = _trainer()
-    trainer._best_ema, trainer.current_epoch = stored, epochs - 1
-    trainer.logger.get_checkpoint.return_value = {"ema_fg_dice": logged}
-    resumed = _trainer()
-    checkpoint.restore(resumed, checkpoint.collect(trainer))
-    assert resumed._best_ema == expected
+def test_the_optimiser_keeps_what_is_configured_now_and_takes_rate_and_momentum_buffers():
+    optimizers = []
+    for momentum in (0.9, 0.5):
+        weight = nn.Parameter(torch.ones(1))
+        optimizers.append(torch.optim.SGD([weight], 0.1 * momentum, momentum=momentum, weight_decay=momentum))
+    then, now = optimizers
+    then.param_groups[0]["params"][0].grad = torch.ones(1)
+    then.step()
+    checkpoint.restore_optimizer_(now, then.state_dict())
+    group = now.param_groups[0]
+    assert (group["momentum"], group["weight_decay"]) == (0.5, 0.5) and group["lr"] == 0.1 * 0.9
+    assert torch.equal(*(next(iter(one.state.values()))["momentum_buffer"] for one in optimizers))
+
+
+def test_the_network_for_inference_is_where_nnunet_looks_for_it():
+    networks, state = {name: nn.Linear(1, 1) for name in ("student", "teacher")}, RunState(**STATE)
+    for chosen, network in networks.items():
+        found = checkpoint.packed({"current_epoch": 3}, networks, chosen, state)
+        assert found["network_weights"] == network.state_dict() and found["current_epoch"] == 3
+        assert {name: found[f"{name}_weights"] for name in networks} == {k: n.state_dict() for k, n in networks.items()}
+        assert found["mlbseg"] == state.packed()

@@ -60,3 +60,46 @@ def test_worker_seeds_repeat_and_change_with_the_epoch():
     assert not set(seeds) & set(random_state.worker_seeds((7, 4), 4))
     assert all(0 <= seed < 2**32 for seed in random_state.worker_seeds((2**32 - 1, 0), 3))
     assert random_state.worker_seeds(None, 2) is None
+
+
+CPU = torch.device("cpu")
+
+
+def _drawn(generator: torch.Generator) -> list[float]:
+    return torch.rand(3, generator=generator).tolist()
+
+
+def test_the_purposes_of_a_training_do_not_disturb_each_other():
+    """Whatever else is drawn, and whoever asked first."""
+    alone, busy = random_state.Generators(5, CPU), random_state.Generators(5, CPU)
+    _drawn(busy.on_device("noise")), _drawn(busy.on_host("own purpose"))
+    assert _drawn(busy.on_host("views")) == _drawn(alone.on_host("views"))
+    assert _drawn(busy.on_host("own purpose")) != _drawn(alone.on_host("own purpose")), "this one has drawn before"
+    firsts = [_drawn(random_state.Generators(5, CPU).on_host(name)) for name in ("views", "noise", "own purpose")]
+    assert len({tuple(first) for first in firsts}) == 3
+
+
+def test_streams_are_those_that_trainings_have_always_had():
+    made = random_state.Generators(5, CPU)
+    assert _drawn(made.on_host("views")) == _drawn(random_state.generator(CPU, 5, 1))
+    assert _drawn(made.on_device("noise")) == _drawn(random_state.generator(CPU, 5, 2))
+    assert made.states().keys() == {"views", "noise on cpu"}
+
+
+def test_generators_go_on_from_their_states_also_those_that_are_asked_for_later():
+    first, second = (random_state.Generators(seed, CPU) for seed in (5, None))
+    _drawn(first.on_host("views")), _drawn(first.on_device("noise"))
+    states = {key: state.clone() for key, state in first.states().items()}
+    second.set_states(states)
+    assert all(torch.equal(state, states[key]) for key, state in second.states().items())
+    assert second.states().keys() == states.keys(), "nothing is lost that nobody asked for in between"
+    for purpose, get in (("views", "on_host"), ("noise", "on_device")):
+        assert _drawn(getattr(second, get)(purpose)) == _drawn(getattr(first, get)(purpose))
+
+
+def test_seeding_begins_all_purposes_anew():
+    made = random_state.Generators(5, CPU)
+    first = _drawn(made.on_host("views"))
+    made.set_states(made.states())
+    made.seed_(5)
+    assert _drawn(made.on_host("views")) == first

@@ -16,18 +16,21 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from maths_support import small_network
+from method_support import START, learning_of
 from nnunetv2.run import run_training
 from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from torch import Tensor
 
-from nnunetv2_mlbseg.maths.mean_teacher import ema_decay_at, ema_update_, make_teacher
-from nnunetv2_mlbseg.methods.mlbseg.method import BootstrapStep
-from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
+from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
+from nnunetv2_mlbseg.methods.mlbseg.weighing import WeighedBatch, Weighing
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.overrides import resolve
-from nnunetv2_mlbseg.training.whole_batch_loss import cross_entropy_like, over_whole_batch
+from nnunetv2_mlbseg.training.batch import Batch
+from nnunetv2_mlbseg.training.learning import Learning
+from nnunetv2_mlbseg.training.method import Task
+from nnunetv2_mlbseg.training.whole_batch_loss import over_whole_batch
 
 IGNORE_LABEL = 3
 FACTORS = (2 / 3, 1 / 3, 0.0)
@@ -66,62 +69,62 @@ def part(batch: dict[str, Any], processes: Processes) -> dict[str, Any]:
     return {name: cut(value) for name, value in batch.items()}
 
 
-def make_step(settings: dict[str, Any], processes: Processes) -> BootstrapStep:
-    """A step with nnU-Net's own loss in one process, and with the shared one in several."""
+def make_learning(settings: dict[str, Any], processes: Processes) -> Learning:
+    """All that learns, with nnU-Net's own loss in one process, and with the shared one in several."""
     overrides = {**BASE, **settings}
     batch_dice = overrides.pop("batch_dice", True)
     student = small_network(classes=3, deep_supervision=True, dtype=torch.float64)
     dice = {"batch_dice": batch_dice, "smooth": 1e-5, "do_bg": False, "ddp": False}
     stock = DC_and_CE_loss(dice, {}, ignore_label=IGNORE_LABEL, dice_class=MemoryEfficientSoftDiceLoss)
     loss = DeepSupervisionWrapper(stock, FACTORS)
-    config = resolve(MLBSegSettings, overrides)
-    if config.clean_loss == "ce":
-        loss = cross_entropy_like(loss, IGNORE_LABEL, processes)
-    elif processes.count > 1:
+    if processes.count > 1:
         loss = over_whole_batch(loss, IGNORE_LABEL, processes)
-    optimizer = torch.optim.SGD(student.parameters(), config.initial_lr, momentum=config.momentum)
-    return BootstrapStep(
-        student,
-        make_teacher(student),
-        optimizer,
-        None,
-        loss,
-        [factor for factor in FACTORS if factor > 0],
-        IGNORE_LABEL,
-        config,
-        torch.device("cpu"),
-        3 if processes.count > 1 else None,
-        processes,
-        noisy_cases=2,
-    )
+    chosen = resolve(MLBSeg.Settings, overrides)
+    task = Task(channels=1, classes=3, dims=2, noisy=2, unlabeled=1, ignore_label=IGNORE_LABEL)
+    parts = {"task": task, "momentum": chosen.momentum, "processes": processes, "imperfect_images": 3}
+    learning = learning_of(MLBSeg, chosen, student, loss, **parts)
+    learning.teacher.step = 1  # the first update would make the teacher the student
+    return learning
+
+
+class Recorded:
+    """Weighs batches as MLB-Seg does, and keeps the weights of every batch and scale."""
+
+    def __init__(self, weigh: Weighing):
+        self.weigh = weigh
+        self.weights: list[list[tuple[Tensor, ...]]] = []
+
+    def __call__(self, *arguments: Any) -> WeighedBatch:
+        found = self.weigh(*arguments)
+        self.weights.append([(w.weight_imperfect, w.weight_pseudo) for w in found.labels])
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.weigh, name)
 
 
 def run_steps(settings: dict[str, Any], processes: Processes) -> dict[str, Any]:
     """Three steps: the weights of every step and scale, the values of every step, student and teacher after them."""
-    step = make_step(settings, processes)
-    weights, values = [], []
-    plain = step.weigh
-
-    def recording(batch: Any) -> Any:
-        found = plain(batch)
-        weights.append([(w.weight_imperfect, w.weight_pseudo) for w in found.labels])
-        return found
-
-    step.weigh = recording  # type: ignore[method-assign]
+    learning = make_learning(settings, processes)
+    method: Any = learning.method
+    method.weigh = Recorded(method.weigh)
+    values: list[dict[str, Any]] = []
     for number in range(3):
-        values += processes.add_up([step(part(whole_batch(number), processes))])
-        ema_update_(step.teacher, step.student, ema_decay_at(number + 1, BASE["ema_decay"]))
+        batch = Batch.of(part(whole_batch(number), processes), torch.device("cpu"))
+        with learning.guard.step():
+            found = learning.step(batch, START)
+        values += processes.add_up([found | learning.finish_step()])
     return {
-        "weights": weights,
+        "weights": method.weigh.weights,
         "values": values,
-        "student": step.student.state_dict(),
-        "teacher": step.teacher.state_dict(),
+        "student": learning.student.state_dict(),
+        "teacher": learning.teacher.network.state_dict(),
     }
 
 
 def joined(shares: list[dict[str, Any]]) -> list[list[tuple[Tensor, ...]]]:
     """The weights of all processes as one batch, view-major as one process has them."""
-    views = len(resolve(MLBSegSettings).views) + 1
+    views = len(resolve(MLBSeg.Settings).all_views)
     steps = []
     for scales in zip(*(share["weights"] for share in shares), strict=True):
         pairs = [

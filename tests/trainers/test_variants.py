@@ -7,14 +7,20 @@ from pathlib import Path
 import nnunetv2
 import pytest
 import torch
+from maths_support import seen
 from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from trainer_names import SUFFIXES, trainer_class
 
 from nnunetv2_mlbseg.extension_path import PLUGIN_FOLDER
+from nnunetv2_mlbseg.maths.labels import labels_that_count
+from nnunetv2_mlbseg.maths.records import NoRecord
+from nnunetv2_mlbseg.maths.weighting.uniform import Uniform
+from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
-from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss, labels_that_count, weigh_labels
+from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss
+from nnunetv2_mlbseg.methods.plain import Plain
 from nnunetv2_mlbseg.settings.overrides import resolve
-from nnunetv2_mlbseg.trainers import ablations as variants
+from nnunetv2_mlbseg.trainers import ablations, baselines, mlbseg, unetplusplus
 from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
 from noise_synthesis.safe_io.errors import InputError
 
@@ -33,10 +39,16 @@ def test_nnunet_finds_every_variant_by_name(suffix):
     assert not list(inside.rglob(f"*{found.__name__}*"))  # nnU-Net's own trainers come first
 
 
-def test_every_variant_of_the_module_is_exported_and_listed():
+def test_every_trainer_is_exported_and_listed():
     from nnunetv2_mlbseg.nnunet_plugin import mlbseg_trainers
 
-    defined = {name for name in vars(variants) if name.startswith("nnUNetTrainer")}
+    modules = (ablations, baselines, mlbseg, unetplusplus)
+    defined = {
+        name
+        for module in modules
+        for name, found in vars(module).items()
+        if name.startswith("nnUNetTrainer") and found.__module__ == module.__name__
+    }
     assert defined == set(mlbseg_trainers.__all__) == {f"nnUNetTrainerMLBSeg{s}" for s in ("", *SUFFIXES)}
 
 
@@ -82,7 +94,13 @@ def test_what_each_ablation_keeps(suffix, weighting, views, teacher):
     assert (config.pseudo_label_network, config.inference_network) == (
         ("teacher",) * 2 if teacher else ("student",) * 2
     )
-    assert config.training_labels == "bootstrapped"
+    assert config.training_labels == "bootstrapped" and trainer_class(suffix).method_of(config) is MLBSeg
+
+
+@pytest.mark.parametrize(("suffix", "labels"), [("CleanOnly", "clean"), ("AllLabels", "given"), ("NoNoise", "true")])
+def test_a_baseline_takes_labels_at_face_value(suffix, labels):
+    config = config_of(suffix, {"training_labels": "bootstrapped"})
+    assert config.training_labels == labels and trainer_class(suffix).method_of(config) is Plain
 
 
 def test_fixed_weights_take_views_and_teacher_from_the_configuration():
@@ -106,7 +124,8 @@ def test_one_label_alone_is_its_own_weighted_cross_entropy():
     imperfect, pseudo = torch.randint(0, 3, (2, 2, 6, 6))
     for which, labels in (("imperfect", imperfect), ("pseudo", pseudo)):
         counted = labels_that_count(imperfect, pseudo, which)
-        loss = bootstrap_loss([logits], weigh_labels([logits], [None], *counted, "uniform", "accepted"), [1.0])
+        weighted = Uniform("accepted").weigh(seen([logits], None, *counted), NoRecord())
+        loss = bootstrap_loss([logits], weighted, [1.0])
         assert torch.allclose(loss, torch.nn.functional.cross_entropy(logits, labels))
     assert labels_that_count(imperfect, pseudo, "both") == (imperfect, pseudo)
     with pytest.raises(ValueError, match="unknown choice of labels 'neither'"):

@@ -44,8 +44,8 @@ def test_a_step_adds_what_has_begun_and_clips_the_sum(scaled):
     """The sum is 2 (6, 8) + (6, 8) = (18, 24) of norm 30; clipped to 5 it is (3, 4)."""
     for clip, expected in ((100.0, [3 - 0.5 * 18, 4 - 0.5 * 24]), (5.0, [3 - 0.5 * 3, 4 - 0.5 * 4])):
         descent, used, unused = _descent(scaled)
-        begun = descent.gradient((used**2).sum())
-        descent.step((used**2).sum(), clip, begun, weight=2.0)
+        begun = descent.gradient(2 * (used**2).sum())
+        descent.step((used**2).sum(), clip, begun)
         assert used.tolist() == pytest.approx(expected, abs=1e-5)
         assert unused.item() == 7 and unused.grad is None
 

@@ -8,11 +8,15 @@ import pytest
 from maths_support import small_network
 from training_support import TINY
 
+from nnunetv2_mlbseg.cases.roles import FoldRoles
+from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
+from nnunetv2_mlbseg.methods.plain import Plain
 from nnunetv2_mlbseg.networks.plans import cut_network
 from nnunetv2_mlbseg.runtime.errors import UnsupportedError
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.overrides import resolve
+from nnunetv2_mlbseg.training.stages import Stages
 from nnunetv2_mlbseg.training.support import (
     check_deep_supervision,
     check_sharing_supported,
@@ -65,24 +69,27 @@ def test_two_stages_leave_deep_supervision_nothing_to_count():
     plans = copy.deepcopy(PLANS)
     architecture = plans["configurations"]["2d"]["architecture"]
     three = check_supported(copy.deepcopy(plans), "2d", DATASET_JSON)
-    check_deep_supervision("2d", three, resolve(MLBSegSettings))
+    check_deep_supervision("2d", three, True)
     plans["configurations"]["2d"]["architecture"] = cut_network(architecture, (4, 8))
     two = check_supported(plans, "2d", DATASET_JSON)
-    check_deep_supervision("2d", two, resolve(MLBSegSettings, {"deep_supervision": False}))
+    check_deep_supervision("2d", two, False)
     with pytest.raises(InputError, match=r"2d plans a network of 2 stages, expected at least 3 .* set deep_"):
-        check_deep_supervision("2d", two, resolve(MLBSegSettings))
+        check_deep_supervision("2d", two, True)
+
+
+def _stages(method=MLBSeg, **values) -> Stages:
+    return Stages(method.stages(resolve(MLBSegSettings, values), 4, FoldRoles(("c",), (), ("u",), ("v",))))
 
 
 def test_unlabeled_cases_need_a_warm_up_and_normalisation_without_a_mask():
     plans = copy.deepcopy(PLANS)
     plans["configurations"]["2d"]["use_mask_for_norm"] = [False]
     plain = check_supported(copy.deepcopy(plans), "2d", DATASET_JSON)
-    check_unlabeled_supported(True, "2d", plain, resolve(MLBSegSettings))
-    without_warmup = resolve(MLBSegSettings, {"warmup_epochs": 0})
-    check_unlabeled_supported(False, "2d", plain, without_warmup)
+    check_unlabeled_supported("2d", plain, _stages())
+    check_unlabeled_supported("2d", plain, _stages(Plain, warmup_epochs=0, training_labels="true"))
     with pytest.raises(InputError, match="warmup_epochs is 0 with unlabeled cases"):
-        check_unlabeled_supported(True, "2d", plain, without_warmup)
+        check_unlabeled_supported("2d", plain, _stages(warmup_epochs=0))
     plans["configurations"]["2d"]["use_mask_for_norm"] = [True]
     masked = check_supported(plans, "2d", DATASET_JSON)
     with pytest.raises(UnsupportedError, match="set use_mask_for_norm to false"):
-        check_unlabeled_supported(True, "2d", masked, resolve(MLBSegSettings))
+        check_unlabeled_supported("2d", masked, _stages())

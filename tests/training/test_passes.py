@@ -1,0 +1,139 @@
+"""Forward passes as a method gets them: float32, with or without a graph, of one process or several."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from maths_support import small_network
+from method_support import CPU, TanhNetwork, learning_of
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+from torch import nn
+
+from nnunetv2_mlbseg.maths.tensors import unchanged
+from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
+from nnunetv2_mlbseg.networks.unetplusplus import UNetPlusPlus
+from nnunetv2_mlbseg.runtime.processes import Processes
+from nnunetv2_mlbseg.runtime.random_state import Generators
+from nnunetv2_mlbseg.settings.overrides import resolve
+from nnunetv2_mlbseg.training.descent import Descent
+from nnunetv2_mlbseg.training.passes import Passes
+from noise_synthesis.safe_io.errors import InputError
+
+IMAGES = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def _passes(student: nn.Module, teacher: nn.Module | None = None, **values) -> Passes:
+    parameters = list(student.parameters())
+    descent = Descent(parameters, torch.optim.SGD(parameters, 0.1), None, Processes())
+    of_loss = {"losses": {}, "scale_factors": [1.0], "deep_supervision": False}
+    rest = {**of_loss, "device": CPU, "generators": Generators(1, CPU), **values}
+    return Passes(student, teacher or student, descent, **rest)
+
+
+class _Half(nn.Module):
+    """What autocast makes of a network: its output is in half precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = TanhNetwork()
+
+    def forward(self, images):
+        return self.inner(images).half()
+
+
+def test_outputs_are_float32_and_double_precision_stays():
+    passes = _passes(_Half())
+    assert passes.student(IMAGES)[0].dtype == passes.teacher(IMAGES).dtype == torch.float32
+    double = _passes(TanhNetwork().double())
+    assert double.student(IMAGES.double())[0].dtype == torch.float64
+
+
+def test_the_student_has_a_graph_and_the_scales_that_count():
+    """Deep supervision gives the coarsest output the weight 0: of two outputs one counts."""
+    network = small_network(deep_supervision=True)
+    whole = _passes(network, scale_factors=[0.75, 0.25], deep_supervision=True).student(IMAGES)
+    assert [tuple(output.shape[2:]) for output in whole] == [(16, 16), (8, 8)]
+    finest = _passes(network, scale_factors=[1.0], deep_supervision=True).student(IMAGES)
+    assert len(finest) == 1 and torch.equal(finest[0], whole[0]) and finest[0].requires_grad
+
+
+def test_the_teacher_gives_probabilities_without_a_graph_and_noise_only_where_asked_for():
+    teacher = TanhNetwork()
+    passes = _passes(TanhNetwork(), teacher)
+    found = passes.teacher(IMAGES)
+    assert not found.requires_grad and torch.equal(found, teacher(IMAGES).softmax(1))
+    assert torch.equal(passes.teacher(IMAGES), found)
+    noisy = [passes.teacher(IMAGES, noise=0.5) for _ in range(2)]
+    assert not torch.equal(noisy[0], found) and not torch.equal(*noisy), "new noise at every call"
+
+
+def test_features_have_the_shapes_of_encoder_and_decoder_and_pass_gradient_on():
+    network = small_network()
+    outputs, found = _passes(network).features(IMAGES)
+    assert torch.equal(outputs[0], _passes(network).student(IMAGES)[0])
+    assert [tuple(skip.shape) for skip in found.skips] == [(2, 4, 16, 16), (2, 6, 8, 8), (2, 8, 4, 4)]
+    assert found.last.shape == (2, 4, 16, 16)
+    (found.last.square().mean() + found.skips[-1].square().mean()).backward()
+    in_encoder = [parameter.grad for parameter in network.encoder.parameters()]
+    assert all(gradient is not None for gradient in in_encoder) and any(gradient.any() for gradient in in_encoder)
+    assert all(parameter.grad is None for parameter in network.decoder.seg_layers.parameters())
+    assert not network.encoder._forward_hooks, "nothing is left behind"
+
+
+def _unetplusplus() -> nn.Module:
+    return UNetPlusPlus(1, 2, [4, 4, 4, 4, 4, 4], 2)
+
+
+# MONAI, which UNet++ is from, takes seconds to import.
+@pytest.mark.parametrize("network", [TanhNetwork, pytest.param(_unetplusplus, marks=pytest.mark.integration)])
+def test_features_of_a_network_without_encoder_and_decoder_are_refused(network):
+    with pytest.raises(InputError, match="without encoder and decoder, which the method's heads need"):
+        _passes(network()).features(torch.zeros(1, 1, 32, 32))
+
+
+def test_tangents_come_with_the_training_pass_or_without_it():
+    direction = [torch.ones_like(parameter) for parameter in TanhNetwork().parameters()]
+    found = _passes(TanhNetwork()).with_tangents(IMAGES, direction)
+    assert found.outputs is None and not found.logits[0].requires_grad
+    network = small_network()
+    direction = [torch.ones_like(parameter) for parameter in network.parameters()]
+    shared = _passes(network).with_tangents(IMAGES, direction)
+    assert shared.outputs is not None and shared.outputs[0].requires_grad
+    assert torch.equal(shared.logits[0], shared.outputs[0]) and not shared.logits[0].requires_grad
+
+
+def test_the_loss_sees_a_list_with_deep_supervision_and_a_tensor_without():
+    seen = []
+    losses = {"dice_ce": lambda output, target: seen.append(output) or output[0].sum(), "ce": lambda *_: torch.ones(())}
+    outputs = [torch.ones(1, 2, 4, 4), torch.ones(1, 2, 2, 2)]
+    for deep in (True, False):
+        _passes(TanhNetwork(), losses=losses, deep_supervision=deep).supervised(outputs, outputs[0])
+    assert seen[0] is outputs and seen[1] is outputs[0]
+    assert _passes(TanhNetwork(), losses=losses).supervised(outputs, outputs[0], "ce") == 1
+
+
+def test_one_process_has_all_images_and_of_several_each_has_its_share():
+    assert _passes(TanhNetwork()).share_of_images() is None and _passes(TanhNetwork()).total is unchanged
+    shares = [_passes(TanhNetwork(), processes=Processes(rank, 2), images=3).share_of_images() for rank in range(2)]
+    assert shares == [slice(0, 2), slice(2, 3)]
+
+
+def test_processes_disturb_their_images_as_one_would_the_whole_batch():
+    """Three images in two views, of which the processes have two and one."""
+    images = torch.randn(6, 1, 8, 8)
+    network = TanhNetwork()
+    whole = _passes(network).teacher(images, noise=0.5).unflatten(0, (2, 3))
+    for rank, part in ((0, slice(0, 2)), (1, slice(2, 3))):
+        own = images.unflatten(0, (2, 3))[:, part].flatten(0, 1)
+        found = _passes(network, processes=Processes(rank, 2), images=3).teacher(own, noise=0.5)
+        torch.testing.assert_close(found, whole[:, part].flatten(0, 1))
+
+
+def test_a_training_takes_scales_and_loss_from_nnunets_own():
+    settings = resolve(MLBSeg.Settings, {"seed": 1})
+    loss = DeepSupervisionWrapper(nn.MSELoss(), (0.75, 0.25, 0.0))
+    passes = learning_of(MLBSeg, settings, small_network(deep_supervision=True), loss).passes
+    assert passes.scale_factors == [0.75, 0.25] and passes.deep_supervision and passes.losses["dice_ce"] is loss
+    assert isinstance(passes.losses["ce"], DeepSupervisionWrapper) and passes.images is None
+    plain = learning_of(MLBSeg, settings, TanhNetwork(), nn.MSELoss()).passes
+    assert plain.scale_factors == [1.0] and not plain.deep_supervision

@@ -1,0 +1,128 @@
+"""Stages of a training: which epoch belongs to which, what its loaders draw, how long a pass is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nnunetv2_mlbseg.cases.roles import FoldRoles
+from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
+from nnunetv2_mlbseg.methods.plain import Plain
+from nnunetv2_mlbseg.runtime.processes import Processes
+from nnunetv2_mlbseg.settings.overrides import resolve
+from nnunetv2_mlbseg.training.method import Method
+from nnunetv2_mlbseg.training.stages import Draw, Labelling, Stage, Stages, count_slices
+from noise_synthesis.safe_io.errors import InputError
+
+ROLES = FoldRoles(("c1", "c0"), ("n0",), ("u0", "u1"), ("v0",))
+CLEAN, PAIRS = Draw(("clean",), 4, "clean_batch_size"), Draw(("noisy", "unlabeled"), 3, "imperfect_batch_size")
+FIRST = Stage("first", 2, CLEAN, keeps="kept.pth")
+SECOND = Stage("second", 3, CLEAN, PAIRS, paced_by=PAIRS, by_method=True, labelling=Labelling("teacher", True, False))
+THIRD = replace(SECOND, epochs=1, name="third")
+STAGES = Stages([FIRST, Stage("left out", 0, CLEAN), SECOND, THIRD])
+
+
+def _of(method: type[Method], **values) -> Stages:
+    return Stages(method.stages(resolve(method.Settings, {"warmup_epochs": 2, "epochs": 3, **values}), 12, ROLES))
+
+
+def test_every_epoch_belongs_to_a_stage_and_the_last_one_goes_on():
+    assert STAGES.epochs == 6 and STAGES.begins == {0: FIRST, 2: SECOND, 5: THIRD}
+    assert [STAGES.at(epoch).name for epoch in range(8)] == ["first"] * 2 + ["second"] * 3 + ["third"] * 3
+    assert [STAGES.began(epoch) for epoch in range(7)] == [0, 0, 2, 2, 2, 5, 5]
+
+
+def test_a_stage_is_left_by_its_last_epoch():
+    assert [STAGES.left_by(done) for done in range(7)] == [None, None, FIRST, None, None, SECOND, THIRD]
+
+
+def test_a_stage_that_goes_on_under_its_name_is_no_new_one():
+    assert STAGES.renamed == {2: "second", 5: "third"}
+    assert Stages([FIRST, replace(FIRST, epochs=4), SECOND]).renamed == {6: "second"}
+    assert Stages([FIRST]).renamed == {}
+
+
+def test_loaders_go_on_where_the_next_stage_draws_the_same():
+    assert SECOND.loaders == THIRD.loaders != FIRST.loaders
+    assert [STAGES.loaders_began(epoch) for epoch in range(7)] == [0, 0, 2, 2, 2, 2, 2]
+    assert SECOND.loaders != replace(SECOND, labelling=None).loaders
+    assert FIRST.loaders != replace(FIRST, true_labels=True).loaders
+    assert FIRST.loaders != replace(FIRST, main=replace(CLEAN, images=5)).loaders
+
+
+def test_a_finished_training_needs_no_imperfect_case():
+    rest = replace(SECOND, true_labels=True).at_rest
+    assert rest.draws == (CLEAN,) and rest.labelling is None and not rest.true_labels
+    given = replace(FIRST, main=Draw(("clean", "noisy"), 4, "key")).at_rest
+    assert given.main.cases(ROLES) == ("c0", "c1")
+
+
+def test_cases_of_a_draw_are_sorted_over_its_roles():
+    assert PAIRS.cases(ROLES) == ("n0", "u0", "u1") and CLEAN.cases(ROLES) == ("c0", "c1")
+
+
+class _Dataset:
+    """Two-dimensional cases whose number of slices is in their name."""
+
+    opened = 0
+
+    def __init__(self, cases):
+        type(self).opened += 1
+        self.identifiers = cases
+
+    def load_case(self, case):
+        return (np.empty((1, {"c": 5, "n": 7, "u": 2}[case[0]], 8, 8)), None, None, None)
+
+
+def test_a_pass_counts_the_slices_of_the_cases_that_pace_the_stage_once():
+    """10 clean slices by 4; 7 + 2 + 2 imperfect ones by 3."""
+    _Dataset.opened = 0
+    assert [STAGES.one_pass(stage, ROLES, _Dataset) for stage in (FIRST, SECOND, THIRD, FIRST)] == [3, 4, 4, 3]
+    assert _Dataset.opened == 2
+    assert count_slices(_Dataset(["c0", "u0"])) == 7
+
+
+def test_batches_smaller_than_the_number_of_processes_are_refused_by_their_key():
+    STAGES.check_batches(Processes(0, 3))
+    with pytest.raises(InputError, match="imperfect_batch_size: 3 images cannot be divided among 4 processes"):
+        STAGES.check_batches(Processes(0, 4))
+    assert STAGES.imperfect_images == 3 and Stages([FIRST]).imperfect_images == 0
+
+
+def test_the_stages_of_mlbseg():
+    """Q = 4 views beside the image take the place of one batch of the plan: 12 // 5 images."""
+    warmup, bootstrapping = _of(MLBSeg).all
+    assert (warmup.name, warmup.epochs, warmup.keeps) == ("warm-up", 2, "checkpoint_warmup.pth")
+    assert not warmup.by_method and warmup.draws == (Draw(("clean",), 12, "warmup_batch_size"),)
+    assert (bootstrapping.name, bootstrapping.epochs) == ("bootstrapping", 3) and bootstrapping.by_method
+    assert [draw.images for draw in bootstrapping.draws] == [
+        12,
+        2,
+    ] and bootstrapping.paced_by == bootstrapping.imperfect
+    assert bootstrapping.labelling == Labelling("teacher", mirror=True, align=True)
+    assert [draw.images for draw in _of(MLBSeg, clean_batch_size=7, imperfect_batch_size=9).all[1].draws] == [7, 9]
+    assert _of(MLBSeg, warmup_epochs=0).all[0].name == "bootstrapping"
+
+
+def test_plain_training_is_one_stage_by_its_name_with_the_passes_of_the_method():
+    method, plain = _of(MLBSeg), _of(Plain, training_labels="true")
+    assert plain.epochs == method.epochs and plain.renamed == {} and plain.loaders_began(4) == 0
+    assert {stage.name for stage in plain.all} == {"plain training"}
+    assert plain.all[0].main.cases(ROLES) == ("c0", "c1", "n0", "u0", "u1") and plain.all[0].true_labels
+    for ours, theirs in zip(plain.all, method.all, strict=True):
+        assert ours.draws == (ours.main,) and not ours.by_method
+        assert plain.one_pass(ours, ROLES, _Dataset) == method.one_pass(theirs, ROLES, _Dataset)
+    alone = FoldRoles(("c0",), (), (), ("v0",))
+    stages = Plain.stages(resolve(Plain.Settings, {"training_labels": "clean"}), 4, alone)
+    assert all(stage.paced_by.cases(alone) == ("c0",) for stage in stages)
+
+
+def test_a_method_of_ones_own_warms_up_and_then_draws_pairs_of_whole_batches():
+    warmup, own = _of(Method).all
+    assert warmup.name == "warm-up" and (own.name, own.by_method) == ("training", True)
+    assert [draw.images for draw in own.draws] == [12, 12] and own.labelling is None
+    assert own.imperfect.roles == ("noisy", "unlabeled")
+    noisy_only = type("NoisyOnly", (Method,), {"roles": classmethod(lambda cls, settings: ("clean", "noisy"))})
+    assert _of(noisy_only).all[1].imperfect.roles == ("noisy",)
