@@ -13,7 +13,7 @@ from nnunetv2_mlbseg.networks.fingerprints import weight_sums
 from nnunetv2_mlbseg.networks.surgery import plain_network
 from nnunetv2_mlbseg.progress.run_state import RunState
 from nnunetv2_mlbseg.runtime.random_state import Generators
-from nnunetv2_mlbseg.training.batch import Batch, Images
+from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.course import Course
 from nnunetv2_mlbseg.training.descent import Descent, Gradient
 from nnunetv2_mlbseg.training.method import Moment, Task
@@ -96,25 +96,22 @@ class Learning:
         """
         with self.guard.step():
             if stage.by_method:
-                found = self._step(Batch.of(loaded, self.passes.device), moment)
+                found = self.step(Batch.of(loaded, self.passes.device), moment)
             elif self.processes.count > 1:
-                loss = self._shared_step(Batch.of(loaded, self.passes.device).clean)
-                found = {"loss": loss, stage.quantity: loss}
+                found = self.supervised_step(Batch.of(loaded, self.passes.device), stage.quantity)
             else:
                 loss = nnunets(loaded)["loss"]
                 found = {"loss": loss, stage.quantity: loss}
-        if not self.guard.left_out:
-            self.teacher.follow_(self.student)
-        return found | {"skipped": self.guard.skipped() / self.processes.count}
+        return found | self.finish_step()
 
-    def _step(self, batch: Batch, moment: Moment) -> dict[str, Any]:
+    def step(self, batch: Batch, moment: Moment) -> dict[str, Any]:
         """The method's terms, and the optimiser's step down them."""
         terms = self.method.terms(self.method.mixed(batch), moment)
         self.passes.descent.step(self.processes.count * terms.loss, self.settings.gradient_clip, terms.begun)
         self.method.after_step()
         return terms.found()
 
-    def _shared_step(self, clean: Images) -> Tensor:
+    def supervised_step(self, batch: Batch, quantity: str) -> dict[str, Any]:
         """nnU-Net's ``train_step`` on a batch that several processes share; returns this one's share of the loss.
 
         nnU-Net's own way for that, torch's data-parallel wrapper, fails on parameters without a gradient, which there
@@ -122,9 +119,16 @@ class Learning:
         """
         passes = self.passes
         passes.descent.optimizer.zero_grad(set_to_none=True)  # frees their memory for the forward pass
-        loss = passes.supervised(passes.student(clean.images), clean.target)
+        loss = passes.supervised(passes.student(batch.clean.images), batch.clean.target)
         passes.descent.step(loss, WARM_UP_CLIP)
-        return loss.detach() / self.processes.count
+        share = loss.detach() / self.processes.count
+        return {"loss": share, quantity: share}
+
+    def finish_step(self) -> dict[str, Tensor]:
+        """Move the teacher, unless the step was left out, and say whether it was."""
+        if not self.guard.left_out:
+            self.teacher.follow_(self.student)
+        return {"skipped": self.guard.skipped() / self.processes.count}
 
     def clean_gradient(self, batch: Batch) -> Gradient:
         """The gradient of the clean batch's loss (Eq. 5), as the method takes it; with the gradient scaler's factor."""
