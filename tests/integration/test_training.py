@@ -26,7 +26,7 @@ from training_support import (
 )
 
 from dataset_conversion.supervision.files import Supervision, write_splits, write_supervision
-from nnunetv2_mlbseg.progress.epoch_log import LOGGED
+from nnunetv2_mlbseg.methods.mlbseg.quantities import LOGGED
 from nnunetv2_mlbseg.runtime.stop_request import EXIT_CODE as STOPPED
 
 pytestmark = pytest.mark.integration
@@ -101,7 +101,7 @@ def test_checkpoint_has_nnunets_fields_and_ours(trained):
     assert any(not torch.equal(final["student_weights"][k], v) for k, v in final["teacher_weights"].items())
     state = final["mlbseg"]
     assert state["ema_step"] == 12 and state["config"]["seed"] == 1
-    assert set(state["epoch_log"]) == set(LOGGED)
+    assert set(state["epoch_log"]) == set(LOGGED.names)
     assert all(len(series) == 4 for series in state["epoch_log"].values())
     bootstrap = state["epoch_log"]["bootstrap"]
     assert bootstrap[:2] == [None, None] and np.isfinite(bootstrap[2:]).all()

@@ -15,6 +15,7 @@ import SimpleITK as sitk
 import torch
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from opened_files import OpenedFiles
 from trainer_names import SUFFIXES, trainer_class
 from training_support import SUPERVISION, VALIDATION, Workspace, add_configuration, write_raw_dataset
@@ -70,11 +71,14 @@ def workspace(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def trainer_of(workspace: Workspace, suffix: str) -> nnUNetTrainerMLBSeg:
-    plans = json.loads((workspace.preprocessed / "nnUNetPlans.json").read_text())
-    dataset_json = json.loads((workspace.preprocessed / "dataset.json").read_text())
-    made = trainer_class(suffix) if suffix else nnUNetTrainerMLBSeg
-    plans["continue_training"] = False  # as nnUNetv2_train hands it over
-    return made(plans, "2d_tiny", 0, dataset_json, torch.device("cpu"))
+    return (trainer_class(suffix) if suffix else nnUNetTrainerMLBSeg)(*workspace.arguments())
+
+
+def plain_dataset(trainer: nnUNetTrainerMLBSeg) -> nnUNetBaseDataset:
+    """What plain training draws from, with the labels in place that it needs."""
+    trainer.initialize()
+    loader, _ = trainer.get_dataloaders()
+    return loader.data_loader._data
 
 
 def train(trainer: nnUNetTrainerMLBSeg) -> list[dict]:
@@ -125,8 +129,7 @@ def test_every_variant_trains_as_long_as_the_method_and_leaves_true_labels_alone
 )
 def test_plain_training_draws_its_cases_with_their_labels(workspace, suffix, cases):
     trainer = trainer_of(workspace, suffix)
-    trainer.initialize()
-    dataset = trainer._plain_dataset()
+    dataset = plain_dataset(trainer)
     assert dataset.identifiers == sorted(cases)
     for case in dataset.identifiers:
         folder = "labelsTr_true" if suffix == "NoNoise" and case in IMPERFECT else "labelsTr"
@@ -145,7 +148,7 @@ def _no_workers(*_, **__):
 
 def test_true_labels_are_prepared_once_and_a_killed_preparation_goes_on(workspace, monkeypatch):
     monkeypatch.setattr("nnunetv2.utilities.utils.Pool", _no_workers)
-    trainer_of(workspace, "NoNoise")._plain_dataset()
+    plain_dataset(trainer_of(workspace, "NoNoise"))
     folder = workspace.fold_folder(trainer="nnUNetTrainerMLBSegNoNoise") / "true_labels"
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["cases"] == sorted(IMPERFECT)
@@ -153,10 +156,10 @@ def test_true_labels_are_prepared_once_and_a_killed_preparation_goes_on(workspac
     manifest["cases"].remove("u1")
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "u1.b2nd").unlink()
-    trainer_of(workspace, "NoNoise")._plain_dataset()
+    plain_dataset(trainer_of(workspace, "NoNoise"))
     assert (folder / "u1.b2nd").is_file() and (folder / "n0.b2nd").stat().st_mtime_ns == first
     shutil.copy(workspace.raw / "labelsTr_true" / "u0.nii.gz", workspace.raw / "labelsTr_true" / "n0.nii.gz")
-    trainer_of(workspace, "NoNoise")._plain_dataset()
+    plain_dataset(trainer_of(workspace, "NoNoise"))
     assert (folder / "n0.b2nd").stat().st_mtime_ns > first
 
 
@@ -186,7 +189,7 @@ def _strange_value(workspace: Workspace) -> None:
 def test_true_labels_that_cannot_be_used_are_one_line(workspace, spoil, words):
     spoil(workspace)
     with pytest.raises(InputError, match=words) as caught:
-        trainer_of(workspace, "NoNoise")._plain_dataset()
+        plain_dataset(trainer_of(workspace, "NoNoise"))
     assert "\n" not in str(caught.value)
 
 
@@ -194,7 +197,7 @@ def test_true_labels_need_the_raw_dataset(workspace, monkeypatch):
     trainer = trainer_of(workspace, "NoNoise")
     monkeypatch.delenv("nnUNet_raw")
     with pytest.raises(InputError, match="nnUNet_raw is not set"):
-        trainer._plain_dataset()
+        plain_dataset(trainer)
 
 
 @pytest.mark.parametrize("suffix", ["CleanOnly", "AllLabels", "NoNoise"])
@@ -220,7 +223,7 @@ def test_unetplusplus_predicts_through_nnunet(workspace):
     image, properties = SimpleITKIO().read_images([str(workspace.raw / "imagesTr" / "v0_0000.nii.gz")])
     label = predictor.predict_single_npy_array(image, properties)
     assert label.shape == image.shape[1:] and set(np.unique(label)) <= {0, 1}
-    teacher = trainer.teacher.state_dict()
+    teacher = trainer.learning.teacher.network.state_dict()
     assert all(torch.equal(value, teacher[name]) for name, value in predictor.list_of_parameters[0].items())
     add_configuration(workspace.preprocessed, patch_size=[36, 31])
     with pytest.raises(InputError, match=r"patch_size is \[36, 31\], expected at least 32 along each axis"):
@@ -308,4 +311,4 @@ def test_the_upper_bound_continues_without_the_raw_labels_and_only_with_its_own(
     again.load_checkpoint(str(folder / "checkpoint_best.pth"))
     again.current_epoch = 1
     with pytest.raises(InputError, match="they are other ones, expected the true labels this checkpoint"):
-        again._plain_dataset()
+        again.get_dataloaders()

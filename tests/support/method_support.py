@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from maths_support import small_network
 from torch import Tensor, nn
 
+from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.methods.mlbseg.weighing import WeighedBatch
 from nnunetv2_mlbseg.runtime.processes import Processes
@@ -16,6 +18,8 @@ from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.course import Course
 from nnunetv2_mlbseg.training.learning import Learning
 from nnunetv2_mlbseg.training.method import Method, Moment, Task
+from nnunetv2_mlbseg.training.run import Run
+from nnunetv2_mlbseg.training.saving import Saving
 from nnunetv2_mlbseg.training.stages import Draw, Stage, Stages
 
 CPU = torch.device("cpu")
@@ -55,6 +59,22 @@ def pairs_of(imperfect_images: int) -> Stages:
     return Stages([Stage("pairs", 1, clean, imperfect, by_method=True)])
 
 
+ROLES = FoldRoles(clean=("c0", "c1"), noisy=("n0",), unlabeled=("u0",), validation=("v0",))
+
+
+def course_of(method: type[Method], settings: Any, imperfect_images: int = 2, processes: Processes = ALONE) -> Course:
+    """What such a training is going to do. Who trains is the loaders' concern, and there are none."""
+    cases: Any = SimpleNamespace(roles=ROLES)
+    return Course(settings, method, cases, pairs_of(imperfect_images), processes)
+
+
+def saving_of(learning: Learning) -> Saving:
+    """What writes and reads its checkpoints."""
+    method = type(learning.method)
+    run = Run(course_of(method, learning.settings), method.logged(), print)
+    return Saving(run, learning, own_network=False, where="a dataset", report=print)
+
+
 def learning_of(
     method: type[Method],
     settings: Any,
@@ -70,9 +90,8 @@ def learning_of(
     """All of a training that learns. No loader, no file and no trainer."""
     heads = method.modules(settings, task)
     optimizer = torch.optim.SGD([*student.parameters(), *heads.parameters()], settings.initial_lr, momentum=momentum)
-    cases: Any = None  # who trains is the loaders' concern
     return Learning(
-        Course(settings, method, cases, pairs_of(imperfect_images), processes),
+        course_of(method, settings, imperfect_images, processes),
         task,
         student=student,
         heads=heads,
@@ -95,9 +114,9 @@ def mlbseg_step(network: str = "forward mode", grad_scaler: Any = None, **overri
     return learning
 
 
-def drawn_batch() -> dict[str, Tensor]:
+def drawn_batch(seed: int = 1) -> dict[str, Tensor]:
     """As the loaders hand it over: two clean images, and both anew with a wrong label above and none at the right."""
-    image = torch.randn(2, 1, 12, 12, generator=torch.Generator().manual_seed(1))
+    image = torch.randn(2, 1, 12, 12, generator=torch.Generator().manual_seed(seed))
     target = (image > 0).short()
     noisy = target.clone()
     noisy[:, :, :3] = 1 - noisy[:, :, :3]
@@ -109,6 +128,13 @@ def drawn_batch() -> dict[str, Tensor]:
 def take_step(learning: Learning, loaded: dict[str, Any], moment: Moment = START) -> dict[str, Tensor]:
     """One iteration of the method, without the teacher's update."""
     return learning.step(Batch.of(loaded, CPU), moment)
+
+
+def take_guarded_step(learning: Learning, loaded: dict[str, Any], moment: Moment = START) -> dict[str, Tensor]:
+    """One iteration as a trainer takes it, with the teacher's update."""
+    with learning.guard.step():
+        found = take_step(learning, loaded, moment)
+    return found | learning.finish_step()
 
 
 def weighed(learning: Learning, loaded: dict[str, Any], moment: Moment = START) -> WeighedBatch:

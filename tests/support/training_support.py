@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+import torch
 
 from dataset_conversion.supervision.files import Supervision, write_splits, write_supervision
 
@@ -113,6 +114,22 @@ class Workspace:
 
     def fold_folder(self, configuration: str = "2d_tiny", fold: str = "0", trainer: str = TRAINER) -> Path:
         return self.root / "results" / self.dataset / f"{trainer}__nnUNetPlans__{configuration}" / f"fold_{fold}"
+
+    def arguments(self, configuration: str = "2d_tiny", fold: int = 0) -> tuple[dict, str, int, dict, torch.device]:
+        """What a trainer is made of, as nnUNetv2_train hands it over."""
+        plans = json.loads((self.preprocessed / "nnUNetPlans.json").read_text())
+        dataset_json = json.loads((self.preprocessed / "dataset.json").read_text())
+        return {**plans, "continue_training": False}, configuration, fold, dataset_json, torch.device("cpu")
+
+    def predict(self, out: Path, case: str = "v0", trainer: str = TRAINER, **settings: str) -> np.ndarray:
+        """nnU-Net's own command on a case; the label as it wrote it."""
+        images = out / "images"
+        images.mkdir(parents=True)
+        (images / f"{case}_0000.nii.gz").symlink_to(self.raw / "imagesTr" / f"{case}_0000.nii.gz")
+        where = ("-d", int(self.dataset[7:10]), "-i", images, "-o", out, "-c", "2d_tiny", "-f", 0, "-tr", trainer)
+        done = self.command("nnUNetv2_predict", *where, "-device", "cpu", "-npp", 1, "-nps", 1, **settings)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(out / f"{case}.nii.gz")))
 
     def command(self, name: str, *args: object, **settings: str) -> subprocess.CompletedProcess[str]:
         script = Path(sys.executable).parent / name

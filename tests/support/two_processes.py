@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from maths_support import small_network
-from method_support import START, learning_of
+from method_support import learning_of, take_guarded_step
 from nnunetv2.run import run_training
 from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
@@ -27,7 +27,6 @@ from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.methods.mlbseg.weighing import WeighedBatch, Weighing
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.overrides import resolve
-from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.learning import Learning
 from nnunetv2_mlbseg.training.method import Task
 from nnunetv2_mlbseg.training.whole_batch_loss import over_whole_batch
@@ -110,10 +109,7 @@ def run_steps(settings: dict[str, Any], processes: Processes) -> dict[str, Any]:
     method.weigh = Recorded(method.weigh)
     values: list[dict[str, Any]] = []
     for number in range(3):
-        batch = Batch.of(part(whole_batch(number), processes), torch.device("cpu"))
-        with learning.guard.step():
-            found = learning.step(batch, START)
-        values += processes.add_up([found | learning.finish_step()])
+        values += processes.add_up([take_guarded_step(learning, part(whole_batch(number), processes))])
     return {
         "weights": method.weigh.weights,
         "values": values,

@@ -15,6 +15,7 @@ from method_support import (
     learning_of,
     mlbseg_step,
     parameters_of,
+    take_guarded_step,
     take_step,
 )
 from run_state_example import STATE
@@ -67,9 +68,7 @@ def test_an_iteration_mixes_finds_terms_steps_and_tells_the_method_then_moves_th
     optimizer.register_step_post_hook(lambda *_: order.append("step"))
     follow = learning.teacher.follow_
     learning.teacher.follow_ = lambda student: (order.append("teacher"), follow(student))
-    with learning.guard.step():
-        found = take_step(learning, batch)
-    found |= learning.finish_step()
+    found = take_guarded_step(learning, batch)
     assert order == ["mixed", "terms", "step", "after_step", "teacher"]
     assert torch.equal(method.seen.clean.images, batch["data"] + 1), "the terms see the mixed batch"
     assert float(found["loss"]) == pytest.approx(float(found["supervised"] + found["origin"]))
@@ -89,9 +88,8 @@ def test_heads_join_the_optimiser_and_its_clipping():
 def test_a_teacher_does_not_follow_a_step_that_was_left_out():
     learning = mlbseg_step()
     teacher = parameters_of(learning.teacher.network)
-    with learning.guard.step():
-        take_step(learning, {**drawn_batch(), "data": torch.full((2, 1, 12, 12), torch.nan)})
-    assert float(learning.finish_step()["skipped"]) == 1 and learning.teacher.step == 0
+    found = take_guarded_step(learning, {**drawn_batch(), "data": torch.full((2, 1, 12, 12), torch.nan)})
+    assert float(found["skipped"]) == 1 and learning.teacher.step == 0
     assert all(torch.equal(a, b) for a, b in zip(teacher, learning.teacher.network.parameters(), strict=True))
 
 
