@@ -41,7 +41,7 @@ INSTALL_REQUIRES = [
     "pillow>=9.1",
     "packaging>=22",
     "tqdm>=4.60",
-    "pydantic>=2.5",  # the settings; blosc2, which nnU-Net needs, brings it along
+    "pydantic>=2.7",  # the settings; blosc2, which nnU-Net needs, brings it along
 ]
 # Snakemake needs a newer Python than everything else here.
 STUDY_REQUIRES = ['snakemake>=9; python_version >= "3.11"', "pyyaml>=6"]
@@ -62,7 +62,7 @@ TEST_REQUIRES = [
     "twine>=6.1",
 ]
 DEV_REQUIRES = [*TEST_REQUIRES, "ruff>=0.9", "mypy>=1.13", "detect-secrets>=1.5", "setuptools>=77", "wheel>=0.42"]
-DOCS_REQUIRES = ["mkdocs-material>=9.5"]
+DOCS_REQUIRES = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10"]
 
 
 class BuildWithPth(build_py):

@@ -55,7 +55,9 @@ compare them: it says what is kept equal.
 SETTINGS_INTRO = """\
 # Settings
 
-Every setting of the trainers, with its default. How to set them is told in
+Every setting of the trainers, with its default. A value in the column `paper` takes its place with
+the [preset](#preset) of that name; an empty one does not. [The method](../explanation/method.md)
+explains the words. How to change settings is told in
 [Train and resume](../how-to/train-and-resume.md#change-settings). An editor can check a file of
 settings against the [JSON schema](settings.schema.json).
 """

@@ -13,6 +13,9 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 REAL_DATA = REPOSITORY.parent / "shared" / "data"
 
+# Small tensors: threads would only wait for each other, most of all where several tests run side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 CompletedText = subprocess.CompletedProcess[str]
 
 

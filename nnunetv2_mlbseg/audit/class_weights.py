@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from nnunetv2_mlbseg.audit.network_opinion import predictor_of, to_image
 from nnunetv2_mlbseg.maths.tangents.forward import Direction, logit_tangents
 from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives
-from nnunetv2_mlbseg.training.restored import TrainedFold, predicting
+from nnunetv2_mlbseg.networks.surgery import predicting
+from nnunetv2_mlbseg.training.restored import TrainedFold
 
 CLEAN_BATCHES = 16
 """Clean batches whose directions are averaged: the derivative along a mean is the mean of the derivatives."""

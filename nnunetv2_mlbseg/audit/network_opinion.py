@@ -15,7 +15,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import Tensor, nn
 
 from nnunetv2_mlbseg.cases.prediction import CasePredictor
-from nnunetv2_mlbseg.training.restored import TrainedFold, predicting
+from nnunetv2_mlbseg.networks.surgery import predicting
+from nnunetv2_mlbseg.training.restored import TrainedFold
 
 
 def predictor_of(fold: TrainedFold, network: nn.Module, mirror: tuple[int, ...] | None) -> CasePredictor:

@@ -76,18 +76,17 @@ def has_workers(batches: Batches | None) -> bool:
     return isinstance(_augmenter_of(batches), NonDetMultiThreadedAugmenter)
 
 
-def close(batches: Batches | None) -> None:
+def close(*batches: Batches | None) -> None:
     """Stop the worker processes, if there are any."""
-    found = _augmenter_of(batches)
-    if isinstance(found, NonDetMultiThreadedAugmenter):
-        found._finish()
+    for found in map(_augmenter_of, batches):
+        if isinstance(found, NonDetMultiThreadedAugmenter):
+            found._finish()
 
 
-def abandon(batches: Batches | None) -> None:
+def abandon(*batches: Batches | None) -> None:
     """Kill the worker processes. Unlike :func:`close` it waits for no lock that a dead worker may hold."""
-    found = _augmenter_of(batches)
-    if isinstance(found, NonDetMultiThreadedAugmenter):
-        for process in found._processes:
+    for found in map(_augmenter_of, batches):
+        for process in found._processes if isinstance(found, NonDetMultiThreadedAugmenter) else ():
             process.kill()
 
 

@@ -61,10 +61,11 @@ def default_cores() -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Run what is missing, write tables and figures, name what failed; exit code 1 if anything did."""
+    from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
     from nnunetv2_mlbseg.study.reading.runs import described, runs_of
     from nnunetv2_mlbseg.study.reading.study_file import find_study, read_study
 
-    study = changed(read_study(find_study(args.study)), args)
+    study = changed(read_study(find_study(args.study), MLBSegSettings), args)
     if args.cores < 1:
         raise InputError(f"--cores {args.cores}: expected 1 or more")
     runs = runs_of(study, args.only or ["*"])

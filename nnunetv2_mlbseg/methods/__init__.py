@@ -1,4 +1,4 @@
 """What an iteration adds to nnU-Net's own, one method a file; MLB-Seg has a folder.
 
-Imports ``training`` and what that imports; no trainer class knows of a method but those in ``trainers``.
+Imports ``methods/mlbseg``, ``training`` and what they import; of the trainers only those in ``trainers`` know one.
 """

@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.cases.training_cases import ROLES_OF, TRUE, describe
+from nnunetv2_mlbseg.methods.mlbseg.quantities import LOGGED
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
 from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_images
+from nnunetv2_mlbseg.progress.epoch_log import Quantities
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.method import LabelWeighing, Method
 from nnunetv2_mlbseg.training.stages import Draw, Stage
@@ -20,6 +22,16 @@ class Plain(Method):
 
     Settings: ClassVar[type[TrainingSettings]] = MLBSegSettings
     needs_imperfect: ClassVar[bool] = False
+
+    @classmethod
+    def logged(cls) -> Quantities:
+        """The names that MLB-Seg has, so that the logs of both can be read alike."""
+        return LOGGED
+
+    @classmethod
+    def about(cls, settings: Any) -> dict[str, Any]:
+        """As MLB-Seg has it."""
+        return {"views": settings.all_views}
 
     @classmethod
     def roles(cls, settings: Any) -> tuple[str, ...]:

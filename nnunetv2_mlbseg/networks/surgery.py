@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -69,3 +70,18 @@ def tangent_mode(network: nn.Module) -> Iterator[None]:
         for layer, values in stored:
             layer.track_running_stats = True
             layer._buffers.update(values)
+
+
+@contextmanager
+def predicting(network: nn.Module) -> Iterator[nn.Module]:
+    """A plain network as nnU-Net's inference wants it: one output, evaluation mode. On leaving it is as before."""
+    decoder: Any = getattr(network, "decoder", None)
+    scales, was_training = getattr(decoder, "deep_supervision", None), network.training
+    if scales is not None:
+        decoder.deep_supervision = False
+    try:
+        yield network.eval()
+    finally:
+        if scales is not None:
+            decoder.deep_supervision = scales
+        network.train(was_training)

@@ -17,9 +17,12 @@ WIDTH = 100
 
 
 def markdown(settings_class: type[TrainingSettings]) -> str:
-    """The body of a page: for every section a heading, a sentence and a table with a row for every key."""
+    """The body of a page: for every section a heading, a sentence and a table with a row for every key.
+
+    A row is narrow enough for a screen: what a key does stands in one cell with what it accepts, unit and sources.
+    """
     others = [preset for preset in settings_class.PRESETS if preset != "default"]
-    columns = ["key", "default", "accepts", "unit", "what it does, source", *(f"under `{name}`" for name in others)]
+    columns = ["key", "default", *(f"`{name}`" for name in others), "what it does"]
     parts = []
     for section, keys in _sections(settings_class).items():
         rows = [_row([f"`{key}`", *_cells(settings_class, key, others)]) for key in keys]
@@ -62,15 +65,24 @@ def _sections(settings_class: type[TrainingSettings]) -> dict[Section, list[str]
 
 
 def _cells(settings_class: type[TrainingSettings], key: str, presets: list[str]) -> Iterator[str]:
-    rule = rule_of(settings_class, key)
     yield _code(settings_class.model_fields[key].default)
-    yield rule.expected
-    yield "" if rule.unit == NO_UNIT else rule.unit
-    yield meaning(settings_class, key) + (f" Source: {rule.source}." if rule.source else "")
     for preset in presets:
         values = {"preset": preset, **settings_class.PRESETS[preset]}
-        source = settings_class.PRESET_SOURCES.get(preset, {}).get(key, "")
-        yield ", ".join(filter(None, [_code(values[key]), source])) if key in values else ""
+        yield _code(values[key]) if key in values else ""
+    yield f"{meaning(settings_class, key)}<br>{' '.join(_details(settings_class, key, presets))}"
+
+
+def _details(settings_class: type[TrainingSettings], key: str, presets: list[str]) -> Iterator[str]:
+    rule = rule_of(settings_class, key)
+    yield f"Accepts {rule.expected}."
+    if rule.unit != NO_UNIT:
+        yield f"Unit: {rule.unit}."
+    if rule.source:
+        yield f"Source: {rule.source}."
+    for preset in presets:
+        source = settings_class.PRESET_SOURCES.get(preset, {}).get(key)
+        if source:
+            yield f"Source of `{preset}`: {source}."
 
 
 def _row(cells: Iterable[str]) -> str:

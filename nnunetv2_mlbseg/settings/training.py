@@ -127,8 +127,6 @@ class TrainingSettings(Settings):
     mirror_generated: bool = flag(True, section=TEACHER, source="nnU-Net's inference; Eq. 1")
     """Mirror the images, and average over that, when labels of unlabeled cases are generated."""
 
-    audit: bool = flag(False, section=DATA)
-    """Run `mlbseg audit` on the noisy labels after the training, into the fold's folder. Needs the raw dataset."""
     verify_data: bool = flag(True, section=DATA)
     """Read every preprocessed case once before the first epoch."""
     patient_regex: str | None = optional_expression(None, section=DATA)

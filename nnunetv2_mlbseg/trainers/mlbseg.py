@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from nnunetv2_mlbseg.audit import after_training
 from nnunetv2_mlbseg.cases.training_cases import METHOD
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
 from nnunetv2_mlbseg.methods.plain import Plain
-from nnunetv2_mlbseg.progress.epoch_log import Quantities
 from nnunetv2_mlbseg.training.method import Method
 from nnunetv2_mlbseg.training.restored import TrainedFold
 from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMethod
@@ -28,14 +27,6 @@ class nnUNetTrainerMLBSeg(nnUNetTrainerMethod):
     def method_of(cls, settings: MLBSegSettings) -> type[Method]:
         """MLB-Seg, unless labels are to be taken at face value."""
         return MLBSeg if settings.training_labels == METHOD else Plain
-
-    def logged(self) -> Quantities:
-        """The same names for all trainers of this family, so that their logs can be read alike."""
-        return MLBSeg.logged()
-
-    def about(self) -> dict[str, Any]:
-        """With the names of the views, in the order in which the log has their values."""
-        return {**super().about(), "views": self.settings.all_views}
 
     def on_train_start(self) -> None:
         """The training's own start; a training whose audit would fail in the end is refused at once."""

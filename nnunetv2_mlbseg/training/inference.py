@@ -9,21 +9,19 @@ from pathlib import Path
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
+from nnunetv2_mlbseg.networks.surgery import plain_network, predicting
 from noise_synthesis.safe_io.compressed import refuse_short_nifti
 
 
 @contextmanager
 def swapped(trainer: nnUNetTrainer, network: nn.Module) -> Iterator[None]:
-    """nnU-Net's own set-up for predicting with ``network``: deep supervision off; afterwards all is as before."""
+    """nnU-Net's final validation with ``network``; afterwards all is as before."""
     in_training, trainer.network = trainer.network, network
-    was_training = in_training.training
     try:
-        trainer.set_deep_supervision_enabled(False)
-        yield
+        with predicting(plain_network(network)):
+            yield
     finally:
-        trainer.set_deep_supervision_enabled(trainer.enable_deep_supervision)
         trainer.network = in_training
-        trainer.network.train(was_training)
 
 
 @contextmanager

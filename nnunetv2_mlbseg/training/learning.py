@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -18,7 +18,9 @@ from nnunetv2_mlbseg.training.course import Course
 from nnunetv2_mlbseg.training.descent import Descent, Gradient
 from nnunetv2_mlbseg.training.method import Moment, Task
 from nnunetv2_mlbseg.training.passes import Passes
+from nnunetv2_mlbseg.training.stages import Stage
 from nnunetv2_mlbseg.training.step_guard import StepGuard
+from nnunetv2_mlbseg.training.support import check_sharing_supported
 from nnunetv2_mlbseg.training.teacher import Teacher
 from nnunetv2_mlbseg.training.whole_batch_loss import cross_entropy_like
 
@@ -51,6 +53,7 @@ class Learning:
         settings, processes = course.settings, course.processes
         self.settings, self.student, self.heads, self.processes = settings, student, heads, processes
         plain = plain_network(student)
+        check_sharing_supported(plain, processes)
         for module in (plain, heads):
             processes.copy_from_first_(module)
         self.initial_sums = weight_sums(plain)
@@ -82,14 +85,33 @@ class Learning:
         """The student or the teacher."""
         return self.teacher.network if which == "teacher" else self.student
 
-    def step(self, batch: Batch, moment: Moment) -> dict[str, Tensor]:
-        """One iteration of the method; returns what the log gets, on the device."""
+    def iteration(
+        self, stage: Stage, loaded: Mapping[str, Any], moment: Moment, nnunets: Callable[[Any], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """One iteration of a stage, then the teacher's update; returns what the log gets.
+
+        Args:
+            loaded: What the stage's loader made.
+            nnunets: nnU-Net's own ``train_step``.
+        """
+        with self.guard.step():
+            if stage.by_method:
+                found = self.step(Batch.of(loaded, self.passes.device), moment)
+            elif self.processes.count > 1:
+                found = self.supervised_step(Batch.of(loaded, self.passes.device), stage.quantity)
+            else:
+                loss = nnunets(loaded)["loss"]
+                found = {"loss": loss, stage.quantity: loss}
+        return found | self.finish_step()
+
+    def step(self, batch: Batch, moment: Moment) -> dict[str, Any]:
+        """The method's terms, and the optimiser's step down them."""
         terms = self.method.terms(self.method.mixed(batch), moment)
         self.passes.descent.step(self.processes.count * terms.loss, self.settings.gradient_clip, terms.begun)
         self.method.after_step()
         return terms.found()
 
-    def supervised_step(self, batch: Batch, quantity: str) -> dict[str, Tensor]:
+    def supervised_step(self, batch: Batch, quantity: str) -> dict[str, Any]:
         """nnU-Net's ``train_step`` on a batch that several processes share; returns this one's share of the loss.
 
         nnU-Net's own way for that, torch's data-parallel wrapper, fails on parameters without a gradient, which there
@@ -102,16 +124,16 @@ class Learning:
         share = loss.detach() / self.processes.count
         return {"loss": share, quantity: share}
 
-    def clean_gradient(self, batch: Batch) -> Gradient:
-        """The gradient of the clean batch's loss (Eq. 5), as the method takes it; with the gradient scaler's factor."""
-        outputs, passes = self.passes.student(batch.clean.images), self.passes
-        return passes.gradient(passes.supervised(outputs, batch.clean.target, self.method.weighing().clean_loss))
-
     def finish_step(self) -> dict[str, Tensor]:
         """Move the teacher, unless the step was left out, and say whether it was."""
         if not self.guard.left_out:
             self.teacher.follow_(self.student)
         return {"skipped": self.guard.skipped() / self.processes.count}
+
+    def clean_gradient(self, batch: Batch) -> Gradient:
+        """The gradient of the clean batch's loss (Eq. 5), as the method takes it; with the gradient scaler's factor."""
+        outputs, passes = self.passes.student(batch.clean.images), self.passes
+        return passes.gradient(passes.supervised(outputs, batch.clean.target, self.method.weighing().clean_loss))
 
     def take(self, found: Mapping[str, Any], state: RunState) -> None:
         """Networks, method and random generators as a checkpoint has them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ from nnunetv2_mlbseg.cases.loaders import LoaderFactory, PairedLoader
 from nnunetv2_mlbseg.cases.prediction import CasePredictor
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.cases.worker_processes import InterruptibleLoader
-from nnunetv2_mlbseg.runtime.processes import Processes
+from nnunetv2_mlbseg.networks.surgery import plain_network, predicting
 from nnunetv2_mlbseg.runtime.stop_request import StopRequest
-from nnunetv2_mlbseg.training.stages import Draw, Labelling, Stage
+from nnunetv2_mlbseg.training.learning import Learning
+from nnunetv2_mlbseg.training.stages import Draw, Stage
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,6 @@ class LabelStores:
         )
 
 
-Labeller = Callable[[Labelling], AbstractContextManager[CasePredictor]]
-"""Makes a network ready to label cases for as long as the context lasts."""
-
-
 @dataclass(frozen=True)
 class Loading:
     """How the loaders of a stage are made.
@@ -58,28 +54,38 @@ class Loading:
     plans: PlansManager
     configuration: ConfigurationManager
     dataset_json: dict[str, Any]
-    processes: Processes
     report: Callable[[str], None]
 
-    def prepare_labels(self, stage: Stage, labeller: Labeller, known: str | None, in_use: bool) -> str | None:
+    def prepare_labels(
+        self,
+        stage: Stage,
+        learning: Learning,
+        mirror_axes: tuple[int, ...] | None,
+        known: str | None,
+        in_use: bool,
+    ) -> str | None:
         """Put labels in place that a stage does not find in the preprocessed folder.
 
         Args:
+            learning: Its networks label unlabeled cases.
+            mirror_axes: Axes of nnU-Net's test-time mirroring.
             known: The fingerprint of what such labels came from, if the training has had some.
             in_use: Whether iterations of before have drawn them; then they are only checked.
 
         Returns:
             The fingerprint, for the checkpoint.
         """
-        place = LabelPreparation(self.folder, self.roles, self.processes, self.report)
+        place = LabelPreparation(self.folder, self.roles, learning.processes, self.report)
+        of_nnunet = (self.plans, self.configuration, self.dataset_json)
         if stage.true_labels:
-            how = (self.plans, self.configuration, self.dataset_json)
-            return place.true(self.stores.true, *how, known=known, begun=in_use)
-        if stage.labelling is None or not self.roles.unlabeled:
+            return place.true(self.stores.true, *of_nnunet, known=known, begun=in_use)
+        how = stage.labelling
+        if how is None or not self.roles.unlabeled:
             return known
-        align = stage.labelling.align
-        with labeller(stage.labelling) as predictor:
-            return place.generated(self.stores.generated, predictor, known=known, begun=in_use, align=align)
+        mirror = mirror_axes if how.mirror else None
+        with predicting(plain_network(learning.named(how.network))) as network:
+            predictor = CasePredictor(network, *of_nnunet, mirror, learning.passes.device)
+            return place.generated(self.stores.generated, predictor, known=known, begun=in_use, align=how.align)
 
     def loaders(
         self, stage: Stage, factory: LoaderFactory, stop: StopRequest, seed: tuple[int, ...] | None

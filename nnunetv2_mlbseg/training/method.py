@@ -6,11 +6,12 @@ here trains on the clean cases first and then on pairs of a clean and an imperfe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from torch import Tensor, nn
 
 from nnunetv2_mlbseg.cases.roles import FoldRoles
@@ -50,6 +51,12 @@ class Task:
     noisy: int
     unlabeled: int
     ignore_label: int | None
+
+    @classmethod
+    def of(cls, channels: int, labels: LabelManager, patch_size: Sequence[int], roles: FoldRoles) -> Task:
+        """By nnU-Net's labels and patch size, and the roles of the fold."""
+        counts = len(roles.noisy), len(roles.unlabeled)
+        return cls(channels, labels.num_segmentation_heads, len(patch_size), *counts, labels.ignore_label)
 
 
 @dataclass(frozen=True)
@@ -149,6 +156,11 @@ class Method:
     def logged(cls) -> Quantities:
         """All that the log shows of a training by this method."""
         return Quantities({LOSSES: {**OF_ALL[LOSSES], **cls.quantities}, STEPS: OF_ALL[STEPS]})
+
+    @classmethod
+    def about(cls, settings: Any) -> dict[str, Any]:
+        """What ``mlbseg_log.json`` says of a training beside its settings."""
+        return {}
 
     @classmethod
     def roles(cls, settings: Any) -> tuple[str, ...]:

@@ -44,8 +44,9 @@ class Passes:
     """Forward passes and gradients, as nnU-Net takes them.
 
     Attributes:
-        student: In training; may be compiled. Tangents and gradients use the module inside.
-        teacher: The mean teacher.
+        student_network: In training; may be compiled. Tangents and gradients use the module inside.
+        teacher_network: The mean teacher.
+        generators: Of the training; a method asks for one by its purpose.
         losses: nnU-Net's loss ("dice_ce") and its cross-entropy alone ("ce"), over the whole batch.
         scale_factors: Deep supervision's factors above 0, finest first; ``[1.0]`` without it.
         deep_supervision: Whether networks return lists.

@@ -26,23 +26,44 @@ class Preflight:
     Attributes:
         output: The fold's folder.
         written: Folders below it that a training writes.
+        data: nnU-Net's preprocessed cases.
         report: Takes lines for the log file.
     """
 
     output: Path
     written: tuple[Path, ...]
+    data: str
+    cases: Fold
     processes: Processes
     report: Callable[[str], None]
 
-    def look_at_data(self, folder: str, cases: Fold, labels: LabelManager) -> None:
+    def first(self, learning: Learning, labels: LabelManager, checks_data: bool, writes: bool) -> None:
+        """What is done before a first epoch.
+
+        Args:
+            labels: nnU-Net's.
+            checks_data: Whether the preprocessed data is read as a whole.
+            writes: Whether checkpoints will be written.
+
+        Raises:
+            InputError: see :meth:`look_at_data`.
+        """
+        self.take_pretrained_weights(learning)
+        if checks_data:
+            self.look_at_data(labels)
+        if writes:
+            self.set_old_training_aside()
+
+    def look_at_data(self, labels: LabelManager) -> None:
         """Read every preprocessed case once, and hold images of held-out cases against those that train.
 
         Raises:
             InputError: a case is not usable, or a held-out case has the image of a training case.
         """
-        images = verify_all(folder, [*cases.training, *cases.held_out.validation], labels, self.processes)
+        held_out = self.cases.held_out
+        images = verify_all(self.data, [*self.cases.training, *held_out.validation], labels, self.processes)
         self.report(f"Read {len(images)} preprocessed cases: all usable")
-        for leak in cases.held_out.check_images(images):
+        for leak in held_out.check_images(images):
             self.report(f"Allowed by allow_leakage: {leak}")
 
     def take_pretrained_weights(self, learning: Learning) -> None:

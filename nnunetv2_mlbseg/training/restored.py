@@ -200,18 +200,3 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def predicting(network: nn.Module) -> Iterator[nn.Module]:
-    """A plain network as nnU-Net's inference wants it: one output, evaluation mode. On leaving it is as before."""
-    decoder: Any = getattr(network, "decoder", None)
-    scales, was_training = getattr(decoder, "deep_supervision", None), network.training
-    if scales is not None:
-        decoder.deep_supervision = False
-    try:
-        yield network.eval()
-    finally:
-        if scales is not None:
-            decoder.deep_supervision = scales
-        network.train(was_training)

@@ -9,7 +9,7 @@ from typing import Any
 
 from nnunetv2_mlbseg.cases.datasets import open_dataset
 from nnunetv2_mlbseg.progress.epoch import Epoch, EpochMeans, PartialEpoch
-from nnunetv2_mlbseg.progress.epoch_log import EpochLog, Quantities
+from nnunetv2_mlbseg.progress.epoch_log import EpochLog
 from nnunetv2_mlbseg.progress.epoch_plot import plot
 from nnunetv2_mlbseg.progress.run_state import RunState
 from nnunetv2_mlbseg.runtime import random_state
@@ -26,14 +26,14 @@ class Run:
     """The course of a training. nnU-Net counts the epochs; their number is handed in.
 
     Args:
-        quantities: What the log shows.
         report: Takes lines for the log file.
     """
 
-    def __init__(self, course: Course, quantities: Quantities, report: Report):
-        self.stages, self.settings, self.processes = course.stages, course.settings, course.processes
+    def __init__(self, course: Course, report: Report):
+        self.method, self.stages = course.method, course.stages
+        self.settings, self.processes = course.settings, course.processes
         self.roles, self.report = course.cases.roles, report
-        self.log, self.patience = EpochLog(quantities), Patience()
+        self.log, self.patience = EpochLog(course.method.logged()), Patience()
         self.epoch = Epoch(0)
         self.partial: PartialEpoch | None = None
         """Set in a checkpoint that SIGTERM asked for, and after reading one until its epoch is complete."""
@@ -49,13 +49,14 @@ class Run:
         Args:
             folder: nnU-Net's preprocessed cases, whose slices make a pass.
         """
-        one_pass = lambda: self.stages.one_pass(  # noqa: E731 (reads the cases, so only where it is asked for)
-            self.stages.at(number), self.roles, lambda cases: open_dataset(folder, cases)
-        )
-        self.epoch = Epoch(self.settings.iterations_per_epoch or one_pass(), self.partial)
+        self.epoch = Epoch(self.settings.iterations_per_epoch or self._one_pass(number, folder), self.partial)
         self.partial = None
         self._settle_random_state(number)
         return self.epoch
+
+    def _one_pass(self, number: int, folder: str) -> int:
+        """Iterations of a pass over the cases that pace the stage."""
+        return self.stages.one_pass(self.stages.at(number), self.roles, lambda cases: open_dataset(folder, cases))
 
     def labels_in_use(self, number: int) -> bool:
         """Whether an epoch goes on with labels that earlier iterations have drawn."""
@@ -111,12 +112,12 @@ class Run:
             self.report(line)
         self.patience.judge(number, means.skipped, means.steps)
 
-    def publish(self, folder: Path, about: Mapping[str, Any]) -> None:
-        """Write the curves as a picture and as JSON; ``about`` comes first in the latter."""
+    def publish(self, folder: Path, trainer: str) -> None:
+        """Write the curves as a picture and as JSON."""
         begins = self.stages.renamed
         plot(self.log, folder / "mlbseg_progress.png", begins)
-        first = {"trainer": about["trainer"], "warmup_epochs": min(begins, default=0)}
-        self.log.write(folder / "mlbseg_log.json", first | dict(about) | {"config": self.settings.as_dict()})
+        about = {"trainer": trainer, "warmup_epochs": min(begins, default=0), **self.method.about(self.settings)}
+        self.log.write(folder / "mlbseg_log.json", about | {"config": self.settings.as_dict()})
 
     def state(self, stage: Stage, learning: Learning, own_network: bool) -> RunState:
         """For a checkpoint, with what ``learning`` remembers."""

@@ -12,6 +12,9 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.runtime.processes import Processes
 
+LATEST = "checkpoint_latest.pth"
+"""nnU-Net's file that ``--c`` goes on from."""
+
 WARM_UP_FILE = "checkpoint_warmup.pth"
 """Keeps the networks as the warm-up leaves them."""
 
@@ -148,10 +151,13 @@ class Stages:
         """The stage that an epoch belongs to."""
         return self.begins[self.began(epoch)]
 
-    def left_by(self, epochs_done: int) -> Stage | None:
-        """The stage whose last epoch was the last of those done, if one ends there."""
-        ends = {first + stage.epochs: stage for first, stage in self.begins.items()}
-        return ends.get(epochs_done)
+    def kept_after(self, epochs_done: int) -> tuple[str, ...]:
+        """The checkpoint files to write between two epochs, where a stage ends that keeps its networks."""
+        ends = {first + stage.epochs: stage.keeps for first, stage in self.begins.items()}
+        keeps = ends.get(epochs_done)
+        if keeps is None:
+            return ()
+        return (keeps, LATEST) if epochs_done < self.epochs else (keeps,)
 
     def one_pass(self, stage: Stage, roles: FoldRoles, dataset: Callable[[Sequence[str]], nnUNetBaseDataset]) -> int:
         """Iterations until as many slices were drawn as the cases have that pace the stage.

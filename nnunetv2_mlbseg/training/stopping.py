@@ -72,7 +72,6 @@ class Stopping:
                 training.stop_if_asked()
             finally:
                 end = abandon if self.request.requested else close
-                end(training.dataloader_train)
-                end(training.dataloader_val)
+                end(training.dataloader_train, training.dataloader_val)
             if self.request.requested:
                 self.request.exit()

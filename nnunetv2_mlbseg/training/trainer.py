@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from os.path import join
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,16 +12,12 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_mlbseg.cases.datasets import dataset_class
 from nnunetv2_mlbseg.cases.loaders import LoaderFactory
-from nnunetv2_mlbseg.cases.prediction import CasePredictor
 from nnunetv2_mlbseg.cases.worker_processes import close
 from nnunetv2_mlbseg.networks.surgery import plain_network
-from nnunetv2_mlbseg.progress.epoch_log import Quantities
 from nnunetv2_mlbseg.progress.undefined_dice import hold_undefined_dice_
 from nnunetv2_mlbseg.runtime import errors, random_state
 from nnunetv2_mlbseg.runtime.nnunet_version import check_version
 from nnunetv2_mlbseg.runtime.threads import use_requested_threads
-from nnunetv2_mlbseg.training import support
-from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.course import Configurable, Course
 from nnunetv2_mlbseg.training.descent import sgd
 from nnunetv2_mlbseg.training.inference import swapped, whole_predictions
@@ -33,16 +28,13 @@ from nnunetv2_mlbseg.training.nnunet_fields import fields_of, take_fields_
 from nnunetv2_mlbseg.training.preflight import Preflight
 from nnunetv2_mlbseg.training.run import Run
 from nnunetv2_mlbseg.training.saving import Saving
-from nnunetv2_mlbseg.training.stages import Labelling, Stage
+from nnunetv2_mlbseg.training.stages import LATEST, Stage
 from nnunetv2_mlbseg.training.stopping import Stopping
 from nnunetv2_mlbseg.training.whole_batch_loss import over_whole_batch
 
 
 class nnUNetTrainerMethod(nnUNetTrainer):
-    """nnU-Net's training with a learning method in it, which a subclass names.
-
-    Plans, preprocessing, augmentation, inference and folders are nnU-Net's.
-    """
+    """nnU-Net's training with a learning method in it, which a subclass names."""
 
     method: ClassVar[type[Method]]
     variant: ClassVar[Mapping[str, Any]] = {}
@@ -71,10 +63,12 @@ class nnUNetTrainerMethod(nnUNetTrainer):
         self.num_val_iterations_per_epoch = self.settings.val_iterations_per_epoch
         self.initial_lr, self.weight_decay = self.settings.initial_lr, self.settings.weight_decay
         self.enable_deep_supervision = self.settings.deep_supervision
-        report, folder = self.print_to_log_file, Path(self.output_folder)
-        self.run = Run(self.course, self.logged(), report)
-        self.stores = LabelStores.of_fold(folder, self.processes.rank)
-        self.preflight = Preflight(folder, (self.stores.generated.folder,), self.processes, report)
+        report, data = self.print_to_log_file, self.preprocessed_dataset_folder
+        folder, of_nnunet = Path(self.output_folder), (self.plans_manager, self.configuration_manager, dataset_json)
+        stores = LabelStores.of_fold(folder, self.processes.rank)
+        self.run = Run(self.course, report)
+        self.loading = Loading(data, self.roles, stores, *of_nnunet, report)
+        self.preflight = Preflight(folder, (stores.generated.folder,), data, self.course.cases, self.processes, report)
         self.stopping = Stopping(not self.is_ddp, self._save_to_go_on, report)
         self.learning: Learning  # made in initialize, as the network is
         report("MLB-Seg configuration:", self.settings.as_dict(), add_timestamp=False)
@@ -84,20 +78,10 @@ class nnUNetTrainerMethod(nnUNetTrainer):
         """The method that trains under these settings."""
         return cls.method
 
-    def logged(self) -> Quantities:
-        """What the log shows."""
-        return self.course.method.logged()
-
-    def about(self) -> dict[str, Any]:
-        """What ``mlbseg_log.json`` says beside the settings."""
-        return {"trainer": type(self).__name__}
-
     @property
     def stage(self) -> Stage:
         """What the current epoch belongs to."""
         return self.course.stages.at(self.current_epoch)
-
-    # --- set-up ---------------------------------------------------------------------------------------------------
 
     def initialize(self) -> None:
         """nnU-Net's set-up, then all that learns."""
@@ -107,29 +91,18 @@ class nnUNetTrainerMethod(nnUNetTrainer):
         shared, self.is_ddp = self.is_ddp, False
         super().initialize()
         self.is_ddp = shared
-        support.check_sharing_supported(plain_network(self.network), self.processes)
-        self.learning = Learning(
-            self.course,
-            self._task(),
-            student=self.network,
-            heads=self._heads,
-            optimizer=self.optimizer,
-            grad_scaler=self.grad_scaler,
-            loss=self.loss,
-            device=self.device,
-        )
+        networks = {"student": self.network, "heads": self._heads}
+        steps = {"optimizer": self.optimizer, "grad_scaler": self.grad_scaler, "loss": self.loss}
+        self.learning = Learning(self.course, self._task, device=self.device, **networks, **steps)
         own_network = type(self).build_network_architecture is not nnUNetTrainer.build_network_architecture
-        where = f"{self.plans_manager.dataset_name}, fold {self.fold}"
-        self.saving = Saving(self.run, self.learning, own_network, where, self.print_to_log_file)
-
-    def _task(self) -> Task:
-        classes, dims = self.label_manager.num_segmentation_heads, len(self.configuration_manager.patch_size)
-        counts = len(self.roles.noisy), len(self.roles.unlabeled)
-        return Task(self.num_input_channels, classes, dims, *counts, self.label_manager.ignore_label)
+        where, report = f"{self.plans_manager.dataset_name}, fold {self.fold}", self.print_to_log_file
+        self.saving = Saving(self.run, self.learning, own_network, where, report)
 
     def configure_optimizers(self):
         """SGD as configured, over the network and the method's heads."""
-        self._heads = self.course.method.modules(self.settings, self._task()).to(self.device)
+        patch_size = self.configuration_manager.patch_size
+        self._task = Task.of(self.num_input_channels, self.label_manager, patch_size, self.roles)
+        self._heads = self.course.method.modules(self.settings, self._task).to(self.device)
         return sgd([*self.network.parameters(), *self._heads.parameters()], self.settings, self.num_epochs)
 
     def _build_loss(self):
@@ -138,8 +111,7 @@ class nnUNetTrainerMethod(nnUNetTrainer):
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """nnU-Net's own expects its data-parallel wrapper, which is not used here."""
-        decoder: Any = plain_network(self.network).decoder
-        decoder.deep_supervision = enabled
+        plain_network(self.network).decoder.deep_supervision = enabled  # type: ignore[union-attr]
 
     def do_split(self):
         """Training and validation cases of the fold, from the dataset's own roles and splits; never a random split."""
@@ -151,36 +123,22 @@ class nnUNetTrainerMethod(nnUNetTrainer):
             self.initialize()
         self.print_to_log_file(self.course.method.cases_line(self.settings, self.roles))
         if self.current_epoch == 0 and self.run.partial is None:
-            self.preflight.take_pretrained_weights(self.learning)
-            if self.settings.verify_data:
-                self.preflight.look_at_data(self.preprocessed_dataset_folder, self.course.cases, self.label_manager)
-            if not self.disable_checkpointing:
-                self.preflight.set_old_training_aside()
+            writes = not self.disable_checkpointing
+            self.preflight.first(self.learning, self.label_manager, self.settings.verify_data, writes)
         self.preflight.clear_leftovers()
         super().on_train_start()
 
     def get_dataloaders(self):
         """Loaders of the current stage; labels that it needs are put in place first."""
         stage = self.stage if self.current_epoch < self.num_epochs else self.stage.at_rest
-        folder, run = self.preprocessed_dataset_folder, self.run
-        self.dataset_class = dataset_class(folder)
+        run, self.dataset_class = self.run, dataset_class(self.preprocessed_dataset_folder)
         factory = LoaderFactory.of_trainer(self, deterministic=self.settings.seed is not None)
-        of_nnunet = (self.plans_manager, self.configuration_manager, self.dataset_json)
-        loading = Loading(folder, self.roles, self.stores, *of_nnunet, self.processes, self.print_to_log_file)
         with random_state.preserved():  # building loaders draws; a resumed run builds them at another moment
             in_use = run.labels_in_use(self.current_epoch)
-            run.labels_from = loading.prepare_labels(stage, self._labeller, run.labels_from, in_use)
+            mirror = self.inference_allowed_mirroring_axes
+            run.labels_from = self.loading.prepare_labels(stage, self.learning, mirror, run.labels_from, in_use)
             run.loaded = stage.loaders
-            return loading.loaders(stage, factory, self.stopping.request, run.seed_of(self.current_epoch))
-
-    @contextmanager
-    def _labeller(self, how: Labelling) -> Iterator[CasePredictor]:
-        """A network that is ready to label cases."""
-        network = plain_network(self.learning.named(how.network))
-        mirror = self.inference_allowed_mirroring_axes if how.mirror else None
-        with swapped(self, network):
-            of_nnunet = (self.plans_manager, self.configuration_manager, self.dataset_json)
-            yield CasePredictor(network, *of_nnunet, mirror, self.device)
+            return self.loading.loaders(stage, factory, self.stopping.request, run.seed_of(self.current_epoch))
 
     # --- epochs ---------------------------------------------------------------------------------------------------
 
@@ -188,8 +146,7 @@ class nnUNetTrainerMethod(nnUNetTrainer):
         """Enter the stage of the epoch, then nnU-Net's own."""
         if self.run.loaded != self.stage.loaders:
             with self.stopping.request.at_once():  # labels may be generated for hours, and all that counts is on disk
-                close(self.dataloader_train)
-                close(self.dataloader_val)
+                close(self.dataloader_train, self.dataloader_val)
                 self.dataloader_train, self.dataloader_val = self.get_dataloaders()
         self.num_iterations_per_epoch = self.run.begin(self.current_epoch, self.preprocessed_dataset_folder).left
         super().on_epoch_start()
@@ -202,16 +159,8 @@ class nnUNetTrainerMethod(nnUNetTrainer):
 
     def train_step(self, batch: dict) -> dict[str, Any]:
         """One iteration of the current stage, then the teacher's update."""
-        learning, stage = self.learning, self.stage
-        with learning.guard.step():
-            if stage.by_method:
-                found = learning.step(Batch.of(batch, self.device), self.run.moment(self.current_epoch))
-            elif self.processes.count > 1:
-                found = learning.supervised_step(Batch.of(batch, self.device), stage.quantity)
-            else:
-                loss = super().train_step(batch)["loss"]
-                found = {"loss": loss, stage.quantity: loss}
-        found |= learning.finish_step()
+        moment, nnunets = self.run.moment(self.current_epoch), super().train_step
+        found = self.learning.iteration(self.stage, batch, moment, nnunets)
         self.run.epoch.add_(found)
         self.stop_if_asked()
         return found
@@ -244,13 +193,10 @@ class nnUNetTrainerMethod(nnUNetTrainer):
         """nnU-Net's own, our curves, and the networks at the end of a stage in a file of its own."""
         super().on_epoch_end()
         if self.processes.is_first:
-            self.run.publish(Path(self.output_folder), self.about())
-        goes_on = self.current_epoch < self.num_epochs
-        left = self.course.stages.left_by(self.current_epoch)
-        if left is not None and left.keeps is not None:
-            for name in (left.keeps, *(["checkpoint_latest.pth"] if goes_on else [])):
-                self._save(name, complete=True)
-        if goes_on:
+            self.run.publish(Path(self.output_folder), type(self).__name__)
+        for name in self.course.stages.kept_after(self.current_epoch):
+            self._save(name, complete=True)
+        if self.current_epoch < self.num_epochs:
             self.stop_if_asked(complete=True)
 
     def run_training(self) -> None:
@@ -265,8 +211,7 @@ class nnUNetTrainerMethod(nnUNetTrainer):
     def on_train_end(self) -> None:
         """nnU-Net's own; then the loaders' workers end."""
         super().on_train_end()
-        close(self.dataloader_train)
-        close(self.dataloader_val)
+        close(self.dataloader_train, self.dataloader_val)
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """nnU-Net's own, with the network chosen by ``inference_network``."""
@@ -278,7 +223,7 @@ class nnUNetTrainerMethod(nnUNetTrainer):
 
     def _save_to_go_on(self, complete: bool) -> str:
         self.run.partial = None if complete else self.run.epoch.partial()
-        self._save("checkpoint_latest.pth", complete)
+        self._save(LATEST, complete)
         return "nothing of it was saved" if self.disable_checkpointing else "--c goes on from here"
 
     def _save(self, name: str, complete: bool) -> None:

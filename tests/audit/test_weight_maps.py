@@ -40,7 +40,7 @@ def maps_of(case, weighting: str, how: str, *, record=None, derivatives=None, co
     """What a training with this weighting counts both labels with."""
     weighting = make(weighting, how, decay=0.99, strength=8.0)
     record = weighting.begin(3) if record is None else record
-    weighing = LabelWeighing("any", weighting, record, how, counted, True, None)
+    weighing = LabelWeighing(weighting=weighting, record=record, normalization=how, counted=counted, none_because=None)
     probabilities, given = case
     seen = seen_case(probabilities, given, depth_levels(given[None])[0], -1, counted, derivatives)
     return weight_maps(weighing, seen, int((given >= 0).sum()))
@@ -102,7 +102,7 @@ def test_a_noisy_case_is_weighed_by_how_its_own_label_errs(case):
     tables = torch.stack([right, right.flip(0)])  # the second label has its classes the wrong way round
     everywhere = record().confusion.counts
     known = DisputeRecord(torch.zeros(2, 3, 3), torch.zeros(2, 3, 3), ConfusionRecord(everywhere, tables))
-    weighing = LabelWeighing("tied", make("tied", "joint", 0.99, 8.0), known, "joint", "both", True, None)
+    weighing = LabelWeighing(weighting=make("tied", "joint", 0.99, 8.0), record=known, none_because=None)
     fold = SimpleNamespace(roles=FoldRoles(("c0",), ("n0", "n1"), ("u0",), ("v0",)))
     with weighs(fold, weighing) as weigh:
         first, second, other = (weigh(name, probabilities, given, levels) for name in ("n0", "n1", "v0"))
@@ -113,6 +113,6 @@ def test_a_noisy_case_is_weighed_by_how_its_own_label_errs(case):
 
 
 def test_without_weights_there_is_nothing_to_weigh_with():
-    why = LabelWeighing("tied", None, None, "joint", "both", True, "plain training without weights")
+    why = LabelWeighing(none_because="plain training without weights")
     with weighs(SimpleNamespace(), why) as weigh:
         assert weigh is None

@@ -10,7 +10,7 @@ from nnunetv2.training.dataloading import nnunet_dataset
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from preprocessed_cases import save_case
 
-from nnunetv2_mlbseg.cases.datasets import RelabelledDataset, count_slices, open_dataset
+from nnunetv2_mlbseg.cases.datasets import RelabelledDataset, open_dataset
 from nnunetv2_mlbseg.cases.label_store import LabelStore
 from noise_synthesis.safe_io.errors import InputError
 
@@ -56,10 +56,6 @@ def test_a_view_of_datasets_cannot_be_written(folder, tmp_path):
         dataset.save_case(None, None, {}, "x")
     with pytest.raises(NotImplementedError, match="identifiers"):
         dataset.get_identifiers("x")
-
-
-def test_slices_are_counted_over_all_cases(folder):
-    assert count_slices(nnUNetDatasetBlosc2(str(folder), ["noisy", "hidden"])) == 6
 
 
 def test_a_folder_is_listed_once_however_many_of_its_cases_are_opened(folder, monkeypatch):

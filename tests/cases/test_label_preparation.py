@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +13,7 @@ import torch
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from preprocessed_cases import save_case
+from thread_processes import Threads, in_two
 from torch import nn
 
 from nnunetv2_mlbseg.cases import label_generation, label_preparation
@@ -158,37 +156,6 @@ def test_labels_of_another_network_or_without_the_shares_are_made_anew(folder, s
     assert _first(folder, store, Predictor(nn.Linear(2, 2))) != first
 
 
-class Meeting:
-    """Where threads that stand for processes meet; one that stays away breaks it for the other."""
-
-    def __init__(self, count: int):
-        self.barrier = threading.Barrier(count, timeout=20)
-        self.values: list[Any] = [None] * count
-
-
-@dataclass(frozen=True)
-class Threads(Processes):
-    """Processes that are threads."""
-
-    meeting: Meeting = None  # type: ignore[assignment]
-
-    def gather(self, value: Any) -> list[Any]:
-        self.meeting.values[self.rank] = value
-        self.wait()
-        found = list(self.meeting.values)
-        self.wait()
-        return found
-
-    def wait(self) -> None:
-        self.meeting.barrier.wait()
-
-
-def _in_two(work: Callable[[Threads], Any]) -> list[Any]:
-    meeting = Meeting(2)
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(work, [Threads(rank, 2, meeting) for rank in range(2)]))
-
-
 def test_two_processes_share_the_cases_and_leave_what_one_would(folder, store, network, tmp_path):
     source = _first(folder, store, Predictor(network))
     shared, exported = tmp_path / "shared", {}
@@ -200,7 +167,7 @@ def test_two_processes_share_the_cases_and_leave_what_one_would(folder, store, n
         exported[processes.rank] = predictor.exported
         return found
 
-    assert _in_two(work) == [source, source]
+    assert in_two(work) == [source, source]
     assert exported == {0: ["u0", "u2"], 1: ["u1"]}
     both = LabelStore(shared)
     assert both.complete() == set(ROLES.unlabeled) and both.bias() == pytest.approx(store.bias())
@@ -257,7 +224,7 @@ def test_the_first_process_prepares_true_labels_and_the_other_finds_them(folder,
     def work(processes: Threads) -> str | None:
         return _true(folder, LabelStore(tmp_path / "true_labels", kind="true"), processes)
 
-    assert _in_two(work) == ["files", "files"]
+    assert in_two(work) == ["files", "files"]
     assert prepared == [ROLES.imperfect, ()]
 
 

@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 import pytest
+from fold_files import CASES, SPLITS, write_fold_files
 
 from dataset_conversion.supervision.files import Supervision, write_splits, write_supervision
 from nnunetv2_mlbseg.cases.role_copies import refresh_copies
 from nnunetv2_mlbseg.cases.roles import read_fold
 from noise_synthesis.safe_io.errors import InputError
 
-ROLES = Supervision(clean=("a", "b"), noisy=("c",), unlabeled=("d",))
-SPLITS = [{"train": ["a", "b", "c", "d"], "val": ["e"]}, {"train": ["a", "c", "d"], "val": ["b"]}]
-CASES = set("abcde")
-
-
-def _dataset(folder: Path, supervision: Supervision = ROLES, splits=SPLITS) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    write_supervision(folder, supervision)
-    write_splits(folder, splits)
-    return folder
-
 
 def test_copies_appear_are_refreshed_and_serve_without_the_raw_folder(tmp_path):
-    raw, preprocessed = _dataset(tmp_path / "raw"), tmp_path / "preprocessed"
+    raw, preprocessed = write_fold_files(tmp_path / "raw"), tmp_path / "preprocessed"
     preprocessed.mkdir()
     refresh_copies(raw, preprocessed)
     first = read_fold(preprocessed, 0, CASES)
@@ -40,7 +29,7 @@ def test_copies_appear_are_refreshed_and_serve_without_the_raw_folder(tmp_path):
 
 
 def test_a_role_file_that_vanished_from_the_raw_dataset_vanishes_from_the_copies(tmp_path):
-    raw, preprocessed = _dataset(tmp_path / "raw"), tmp_path / "preprocessed"
+    raw, preprocessed = write_fold_files(tmp_path / "raw"), tmp_path / "preprocessed"
     preprocessed.mkdir()
     refresh_copies(raw, preprocessed)
     (raw / "supervision" / "unlabeled.json").unlink()
@@ -49,7 +38,7 @@ def test_a_role_file_that_vanished_from_the_raw_dataset_vanishes_from_the_copies
 
 
 def test_splits_of_unknown_origin_are_not_overwritten(tmp_path):
-    raw, preprocessed = _dataset(tmp_path / "raw"), tmp_path / "preprocessed"
+    raw, preprocessed = write_fold_files(tmp_path / "raw"), tmp_path / "preprocessed"
     preprocessed.mkdir()
     theirs = [{"train": ["a"], "val": ["b"]}]
     (preprocessed / "splits_final.json").write_text(json.dumps(theirs))
@@ -59,7 +48,7 @@ def test_splits_of_unknown_origin_are_not_overwritten(tmp_path):
 
 
 def test_equal_splits_in_another_layout_are_no_conflict(tmp_path):
-    raw, preprocessed = _dataset(tmp_path / "raw"), tmp_path / "preprocessed"
+    raw, preprocessed = write_fold_files(tmp_path / "raw"), tmp_path / "preprocessed"
     preprocessed.mkdir()
     (preprocessed / "splits_final.json").write_text(json.dumps(SPLITS))
     refresh_copies(raw, preprocessed)
@@ -67,7 +56,7 @@ def test_equal_splits_in_another_layout_are_no_conflict(tmp_path):
 
 
 def test_role_files_that_lie_only_beside_the_preprocessed_data_stay(tmp_path):
-    raw, preprocessed = tmp_path / "raw", _dataset(tmp_path / "preprocessed")
+    raw, preprocessed = tmp_path / "raw", write_fold_files(tmp_path / "preprocessed")
     (raw / "imagesTr").mkdir(parents=True)
     refresh_copies(raw, preprocessed)
     assert read_fold(preprocessed, 0, CASES).clean == ("a", "b")
@@ -75,7 +64,7 @@ def test_role_files_that_lie_only_beside_the_preprocessed_data_stay(tmp_path):
 
 def test_splits_older_than_the_raw_ones_are_replaced_and_kept_aside(tmp_path):
     """As when nnU-Net's planner copied them and the raw dataset was split anew afterwards."""
-    raw, preprocessed = _dataset(tmp_path / "raw"), tmp_path / "preprocessed"
+    raw, preprocessed = write_fold_files(tmp_path / "raw"), tmp_path / "preprocessed"
     preprocessed.mkdir()
     planned = preprocessed / "splits_final.json"
     planned.write_text(json.dumps([{"train": ["a"], "val": ["b"]}]))

@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
+from fold_files import CASES, write_fold_files
 
-from dataset_conversion.supervision.files import Supervision, write_splits, write_supervision
+from dataset_conversion.supervision.files import Supervision
 from nnunetv2_mlbseg.cases.roles import FoldRoles, read_fold
 from noise_synthesis.safe_io.errors import InputError
 
-ROLES = Supervision(clean=("a", "b"), noisy=("c",), unlabeled=("d",))
-SPLITS = [{"train": ["a", "b", "c", "d"], "val": ["e"]}, {"train": ["a", "c", "d"], "val": ["b"]}]
-CASES = set("abcde")
-
-
-def _dataset(folder: Path, supervision: Supervision = ROLES, splits=SPLITS) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    write_supervision(folder, supervision)
-    write_splits(folder, splits)
-    return folder
-
 
 def test_roles_of_a_fold_are_its_training_cases_that_have_the_role(tmp_path):
-    roles = read_fold(_dataset(tmp_path), 1, CASES)
+    roles = read_fold(write_fold_files(tmp_path), 1, CASES)
     assert (roles.clean, roles.noisy, roles.unlabeled, roles.validation) == (("a",), ("c",), ("d",), ("b",))
     assert roles.imperfect == ("c", "d")
     assert roles.training == ("a", "c", "d")
 
 
 def test_fold_all_trains_on_every_role_and_validates_on_the_clean_cases(tmp_path):
-    roles = read_fold(_dataset(tmp_path), "all", CASES)
+    roles = read_fold(write_fold_files(tmp_path), "all", CASES)
     assert roles.training == ("a", "b", "c", "d")
     assert roles.validation == ("a", "b")
 
@@ -40,13 +29,13 @@ def test_fold_all_trains_on_every_role_and_validates_on_the_clean_cases(tmp_path
 @pytest.mark.parametrize("fold", [2, -1])
 def test_a_fold_that_does_not_exist_is_an_error_not_a_random_split(tmp_path, fold):
     with pytest.raises(InputError, match=f"got fold {fold}, expected 0 to 1 or all"):
-        read_fold(_dataset(tmp_path), fold, CASES)
+        read_fold(write_fold_files(tmp_path), fold, CASES)
 
 
 def test_all_problems_come_in_one_line(tmp_path):
     twice = Supervision(clean=("a", "b"), noisy=("b", "c"), unlabeled=("d",))
     with pytest.raises(InputError) as caught:
-        read_fold(_dataset(tmp_path, twice, [{"train": ["a", "x"], "val": ["c"]}]), 0, CASES)
+        read_fold(write_fold_files(tmp_path, twice, [{"train": ["a", "x"], "val": ["c"]}]), 0, CASES)
     message = str(caught.value)
     assert "clean.json and noisy.json: b" in message
     assert "x" in message and "validation case that is noisy" in message
@@ -54,7 +43,7 @@ def test_all_problems_come_in_one_line(tmp_path):
 
 
 def test_missing_splits_are_an_error(tmp_path):
-    folder = _dataset(tmp_path)
+    folder = write_fold_files(tmp_path)
     (folder / "splits_final.json").unlink()
     with pytest.raises(InputError, match=r"splits_final\.json: missing"):
         read_fold(folder, 0, CASES)

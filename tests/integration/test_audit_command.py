@@ -19,8 +19,9 @@ from nnunetv2_mlbseg.cli.main import main
 from nnunetv2_mlbseg.maths.tangents.forward import logit_tangents
 from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives
 from nnunetv2_mlbseg.maths.weighting.normalization import normalize_weights
+from nnunetv2_mlbseg.networks.surgery import predicting
 from nnunetv2_mlbseg.progress import checkpoint
-from nnunetv2_mlbseg.training.restored import predicting, restored
+from nnunetv2_mlbseg.training.restored import restored
 
 pytestmark = pytest.mark.integration
 NOISY, KINDS = ("n0", "n1"), ("imperfect", "pseudo")

@@ -1,4 +1,4 @@
-"""The campaigns of docs/reliability.md in a short form. In full they are commands of their own in tests/campaigns."""
+"""The campaigns of docs/explanation/reliability.md in a short form; in full they are commands in tests/campaigns."""
 
 from __future__ import annotations
 

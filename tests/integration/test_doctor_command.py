@@ -22,5 +22,5 @@ def test_a_missing_plugin_folder_is_a_problem_that_says_what_to_do(monkeypatch):
 
 def test_the_installed_command_finds_the_trainer(nnunet_folders, run_command):
     result = run_command("mlbseg", "doctor", env=nnunet_folders)
-    assert "OK       nnU-Net finds nnUNetTrainerMLBSeg (in nnunetv2_mlbseg.training.trainer)" in result.stdout
+    assert "OK       nnU-Net finds nnUNetTrainerMLBSeg (in nnunetv2_mlbseg.trainers.mlbseg)" in result.stdout
     assert result.returncode == 0, result.stdout

@@ -10,7 +10,7 @@ import time
 TRAINING = """
 import os, time
 from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
-from nnunetv2_mlbseg import orphans
+from nnunetv2_mlbseg.runtime import orphans
 
 class Numbers:
     def set_thread_id(self, thread_id): pass

@@ -44,11 +44,13 @@ def test_a_section_has_a_sentence_and_a_row_for_every_key():
     about = lines[: lines.index("")]
     assert len(about) > 1 and max(map(len, about)) <= 100
     assert lines[len(about) + 1 :] == [
-        "| key | default | accepts | unit | what it does, source | under `paper` |",
-        "|---|---|---|---|---|---|",
-        r"| `depth_mm` | `0.5` | a number, 0 or more | mm | How deep. Or how shallow. Source: a\|b. | `2`, section 3 |",
-        "| `thick` | `true` | true or false |  | Whether there is depth. false also sets `depth_mm` to `0.0`. |  |",
-        "| `edge_mm` | `3` | a whole number, 1 or more, or null | mm | Length of an edge. | `null` |",
+        "| key | default | `paper` | what it does |",
+        "|---|---|---|---|",
+        r"| `depth_mm` | `0.5` | `2` | How deep. Or how shallow.<br>Accepts a number, 0 or more. Unit: mm. "
+        r"Source: a\|b. Source of `paper`: section 3. |",
+        "| `thick` | `true` |  | Whether there is depth. false also sets `depth_mm` to `0.0`.<br>"
+        "Accepts true or false. |",
+        "| `edge_mm` | `3` | `null` | Length of an edge.<br>Accepts a whole number, 1 or more, or null. Unit: mm. |",
     ]
 
 
@@ -56,7 +58,8 @@ def test_sections_come_in_the_order_of_declaration_and_shared_ones_take_keys_of_
     page = markdown(Example)
     titles = [line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")]
     assert titles == ["Preset", "Schedule", "Optimiser", "Batches", "Teacher", "Data and repeatability", "Sizes"]
-    assert section(page, "Teacher")[-1].startswith("| `hue` | `[0, 0.5]` | two numbers [low, high] between 0 and 1 |")
+    hue = "Colours of the teacher.<br>Accepts two numbers [low, high] between 0 and 1."
+    assert section(page, "Teacher")[-1] == f"| `hue` | `[0, 0.5]` |  | {hue} |"
 
 
 @pytest.mark.parametrize("settings_class", [TrainingSettings, MLBSegSettings, Example])
@@ -64,7 +67,7 @@ def test_every_key_has_one_row_with_all_cells(settings_class):
     rows = [line for line in markdown(settings_class).splitlines() if line.startswith("| `")]
     keys = [row.split("`")[1] for row in rows]
     assert sorted(keys) == sorted(settings_class.model_fields)
-    cells = 6 if len(settings_class.PRESETS) > 1 else 5
+    cells = 4 if len(settings_class.PRESETS) > 1 else 3
     assert {row.replace(r"\|", "").count("|") for row in rows} == {cells + 1}
 
 

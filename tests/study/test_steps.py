@@ -9,12 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from study_support import write_study
+from study_support import read_study, write_study
 
 from nnunetv2_mlbseg.cli.main import build_parser
 from nnunetv2_mlbseg.study import step
 from nnunetv2_mlbseg.study.reading.runs import described, runs_of
-from nnunetv2_mlbseg.study.reading.study_file import read_study
 from nnunetv2_mlbseg.study.running import scoring
 from nnunetv2_mlbseg.study.running.commands import Commands, nnunet_environment
 from nnunetv2_mlbseg.study.running.locks import locked

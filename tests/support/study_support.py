@@ -9,6 +9,10 @@ from typing import Any
 
 import yaml
 
+from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
+from nnunetv2_mlbseg.study.reading import study_file
+from nnunetv2_mlbseg.study.reading.description import Study
+
 MINIMAL: dict[str, Any] = {
     "name": "tiny",
     "device": "cpu",
@@ -57,3 +61,8 @@ def write_scores(out: Path, run: Any, dice: dict[str, float | None], hd: float |
     folder = out / run.folder
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "scores.json").write_text(json.dumps({"mean": [], "cases": rows}))
+
+
+def read_study(file: Path) -> Study:
+    """As ``mlbseg study`` reads it."""
+    return study_file.read_study(file, MLBSegSettings)

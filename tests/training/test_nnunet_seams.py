@@ -1,6 +1,6 @@
 """Everything of nnU-Net that we build on, one test each. A failure says what a new release of nnU-Net has changed.
 
-docs/reliability.md has the list in words.
+docs/explanation/reliability.md has the list in words.
 """
 
 from __future__ import annotations

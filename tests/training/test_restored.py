@@ -10,7 +10,8 @@ import torch
 from maths_support import small_network
 
 from nnunetv2_mlbseg.cases.roles import FoldRoles
-from nnunetv2_mlbseg.training.restored import TrainedFold, predicting
+from nnunetv2_mlbseg.networks.surgery import predicting
+from nnunetv2_mlbseg.training.restored import TrainedFold
 
 
 def fold(**known) -> TrainedFold:

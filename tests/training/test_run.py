@@ -36,7 +36,7 @@ def _run(processes: Processes | None = None, **values: Any) -> tuple[Run, list[s
     settings = resolve(MLBSeg.Settings, {**length, **values})
     stages, cases = Stages(MLBSeg.stages(settings, 4, ROLES)), SimpleNamespace(roles=ROLES)
     course = Course(settings, MLBSeg, cases, stages, processes or Processes())
-    return Run(course, MLBSeg.logged(), said.append), said
+    return Run(course, said.append), said
 
 
 def _outputs(count: int) -> list[dict[str, float]]:

@@ -34,8 +34,10 @@ def test_every_epoch_belongs_to_a_stage_and_the_last_one_goes_on():
     assert [STAGES.began(epoch) for epoch in range(7)] == [0, 0, 2, 2, 2, 5, 5]
 
 
-def test_a_stage_is_left_by_its_last_epoch():
-    assert [STAGES.left_by(done) for done in range(7)] == [None, None, FIRST, None, None, SECOND, THIRD]
+def test_networks_are_kept_where_a_stage_ends_that_keeps_them():
+    stages = Stages([replace(FIRST, keeps="first.pth"), SECOND, replace(THIRD, keeps="third.pth")])
+    latest = "checkpoint_latest.pth"
+    assert [stages.kept_after(done) for done in range(7)] == [(), (), ("first.pth", latest), (), (), (), ("third.pth",)]
 
 
 def test_a_stage_that_goes_on_under_its_name_is_no_new_one():

@@ -48,6 +48,11 @@ class MLBSeg(Method):
         return LOGGED
 
     @classmethod
+    def about(cls, settings: MLBSegSettings) -> dict[str, Any]:
+        """The names of the views, in the order in which the log has their values."""
+        return {"views": settings.all_views}
+
+    @classmethod
     def cases_line(cls, settings: MLBSegSettings, roles: FoldRoles) -> str:
         """Who trains, with which labels."""
         return describe(roles, settings.training_labels)

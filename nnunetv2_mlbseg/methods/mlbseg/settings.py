@@ -17,7 +17,7 @@ from nnunetv2_mlbseg.maths.weighting.normalization import NORMALIZATIONS
 from nnunetv2_mlbseg.maths.weighting.strategies import WEIGHTINGS
 from nnunetv2_mlbseg.methods.mlbseg.paper import PAPER, SOURCES
 from nnunetv2_mlbseg.settings.rules import Section, flag, interval, list_of, number, one_of, whole
-from nnunetv2_mlbseg.settings.training import TEACHER, Presets, TrainingSettings, one_of_presets
+from nnunetv2_mlbseg.settings.training import DATA, TEACHER, Presets, TrainingSettings, one_of_presets
 from noise_synthesis.safe_io.errors import InputError
 
 PARTS = Section(
@@ -145,6 +145,9 @@ class MLBSegSettings(TrainingSettings):
         0.02, least=0, unit="standard deviations of the normalised image", section=TEACHER, source="Eq. 12, gamma"
     )
     """Strength of the noise on the images that the teacher sees."""
+
+    audit: bool = flag(False, section=DATA)
+    """Run `mlbseg audit` on the noisy labels after the training, into the fold's folder. Needs the raw dataset."""
 
     @property
     def shown_views(self) -> tuple[str, ...]:

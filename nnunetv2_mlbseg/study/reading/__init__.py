@@ -1,4 +1,4 @@
 """A study file, read and checked; the study that it describes; the runs that follow from it.
 
-Imports ``settings`` and ``noise_synthesis``, to check what a study configures.
+Imports ``settings``, ``noise_synthesis`` and ``dataset_conversion``, to check what a study says.
 """

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_mlbseg.settings.rules import Settings
 from nnunetv2_mlbseg.study.reading import entries
 from nnunetv2_mlbseg.study.reading.converter_options import check_converter_options
 from nnunetv2_mlbseg.study.reading.description import CONVERTERS, EXISTING, Dataset
@@ -17,7 +18,7 @@ from noise_synthesis.safe_io.errors import InputError
 FILE_OPTIONS = ("clean", "exclude")  # where they are texts
 
 
-def read_dataset(name: str, content: Any, file: Path) -> Dataset:
+def read_dataset(name: str, content: Any, file: Path, keys: type[Settings]) -> Dataset:
     """One data set and its settings."""
     where = f"{file}: dataset {name}"
     dataset = Entries(content, where)
@@ -36,7 +37,7 @@ def read_dataset(name: str, content: Any, file: Path) -> Dataset:
         test=dataset.take("test", entries.BOOL, False),
         options=options,
         settings=settings,
-        config=read_config(dataset, f"{where}: config"),
+        config=read_config(dataset, f"{where}: config", keys),
     )
     dataset.finish()
     if converter == EXISTING and (options or any(settings.values()) or evaluation):

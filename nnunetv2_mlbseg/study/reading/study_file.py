@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_mlbseg.settings.rules import Settings
 from nnunetv2_mlbseg.study.reading import entries
 from nnunetv2_mlbseg.study.reading.dataset_entries import read_dataset
 from nnunetv2_mlbseg.study.reading.description import NETWORKS, Plan, Study
@@ -35,8 +36,11 @@ def find_study(name: str) -> Path:
     raise InputError(f"{name}: no such file, and no shipped study of this name (there are {', '.join(shipped())})")
 
 
-def read_study(file: Path) -> Study:
+def read_study(file: Path, keys: type[Settings]) -> Study:
     """Read and check a study file.
+
+    Args:
+        keys: The class that the trainers' settings are checked by.
 
     Raises:
         InputError: one line with the file, the place in it, what stands there and what is expected.
@@ -49,14 +53,14 @@ def read_study(file: Path) -> Study:
     name = take_name(top, "name", file.stem)
     seeds = tuple(top.take("seeds", entries.whole_list(0)))
     check_distinct(seeds, f"{file}: seeds")
-    config = read_config(top, f"{file}: config")
+    config = read_config(top, f"{file}: config", keys)
     datasets = {
-        key: read_dataset(key, value, file)
+        key: read_dataset(key, value, file, keys)
         for key, value in named(top.take("datasets", entries.MAPPING), f"{file}: datasets").items()
     }
     places = [f"{dataset.name}/{setting}" for dataset in datasets.values() for setting in dataset.settings]
     variants = {
-        key: read_variant(key, value, file, seeds, places)
+        key: read_variant(key, value, file, seeds, places, keys)
         for key, value in named(top.take("variants", entries.MAPPING), f"{file}: variants").items()
     }
     study = Study(

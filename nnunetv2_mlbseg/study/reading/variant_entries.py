@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_mlbseg.settings.overrides import check_overrides
+from nnunetv2_mlbseg.settings.rules import Settings
 from nnunetv2_mlbseg.study.reading import entries
 from nnunetv2_mlbseg.study.reading.description import Variant
 from nnunetv2_mlbseg.study.reading.entries import Entries
@@ -17,7 +19,9 @@ from noise_synthesis.safe_io.errors import InputError
 TRAINER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def read_variant(name: str, content: Any, file: Path, seeds: tuple[int, ...], places: list[str]) -> Variant:
+def read_variant(
+    name: str, content: Any, file: Path, seeds: tuple[int, ...], places: list[str], keys: type[Settings]
+) -> Variant:
     """One row of the tables."""
     where = f"{file}: variant {name}"
     variant = Entries(content or {}, where)
@@ -34,7 +38,7 @@ def read_variant(name: str, content: Any, file: Path, seeds: tuple[int, ...], pl
         name=name,
         title=variant.take("title", entries.TEXT, name),
         trainer=trainer,
-        config=read_config(variant, f"{where}: config"),
+        config=read_config(variant, f"{where}: config", keys),
         shared=variant.take("shared", entries.BOOL, False),
         seeds=own_seeds,
         where=patterns,
@@ -43,13 +47,10 @@ def read_variant(name: str, content: Any, file: Path, seeds: tuple[int, ...], pl
     return found
 
 
-def read_config(holder: Entries, where: str) -> Mapping[str, Any]:
-    """Configuration of the method; every run sets the seed itself."""
-    from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings  # imports torch: not before it is needed
-    from nnunetv2_mlbseg.settings.overrides import check_overrides
-
+def read_config(holder: Entries, where: str, keys: type[Settings]) -> Mapping[str, Any]:
+    """Settings of the trainers, checked by their class; every run sets the seed itself."""
     config = dict(holder.take("config", entries.MAPPING, {}))
-    check_overrides(MLBSegSettings, where, config)
+    check_overrides(keys, where, config)
     if "seed" in config:
         raise InputError(f"{where}: seed is set per run, by 'seeds'")
     return config

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from four_pixels import GENERATED, GIVEN, PROBABILITIES, PSEUDO, labels_of
 from maths_support import (
     NoHostReads,
     VirtualStep,
@@ -17,24 +18,13 @@ from maths_support import (
     small_network,
 )
 
-from nnunetv2_mlbseg.maths.labels import IGNORE, ImperfectLabels
+from nnunetv2_mlbseg.maths.labels import IGNORE
 from nnunetv2_mlbseg.maths.tangents.forward import logit_tangents
 from nnunetv2_mlbseg.maths.tensors import Total
 from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
 from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives, label_weights
 from nnunetv2_mlbseg.maths.weighting.tied import tied_weights
 
-# Four pixels: n against p is 0:0, 0:1, 1:0, and no imperfect label.
-IMPERFECT = torch.tensor([[[0, 0, 1, IGNORE]]])
-PSEUDO = torch.tensor([[[0, 1, 0, 1]]])
-PROBABILITIES = torch.tensor([[[[0.9, 0.2, 0.7, 0.4]], [[0.1, 0.8, 0.3, 0.6]]]])
-
-
-def labels_of(classes: torch.Tensor, generated: bool = False) -> ImperfectLabels:
-    return imperfect_labels(classes, torch.full((len(classes),), generated))
-
-
-GIVEN, GENERATED = labels_of(IMPERFECT), labels_of(IMPERFECT, generated=True)
 EMPTY = DisputeRecord.empty(2)
 
 

@@ -6,26 +6,15 @@ import math
 
 import pytest
 import torch
+from four_pixels import GENERATED, GIVEN, PROBABILITIES, PSEUDO, labels_of
 from maths_support import NoHostReads, imperfect_labels, seen
 
-from nnunetv2_mlbseg.maths.labels import IGNORE, ImperfectLabels
+from nnunetv2_mlbseg.maths.labels import IGNORE
 from nnunetv2_mlbseg.maths.weighting.confusion import ConfusionRecord
 from nnunetv2_mlbseg.maths.weighting.depth import LEVELS
 from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
 from nnunetv2_mlbseg.maths.weighting.seen import Seen
 from nnunetv2_mlbseg.maths.weighting.tied import Tied, rivals, tied_weights
-
-# Four pixels: n against p is 0:0, 0:1, 1:0, and no imperfect label.
-IMPERFECT = torch.tensor([[[0, 0, 1, IGNORE]]])
-PSEUDO = torch.tensor([[[0, 1, 0, 1]]])
-PROBABILITIES = torch.tensor([[[[0.9, 0.2, 0.7, 0.4]], [[0.1, 0.8, 0.3, 0.6]]]])
-
-
-def labels_of(classes: torch.Tensor, generated: bool = False) -> ImperfectLabels:
-    return imperfect_labels(classes, torch.full((len(classes),), generated))
-
-
-GIVEN, GENERATED = labels_of(IMPERFECT), labels_of(IMPERFECT, generated=True)
 
 
 def record_of(gain: float = 0.0, counts: list[list[float]] | None = None) -> DisputeRecord:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from study_support import write_study
+from study_support import read_study, write_study
 
 from nnunetv2_mlbseg.study.reading.runs import data_of, described, runs_of
-from nnunetv2_mlbseg.study.reading.study_file import read_study
 from nnunetv2_mlbseg.study.running.configuration import study_configuration
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from conftest import REPOSITORY
-from study_support import write_study
+from study_support import read_study, write_study
 
 from nnunetv2_mlbseg.study.reading.converter_options import arguments_of
-from nnunetv2_mlbseg.study.reading.study_file import find_study, read_study, shipped
+from nnunetv2_mlbseg.study.reading.study_file import find_study, shipped
 from noise_synthesis.safe_io.errors import InputError
 
 BAD = {
@@ -136,7 +136,7 @@ def test_an_unknown_study_is_answered_with_those_there_are():
 
 
 def test_the_example_in_the_documentation_is_a_valid_study(tmp_path):
-    text = (REPOSITORY / "docs" / "running_studies.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "how-to" / "studies.md").read_text(encoding="utf-8")
     (tmp_path / "held_out.txt").write_text("a\n")
     (tmp_path / "mine.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
     study = read_study(tmp_path / "mine.yaml")

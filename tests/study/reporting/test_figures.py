@@ -6,10 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from study_support import write_scores, write_study
+from study_support import read_study, write_scores, write_study
 
 from nnunetv2_mlbseg.study.reading.runs import runs_of
-from nnunetv2_mlbseg.study.reading.study_file import read_study
 from nnunetv2_mlbseg.study.reporting import figures
 
 VIEWS = ["image", "zoom_in", "zoom_out", "zoom_out", "flip"]

@@ -10,11 +10,10 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
-from study_support import write_scores, write_study
+from study_support import read_study, write_scores, write_study
 
 from nnunetv2_mlbseg.study.reading.paper import method_names, paper_numbers, reported, table_names
 from nnunetv2_mlbseg.study.reading.runs import runs_of
-from nnunetv2_mlbseg.study.reading.study_file import read_study
 from nnunetv2_mlbseg.study.reporting.render import comma_separated, latex, markdown
 from nnunetv2_mlbseg.study.reporting.report import study_tables, write_report
 from nnunetv2_mlbseg.study.reporting.results import read_scores

@@ -10,11 +10,10 @@ import sys
 from importlib import util
 
 import pytest
-from study_support import write_scores, write_study
+from study_support import read_study, write_scores, write_study
 
 from nnunetv2_mlbseg.cli.main import build_parser, main
 from nnunetv2_mlbseg.study.reading.runs import runs_of
-from nnunetv2_mlbseg.study.reading.study_file import read_study
 from nnunetv2_mlbseg.study.running import engine
 
 
