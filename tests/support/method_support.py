@@ -70,8 +70,7 @@ def course_of(method: type[Method], settings: Any, imperfect_images: int = 2, pr
 
 def saving_of(learning: Learning) -> Saving:
     """What writes and reads its checkpoints."""
-    method = type(learning.method)
-    run = Run(course_of(method, learning.settings), method.logged(), print)
+    run = Run(course_of(type(learning.method), learning.settings), print)
     return Saving(run, learning, own_network=False, where="a dataset", report=print)
 
 
