@@ -1,56 +1,17 @@
-"""The report of an audit: its size, and that a person can sort, search, switch and scroll in it."""
+"""The report of an audit: one file, which no name can break, and its size."""
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import shutil
-from pathlib import Path
 
-import numpy as np
-import pytest
-from audit_support import two_squares
-from PIL import Image
+from report_example import ABOUT, NAMES, write_example
 
-from nnunetv2_mlbseg.audit.report import MOST_BYTES, bytes_per_case, write_report
-from nnunetv2_mlbseg.audit.tables import ranked
-from nnunetv2_mlbseg.audit.thumbnails import thumbnails
-
-NAMES = {0: "background", 1: "left </script><b>", 2: "right & co"}
-ABOUT = {
-    "dataset": "Dataset900_<b>Tiny</b>", "trainer": "nnUNetTrainerMLBSeg", "configuration": "2d", "fold": "0",
-    "checkpoint": "checkpoint_final.pth", "epoch": 3, "witnesses": None,
-    "weights": {"weighting": "tied", "normalization": "joint", "none_because": None},
-    "corrections": {"sentence": "Corrections cannot be trusted: <b>."},
-}  # fmt: skip
-
-
-def write(path: Path, count: int, shape=(6, 30, 40), fill: int = 0) -> None:
-    """A report of ``count`` cases; with ``fill``, all show the pictures of one case, which take so many bytes."""
-    rows, pictures, shared = [], {}, None
-    for seed in range(count):
-        audited, image = two_squares(f"case_{seed:03d}", seed, shape if not fill else (6, 30, 40))
-        rows.append(audited.numbers(NAMES))
-        if fill and shared is None:
-            tall = Image.fromarray((np.indices((192 * 30, 192)).sum(0) % 200).astype(np.uint8))
-            files = [io.BytesIO(), io.BytesIO()]
-            tall.save(files[0], "JPEG", quality=30)
-            codes = np.zeros((192 * 30, 192, 3), np.uint8)
-            codes[:, 60:120] = (17, 17, 9)
-            Image.fromarray(codes).save(files[1], "PNG")
-            base = thumbnails(audited, image, 0, 10**6)
-            image_file, layers = (file.getvalue() for file in files)
-            image_file += b"\0" * max(0, fill * 3 // 4 - len(image_file) - len(layers))
-            shared = type(base)(tuple(range(30)), 192, 192, image_file, layers)
-        pictures[f"case_{seed:03d}"] = shared or thumbnails(audited, image, 0, bytes_per_case(count))
-    for row in rows if fill else ():
-        row["slice_scores"] = [0.9] * 30
-    write_report(path, ABOUT, ranked(rows), pictures)
+from nnunetv2_mlbseg.audit.report import MOST_BYTES, bytes_per_case
 
 
 def test_the_report_is_one_file_that_names_cannot_break(tmp_path):
-    write(tmp_path / "report.html", 3)
+    write_example(tmp_path / "report.html", 3)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", text)
     assert "</script><b>" not in text
@@ -67,154 +28,3 @@ def test_many_cases_share_the_room():
 
 
 # --- in a browser -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium on a screen of laptop size."""
-    from selenium import webdriver
-
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not (program and driver):
-        pytest.skip("no Chromium with chromedriver on PATH: the report was not tried in a browser")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1366,768"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield found
-    found.quit()
-
-
-def opened(browser, path: Path):
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    browser.get(path.as_uri())
-    WebDriverWait(browser, 60).until(lambda page: page.execute_script("return document.body.dataset.ready"))
-    return browser
-
-
-def shown_cases(page) -> list[str]:
-    return page.execute_script("return [...document.querySelectorAll('#cases tbody tr')].map(row => row.dataset.case)")
-
-
-def view(page) -> str:
-    return page.execute_script("return document.getElementById('view').toDataURL()")
-
-
-def press(page, *keys) -> None:
-    from selenium.webdriver.common.by import By
-
-    page.find_element(By.TAG_NAME, "body").send_keys(*keys)
-
-
-def until(page, condition) -> None:
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    WebDriverWait(page, 20).until(lambda _: condition())
-
-
-@pytest.fixture
-def page(browser, tmp_path):
-    write(tmp_path / "report.html", 12)
-    return opened(browser, tmp_path / "report.html")
-
-
-def click(page, selector: str) -> None:
-    from selenium.webdriver.common.by import By
-
-    page.find_element(By.CSS_SELECTOR, selector).click()
-
-
-def where(page) -> str:
-    return page.execute_script("return document.getElementById('where').textContent")
-
-
-def title(page) -> str:
-    return page.execute_script("return document.getElementById('title').textContent")
-
-
-@pytest.mark.integration
-def test_in_a_browser_the_table_sorts_and_searches(page):
-    from selenium.webdriver.common.by import By
-
-    worst_first = shown_cases(page)
-    assert len(worst_first) == 12
-    assert page.find_element(By.ID, "corrections").text == ABOUT["corrections"]["sentence"]
-    click(page, "th[data-key=case] button")
-    assert shown_cases(page) == sorted(worst_first)
-    click(page, "th[data-key=case] button")
-    assert shown_cases(page) == sorted(worst_first, reverse=True)
-    assert page.find_element(By.CSS_SELECTOR, "th[data-key=case]").get_attribute("aria-sort") == "descending"
-    click(page, "th[data-key=score] button")
-    assert shown_cases(page) == worst_first
-    page.find_element(By.ID, "search").send_keys("CASE_007")
-    assert shown_cases(page) == ["case_007"]
-    assert not [line for line in page.get_log("browser") if line["level"] == "SEVERE"]
-
-
-@pytest.mark.integration
-def test_in_a_browser_layers_switch_and_slices_scroll(page):
-    from selenium.webdriver import ActionChains
-    from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.common.keys import Keys
-
-    assert where(page).startswith("Slice 2,")  # the one with the missing rows
-    pictures = [view(page)]
-    for key in "12345":
-        press(page, key)
-        pictures.append(view(page))
-    assert len(set(pictures)) == 6
-    press(page, "5")
-    press(page, "4")
-    assert page.find_element(By.CSS_SELECTOR, "#layers input[value=suspicion]").is_selected()
-    click(page, "#layers input[value=suspicion]")
-    assert view(page) == pictures[4]
-    press(page, Keys.ARROW_DOWN)
-    assert where(page).startswith("Slice 3,")
-    press(page, Keys.ARROW_UP, Keys.ARROW_UP)
-    assert where(page).startswith("Slice 1,")
-    origin = ScrollOrigin.from_element(page.find_element(By.ID, "view"))
-    ActionChains(page).scroll_from_origin(origin, 0, 100).perform()
-    until(page, lambda: where(page).startswith("Slice 2,"))
-
-
-@pytest.mark.integration
-def test_in_a_browser_cases_change_by_key_and_click_and_decisions_are_saved(page):
-    from selenium.webdriver.common.keys import Keys
-
-    order = shown_cases(page)
-    press(page, Keys.ARROW_RIGHT)
-    until(page, lambda: title(page) == f"2. {order[1]}")
-    click(page, f"tr[data-case={order[3]}] button")
-    until(page, lambda: title(page) == f"4. {order[3]}")
-    page.execute_script(
-        "const pick = document.querySelector(`tr[data-case=${arguments[0]}] select`);"
-        "pick.value = 'proposal'; pick.onchange();"
-        "HTMLAnchorElement.prototype.click = function () { window.saved = [this.download, this.href]; };",
-        order[3],
-    )
-    click(page, "#save")
-    name = page.execute_script("return window.saved[0]")
-    text = page.execute_script("return decodeURIComponent(window.saved[1].slice(window.saved[1].indexOf(',') + 1))")
-    assert name == "SELECTION.json"
-    assert json.loads(text) == {"dataset": ABOUT["dataset"], "cases": {order[3]: "proposal"}}
-
-
-@pytest.mark.integration
-def test_in_a_browser_nothing_is_wider_than_a_laptop(page):
-    assert page.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
-
-
-@pytest.mark.integration
-def test_in_a_browser_eighty_full_cases_open_at_once(browser, tmp_path):
-    path = tmp_path / "report.html"
-    write(path, 80, fill=bytes_per_case(80))
-    assert 25e6 < path.stat().st_size < 30e6
-    page = opened(browser, path)
-    took_ms = int(page.execute_script("return document.body.dataset.ready"))
-    print(f"80 cases, {path.stat().st_size / 1e6:.1f} MB: {took_ms} ms")
-    assert took_ms < 6000  # 2000 on an idle machine; tests share theirs

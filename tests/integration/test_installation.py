@@ -15,6 +15,8 @@ import pytest
 
 from nnunetv2_mlbseg.extension_path import VARIABLE
 
+pytestmark = pytest.mark.integration
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHOW_VARIABLE = f"import os; print(os.environ.get({VARIABLE!r}, 'unset'))"
 IN_A_SPAWNED_PROCESS = f"""
@@ -58,7 +60,6 @@ def site_packages(python: Path) -> Path:
     return Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"))
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("editable", [False, True], ids=["wheel", "editable"])
 def test_an_installation_sets_the_variable_and_uninstalling_unsets_it(python, source, tmp_path, editable):
     run(python, "-m", "pip", "install", "-q", "--no-deps", *(["-e"] if editable else []), str(source))
@@ -77,7 +78,6 @@ def test_an_installation_sets_the_variable_and_uninstalling_unsets_it(python, so
     assert not [path.name for path in site_packages(python).iterdir() if "mlbseg" in path.name]
 
 
-@pytest.mark.integration
 def test_every_file_is_installed_and_the_start_up_line_does_nothing_once_they_are_gone(python, source):
     files = {path.relative_to(source) for path in source.glob("*/**/*") if path.is_file()}  # data files as well
     run(python, "-m", "pip", "install", "-q", "--no-deps", str(source))
@@ -89,7 +89,6 @@ def test_every_file_is_installed_and_the_start_up_line_does_nothing_once_they_ar
     assert (result.stdout.strip(), result.stderr) == ("unset", "")
 
 
-@pytest.mark.integration
 def test_starting_python_costs_next_to_nothing(python, source):
     run(python, "-m", "pip", "install", "-q", "--no-deps", str(source))
     report = subprocess.run(
