@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REAL_DATA = REPOSITORY.parent / "shared" / "data"
 
-# Small tensors: threads would only wait for each other, most of all where several tests run side by side.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Small tensors: threads would only wait for each other. Commands that tests start choose for themselves.
+torch.set_num_threads(1)
 
 CompletedText = subprocess.CompletedProcess[str]
 
