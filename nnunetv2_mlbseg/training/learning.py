@@ -132,8 +132,7 @@ class Learning:
 
     def clean_gradient(self, batch: Batch) -> Gradient:
         """The gradient of the clean batch's loss (Eq. 5), as the method takes it; with the gradient scaler's factor."""
-        outputs, passes = self.passes.student(batch.clean.images), self.passes
-        return passes.gradient(passes.supervised(outputs, batch.clean.target, self.method.weighing().clean_loss))
+        return self.passes.clean_gradient(batch.clean, self.method.weighing().clean_loss)[1]
 
     def take(self, found: Mapping[str, Any], state: RunState) -> None:
         """Networks, method and random generators as a checkpoint has them."""

@@ -20,7 +20,7 @@ from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
 from nnunetv2_mlbseg.networks.features import Features, features_of
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.runtime.random_state import Generators
-from nnunetv2_mlbseg.training.batch import Target
+from nnunetv2_mlbseg.training.batch import Images, Target
 from nnunetv2_mlbseg.training.descent import Descent, Gradient
 
 Loss = Callable[[Any, Any], Tensor]
@@ -116,6 +116,11 @@ class Passes:
     def gradient(self, loss: Tensor) -> Gradient:
         """Of a loss that the processes share; times the gradient scaler's factor, if there is one."""
         return self.descent.gradient(loss)
+
+    def clean_gradient(self, clean: Images, loss: str) -> tuple[Tensor, Gradient]:
+        """Loss of the clean batch (Eq. 5) and its gradient, times the gradient scaler's factor if there is one."""
+        value = self.supervised(self.student(clean.images), clean.target, loss)
+        return value.detach(), self.gradient(value)
 
     def share_of_images(self) -> slice | None:
         """Which images of the whole imperfect batch this process has; None: all."""

@@ -8,21 +8,16 @@ import numpy as np
 import pytest
 from nnunetv2.training.dataloading import nnunet_dataset
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
-from preprocessed_cases import save_case
+from preprocessed_cases import SHAPE, save_two_cases
 
 from nnunetv2_mlbseg.cases.datasets import RelabelledDataset, open_dataset
 from nnunetv2_mlbseg.cases.label_store import LabelStore
 from noise_synthesis.safe_io.errors import InputError
 
-SHAPE = (1, 3, 8, 8)
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for number, case in enumerate(("noisy", "hidden")):
-        data = np.full(SHAPE, number, np.float32)
-        save_case(tmp_path, case, data, np.full(SHAPE, number, np.int16))
-    return tmp_path
+    return save_two_cases(tmp_path)
 
 
 def test_unlabeled_cases_get_generated_labels_and_noisy_ones_keep_theirs(folder, tmp_path):

@@ -8,21 +8,16 @@ import numpy as np
 import pytest
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
-from preprocessed_cases import save_case
+from preprocessed_cases import SHAPE, save_case, save_two_cases
 
 from nnunetv2_mlbseg.cases.verification import verify_all, verify_cases
 from nnunetv2_mlbseg.runtime.processes import Processes
 from noise_synthesis.safe_io.errors import InputError
 
-SHAPE = (1, 3, 8, 8)
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for number, case in enumerate(("noisy", "hidden")):
-        data = np.full(SHAPE, number, np.float32)
-        save_case(tmp_path, case, data, np.full(SHAPE, number, np.int16))
-    return tmp_path
+    return save_two_cases(tmp_path)
 
 
 def test_verification_accepts_good_cases_and_names_each_bad_one(folder):

@@ -99,9 +99,8 @@ class Weighing:
         return memory.shares.weight(least)
 
     def clean_gradient(self, clean: Images) -> tuple[Tensor, Gradient]:
-        """Loss of the clean batch (Eq. 5) and its gradient, times the gradient scaler's factor if there is one."""
-        loss = self.passes.supervised(self.passes.student(clean.images), clean.target, self.settings.clean_loss)
-        return loss.detach(), self.passes.gradient(loss)
+        """Loss of the clean batch (Eq. 5) by ``clean_loss``, and its gradient."""
+        return self.passes.clean_gradient(clean, self.settings.clean_loss)
 
     def consistency(self, output: Tensor, teacher: Tensor | None, views: Views) -> dict[str, Tensor]:
         """Eq. 11 and Eq. 13, weighted, where they have a weight."""
