@@ -22,10 +22,10 @@ from scipy.ndimage import gaussian_filter
 from dataset_conversion import promise12
 from dataset_conversion.la_layouts import H5_FILE, IMAGE_FILE, LABEL_FILE, find_la_cases
 from dataset_conversion.raw.cases import CaseSettings, CaseSource, Fate
-from dataset_conversion.raw.label_files import SimpleItkLabels
 from dataset_conversion.simulation.corruption import load_volume, write_corrupted
 from noise_synthesis.calibration.levels import parse_level
 from noise_synthesis.corrupt import plan_corruption
+from noise_synthesis.safe_io.label_files import SimpleItkLabels
 
 ROUNDS = 3
 SETTINGS = CaseSettings(size=None, allowed_labels=(0, 1), ignore_label=2)

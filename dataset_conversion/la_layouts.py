@@ -17,8 +17,9 @@ import SimpleITK as sitk
 
 from dataset_conversion.raw.cases import CaseSource, LoadedCase
 from dataset_conversion.raw.geometry import box_in_plane, image_from_xyz
-from dataset_conversion.raw.images import check_label_values, read_image, what_is_in
+from dataset_conversion.raw.images import check_label_values, what_is_in
 from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.reading import read_image
 
 SPACING_MM = (0.625, 0.625, 0.625)
 UA_MT_SLICES = 88

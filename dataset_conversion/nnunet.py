@@ -7,7 +7,7 @@ import sys
 
 from dataset_conversion.raw.dataset import RawDataset, read_raw_dataset
 from dataset_conversion.raw.folder import find_dataset
-from dataset_conversion.raw.label_files import label_format, nnunet_reader
+from dataset_conversion.raw.formats import dataset_format
 from dataset_conversion.raw.linked_cases import LinkedCase
 from dataset_conversion.simulation.choices import check_arguments, draw_roles, make_plan
 from dataset_conversion.simulation.dataset import Source, simulate
@@ -26,15 +26,14 @@ def source_of(dataset: RawDataset) -> Source:
     """
     if (dataset.folder / SUPERVISION_FOLDER).exists():
         raise InputError(f"{dataset.folder}: has a folder '{SUPERVISION_FOLDER}', so its labels are imperfect already")
-    example = dataset.cases[0].images[0]
-    labels, reader = label_format(dataset.description, example), nnunet_reader(dataset.description, example)
+    files = dataset_format(dataset.description, dataset.examples)
     return Source(
         description={"data_set": "nnU-Net raw dataset", "layout": "nnunet", "folder": dataset.folder.resolve().name},
-        cases=tuple(LinkedCase(case, dataset.file_ending, dataset.channels, labels, reader) for case in dataset.cases),
+        cases=tuple(LinkedCase(case, dataset.channels, files) for case in dataset.cases),
         labels=dataset.labels,
         channel_names=dataset.description["channel_names"],
         file_ending=dataset.file_ending,
-        label_format=labels,
+        label_format=files,
         further=dataset.further,
     )
 

@@ -11,7 +11,7 @@ from dataset_conversion.own_roles import Split
 from dataset_conversion.raw.cases import CaseReport, CaseSettings, Fate
 from dataset_conversion.raw.dataset import RawCase, RawDataset, link_or_copy
 from dataset_conversion.raw.folder import building, make_label_folders, write_dataset_json
-from dataset_conversion.raw.label_files import label_format, nnunet_reader
+from dataset_conversion.raw.formats import dataset_format
 from dataset_conversion.raw.linked_cases import LinkedCase
 from dataset_conversion.raw.parallel import over_cases
 from dataset_conversion.supervision.files import PROVENANCE_FILE, SUPERVISION_FOLDER, write_splits, write_supervision
@@ -31,9 +31,8 @@ def write_split_dataset(
     fates |= dict.fromkeys(split.evaluation, "evaluation")
     fates |= dict.fromkeys(split.supervision.unlabeled, "unlabeled")
     settings = CaseSettings(None, tuple(dataset.labels.values()), labels.get("ignore", max(labels.values()) + 1))
-    example = dataset.cases[0].images[0]
-    how = (label_format(dataset.description, example), nnunet_reader(dataset.description, example))
-    sources = [LinkedCase(c, dataset.file_ending, dataset.channels, *how) for c in (*dataset.cases, *added)]
+    files = dataset_format(dataset.description, dataset.examples)
+    sources = [LinkedCase(case, dataset.channels, files) for case in (*dataset.cases, *added)]
     with building(target) as folder:
         make_label_folders(folder, fates)
         jobs = [(source, fates[source.name]) for source in sources]

@@ -129,16 +129,16 @@ def unlabeled_images(folder: Path, dataset: RawDataset) -> list[RawCase]:
         raise InputError(f"--unlabeled-images {folder}: no file that ends in {ending}, as the dataset's images do")
     cases: dict[str, dict[int, Path]] = {}
     for path in files:
-        name, channel = _name_and_channel(path.name[: -len(ending)], dataset.channels)
+        name, channel = _name_and_channel(path.name[: -len(ending)], dataset.files_per_case)
         cases.setdefault(name, {})[channel] = path
     known = set(cases) & set(dataset.names)
     if known:
         raise InputError(f"--unlabeled-images {folder}: the dataset has cases of this name already: {name_some(known)}")
     for name, channels in cases.items():
-        if sorted(channels) != list(range(dataset.channels)):
+        if sorted(channels) != list(range(dataset.files_per_case)):
             raise InputError(
                 f"--unlabeled-images {folder}: case {name} has channels {sorted(channels)}; the dataset needs "
-                f"{list(range(dataset.channels))}"
+                f"{list(range(dataset.files_per_case))}"
             )
     nowhere = folder / "no label"
     return [RawCase(name, tuple(paths[c] for c in sorted(paths)), nowhere) for name, paths in cases.items()]
@@ -151,12 +151,12 @@ def _check(split: Split, cases: Iterable[str]) -> None:
         raise InputError(found[0] + more)
 
 
-def _name_and_channel(stem: str, channels: int) -> tuple[str, int]:
+def _name_and_channel(stem: str, files: int) -> tuple[str, int]:
     match = re.fullmatch(r"(.+)_(\d{4})", stem)
     if match:
         return match[1], int(match[2])
-    if channels > 1:
+    if files > 1:
         raise InputError(
-            f"--unlabeled-images: {stem}: expected a name such as {stem}_0000, the dataset has {channels} channels"
+            f"--unlabeled-images: {stem}: expected a name such as {stem}_0000, a case of the dataset has {files} files"
         )
     return stem, 0

@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from dataset_conversion.raw.cases import CaseSource, LoadedCase
-from dataset_conversion.raw.images import check_label_values, read_image, what_is_in
+from dataset_conversion.raw.images import check_label_values, what_is_in
 from dataset_conversion.simulation.choices import check_arguments, draw_roles, make_plan, present
 from dataset_conversion.simulation.dataset import Source, simulate
 from dataset_conversion.simulation.options import (
@@ -23,6 +23,7 @@ from dataset_conversion.simulation.options import (
 )
 from dataset_conversion.supervision.roles import shuffled
 from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.reading import read_image
 
 DESCRIPTION = (__doc__ or "").strip()
 LABELS = {"background": 0, "prostate": 1}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,13 +12,10 @@ from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
 from dataset_conversion.raw.cases import TRUE_LABELS
 from dataset_conversion.raw.dataset import RawCase, RawDataset
 from dataset_conversion.raw.fingerprint import Fingerprint, content_hash, fingerprint, label_hash
-from dataset_conversion.raw.geometry import GRID_TOLERANCE_VOXELS, grid_distance_voxels
-from dataset_conversion.raw.images import read_image, values_in
-from dataset_conversion.raw.label_files import LabelFormat, SimpleItkLabels, non_finite, read_channels
+from dataset_conversion.raw.formats import DatasetFormat, Reading
+from dataset_conversion.raw.images import values_in
+from noise_synthesis.safe_io.damage import NotFiniteError
 from noise_synthesis.safe_io.errors import InputError
-
-VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
-"""Formats of which nnU-Net takes one file a channel; a natural image holds its colours in one."""
 
 LARGEST_INTENSITY = 1e15
 """Preprocessing squares and sums intensities in float32, which ends at 3.4e38."""
@@ -49,55 +45,60 @@ class CaseFacts:
         self.findings.append(Finding(kind, severity, f"case {self.name}: {message}", (self.name,)))
 
 
-def inspect_case(case: RawCase, dataset: RawDataset, labels: LabelFormat, reader: type) -> CaseFacts:
+def inspect_case(case: RawCase, dataset: RawDataset, format: DatasetFormat) -> CaseFacts:
     """Read the images and labels of a case and note whatever is wrong with it; raises nothing for a bad file."""
     facts = CaseFacts(case.name)
-    if len(case.images) != dataset.channels:
-        facts.add("channels", f"{len(case.images)} image files, but dataset.json names {dataset.channels} channels")
-    image = _inspect_images(facts, case.images, reader)
+    image = _inspect_images(facts, case.images, dataset, format)
     if not case.label.is_file():
         facts.add("missing label", f"no label file {case.label.name} in {case.label.parent.name}")
         return facts
-    label = _inspect_label(facts, case, dataset, labels)
+    label = _inspect_label(facts, case, image, dataset, format)
     true_path = dataset.folder / TRUE_LABELS / case.label.name
-    true_label = _read_true_label(facts, true_path, labels) if true_path.is_file() else None
+    true_label = _read_true_label(facts, true_path, format) if true_path.is_file() else None
     seen = [voxels for voxels in (label, true_label) if voxels is not None and len(values_in(voxels)) > 1]
     facts.label_hashes = tuple(sorted({label_hash(voxels) for voxels in seen}))
     if seen and image is not None and image.shape == seen[-1].shape:
-        facts.fingerprint = fingerprint(image, seen[-1])
+        facts.fingerprint = fingerprint(image.voxels[0], seen[-1])
     return facts
 
 
-def _inspect_images(facts: CaseFacts, paths: Sequence[Path], reader: type) -> np.ndarray | None:
-    """Note what is wrong with the images; return the first channel (z, y, x)."""
+def _inspect_images(
+    facts: CaseFacts, paths: Sequence[Path], dataset: RawDataset, format: DatasetFormat
+) -> Reading | None:
+    """Note what is wrong with the images; return them."""
     try:
-        images, properties = read_channels(reader, paths)
+        image = format.channels(paths)
+    except NotFiniteError as error:
+        facts.add("NaN", str(error))
+        return None
     except InputError as error:
         facts.add("unreadable image", str(error))
         return None
-    if len(images) != len(paths) and paths[0].name.endswith(VOLUME_ENDINGS):
-        facts.add("channels", f"{paths[0].name} holds {len(images)} volumes, expected one volume a file")
-        return None
-    facts.shape = images.shape[1:]
-    facts.spacing_mm = tuple(float(step) for step in properties["spacing"])
-    facts.direction = _direction(properties)
-    facts.image_hash = content_hash(images)
-    for path in non_finite(images, paths):
-        facts.add("NaN", f"{path.name} holds NaN or infinite values; replace them by numbers that make sense")
-    for image, path in zip(images, paths, strict=False):
-        largest = float(np.abs(np.nan_to_num(image, posinf=0, neginf=0)).max())
-        if largest > LARGEST_INTENSITY:
-            facts.add("extreme value", f"{path.name} has the intensity {largest:.3g}; preprocessing would overflow")
-        if image.min() == image.max():
-            facts.add("constant image", f"{path.name} has the value {image.flat[0]:g} everywhere")
-    first: np.ndarray = images[0]
-    return first
+    if len(image.voxels) != dataset.channels:
+        facts.add(
+            "channels",
+            f"{len(image.voxels)} channels in {len(paths)} image files, but dataset.json names {dataset.channels}",
+        )
+    facts.shape = image.shape
+    facts.spacing_mm = image.spacing_mm
+    facts.direction = image.grid.directions
+    facts.image_hash = content_hash(image.voxels)
+    for channel, voxels in enumerate(image.voxels):
+        name = paths[channel].name if len(paths) == len(image.voxels) else f"channel {channel} of {paths[0].name}"
+        low, high = float(voxels.min()), float(voxels.max())
+        if max(-low, high) > LARGEST_INTENSITY:
+            facts.add("extreme value", f"{name} has the intensity {max(-low, high):.3g}; preprocessing would overflow")
+        if low == high:
+            facts.add("constant image", f"{name} has the value {low:g} everywhere")
+    return image
 
 
-def _inspect_label(facts: CaseFacts, case: RawCase, dataset: RawDataset, labels: LabelFormat) -> np.ndarray | None:
+def _inspect_label(
+    facts: CaseFacts, case: RawCase, image: Reading | None, dataset: RawDataset, format: DatasetFormat
+) -> np.ndarray | None:
     """Note what is wrong with the label; return it (z, y, x)."""
     try:
-        volume, grid = labels.read(case.label)
+        volume, label = format.read(case.label)
     except InputError as error:
         facts.add("unreadable label", str(error))
         return None
@@ -107,34 +108,15 @@ def _inspect_label(facts: CaseFacts, case: RawCase, dataset: RawDataset, labels:
     if strange:
         allowed = ", ".join(str(value) for value in dataset.labels.values())
         facts.add("label value", f"label value {', '.join(map(str, strange[:5]))}; dataset.json has {allowed}")
-    if facts.shape is not None and voxels.shape != facts.shape:
-        facts.add("shape", f"image and label differ in shape: {facts.shape} and {voxels.shape} (z, y, x)")
-    elif facts.shape is not None and isinstance(labels, SimpleItkLabels):
-        _compare_grids(facts, case, grid)
+    difference = None if image is None else image.grid.difference(label.grid)
+    if difference:
+        facts.add("geometry" if voxels.shape == facts.shape else "shape", f"image and label {difference}")
     return voxels
 
 
-def _compare_grids(facts: CaseFacts, case: RawCase, label: Any) -> None:
-    distance = grid_distance_voxels(read_image(case.images[0]), label)
-    if not distance <= GRID_TOLERANCE_VOXELS:
-        facts.add(
-            "geometry",
-            f"image and label lie elsewhere in space, up to {distance:.3g} voxels apart (spacing, origin or direction)",
-        )
-
-
-def _read_true_label(facts: CaseFacts, path: Path, labels: LabelFormat) -> np.ndarray | None:
+def _read_true_label(facts: CaseFacts, path: Path, format: DatasetFormat) -> np.ndarray | None:
     try:
-        return labels.read(path)[0].voxels
+        return format.read(path)[0].voxels
     except InputError as error:
         facts.add("unreadable label", str(error), WARNING)
         return None
-
-
-def _direction(properties: dict[str, Any]) -> tuple[float, ...] | None:
-    if "sitk_stuff" in properties:
-        return tuple(float(value) for value in properties["sitk_stuff"]["direction"])
-    if "nibabel_stuff" in properties:
-        affine = np.asarray(properties["nibabel_stuff"]["original_affine"])[:3, :3]
-        return tuple((affine / np.linalg.norm(affine, axis=0)).ravel().tolist())
-    return None

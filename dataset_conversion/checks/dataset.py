@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from dataset_conversion.checks.nnunet import nnunet_integrity
 from dataset_conversion.checks.preprocessed import stale_preprocessing
 from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
 from dataset_conversion.checks.sets import ct_statistics, label_contents, outliers, without_a_place
-from dataset_conversion.raw.dataset import RawDataset, read_raw_dataset
-from dataset_conversion.raw.label_files import label_format, nnunet_reader
+from dataset_conversion.raw.companions import companions
+from dataset_conversion.raw.dataset import RawCase, RawDataset, read_raw_dataset
+from dataset_conversion.raw.formats import DatasetFormat, dataset_format
 from dataset_conversion.raw.parallel import over_cases
 from dataset_conversion.supervision.files import (
     SPLITS_FILE,
@@ -32,20 +34,19 @@ def check_dataset(folder: Path, processes: int, *, with_nnunet: bool = True) -> 
     """Return the number of cases and everything found. Problems of one check do not keep the others from running."""
     try:
         dataset = read_raw_dataset(folder)
-        example = dataset.cases[0].images[0]
-        labels, reader = label_format(dataset.description, example), nnunet_reader(dataset.description, example)
+        files = dataset_format(dataset.description, dataset.examples)
     except InputError as error:
         return 0, [Finding("dataset.json", PROBLEM, str(error))]
-    findings = [*_description(dataset), *_stray_files(dataset)]
+    findings = [*_description(dataset), *_stray_files(dataset, files)]
     supervision, splits, found = _read_roles(dataset)
     findings += found
-    jobs = [(case, dataset, labels, reader) for case in dataset.cases]
+    jobs = [(case, dataset, files) for case in dataset.cases]
     facts: list[CaseFacts] = over_cases(inspect_case, jobs, processes, "reading cases")
     findings += [finding for case in facts for finding in case.findings]
     findings += label_contents(facts, supervision, dataset.ignore_label)
     findings += outliers(facts)
     findings += duplicates(facts, splits)
-    findings += leakage(dataset, facts, supervision, splits, reader, processes)
+    findings += leakage(dataset, facts, supervision, splits, files, processes)
     findings += stale_preprocessing(dataset)
     if with_nnunet:
         findings += nnunet_integrity(folder, processes)
@@ -68,11 +69,12 @@ def _description(dataset: RawDataset) -> Iterator[Finding]:
         yield Finding("dataset.json", PROBLEM, "dataset.json: 'ignore' must be the highest label value")
 
 
-def _stray_files(dataset: RawDataset) -> Iterator[Finding]:
+def _stray_files(dataset: RawDataset, format: DatasetFormat) -> Iterator[Finding]:
     """Labels without an image, and files nnU-Net would overlook."""
     if "dataset" in dataset.description:
         return
     known = {path.name for case in dataset.cases for path in (*case.images, case.label)}
+    known |= {name for case in dataset.cases for name in _beside(case, format)}
     for folder_name in ("imagesTr", "labelsTr"):
         folder = dataset.folder / folder_name
         files = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
@@ -85,6 +87,13 @@ def _stray_files(dataset: RawDataset) -> Iterator[Finding]:
             ending = dataset.file_ending
             means = "label without an image" if folder_name == "labelsTr" else f"not named <case>_0000{ending}"
             yield Finding("stray file", WARNING, f"{folder_name}: {means}, or another format: {name_some(stray)}")
+
+
+def _beside(case: RawCase, format: DatasetFormat) -> Iterator[str]:
+    """Names of the files that belong to a case's images and label; a file that cannot be read has none."""
+    for path in (*case.images, case.label):
+        with suppress(InputError, OSError):
+            yield from companions(path, case.name, format, is_image=path != case.label)
 
 
 def _read_roles(dataset: RawDataset) -> tuple[Supervision | None, Any, list[Finding]]:

@@ -18,7 +18,7 @@ from dataset_conversion.checks.leaks import (
 from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
 from dataset_conversion.raw.dataset import RawDataset
 from dataset_conversion.raw.fingerprint import content_hash
-from dataset_conversion.raw.label_files import read_channels
+from dataset_conversion.raw.formats import DatasetFormat
 from dataset_conversion.raw.parallel import over_cases
 from dataset_conversion.supervision.files import Supervision, readable_folds
 from noise_synthesis.safe_io.errors import InputError
@@ -29,13 +29,13 @@ def leakage(
     facts: Sequence[CaseFacts],
     supervision: Supervision | None,
     splits: Any,
-    reader: type,
+    files: DatasetFormat,
     processes: int,
 ) -> Iterator[Finding]:
     """Name test cases that also train, and patients on both sides of a fold (by the pattern ``split`` was given)."""
     training = set(dataset.names) if supervision is None else set(supervision.roles())
     tests = test_cases(dataset.folder, dataset.file_ending)
-    jobs = [(case, path, dataset, reader) for case, path in tests.items()]
+    jobs = [(case, path, dataset, files) for case, path in tests.items()]
     read = over_cases(_image_hash, jobs, processes, "reading test cases") if jobs else []
     for case, _, error in read:
         if error:
@@ -52,12 +52,14 @@ def leakage(
         yield Finding("provenance", PROBLEM, str(error))
 
 
-def _image_hash(case: str, first: Path, dataset: RawDataset, reader: type) -> tuple[str, str | None, str | None]:
+def _image_hash(
+    case: str, first: Path, dataset: RawDataset, files: DatasetFormat
+) -> tuple[str, str | None, str | None]:
     """Name, hash of the image and error; channels are found by the first one's name."""
     ending = dataset.file_ending
-    channels = [first.with_name(f"{case}_{channel:04d}{ending}") for channel in range(dataset.channels)]
+    channels = [first.with_name(f"{case}_{channel:04d}{ending}") for channel in range(dataset.files_per_case)]
     try:
-        return case, content_hash(read_channels(reader, channels)[0]), None
+        return case, content_hash(files.channels(channels).voxels), None
     except InputError as error:
         return case, None, str(error)
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 
-from dataset_conversion.raw.geometry import GRID_TOLERANCE_VOXELS, grid_distance_voxels, resize_in_plane
+from dataset_conversion.raw.geometry import Grid, resize_in_plane
 from dataset_conversion.raw.images import check_label_values, write_image, write_label
 from noise_synthesis.safe_io.errors import InputError
 
@@ -96,17 +96,9 @@ def _check(name: str, case: LoadedCase, allowed: Sequence[int]) -> None:
     if case.label is None:
         return
     first = case.images[0]
-    if first.GetSize() != case.label.GetSize():
-        raise InputError(
-            f"case {name}: image and label differ in shape: {first.GetSize()} and {case.label.GetSize()} (x, y, z)"
-        )
-    distance = grid_distance_voxels(first, case.label)
-    if not distance <= GRID_TOLERANCE_VOXELS:
-        raise InputError(
-            f"case {name}: image and label lie elsewhere in space (up to {distance:.3g} voxels apart): spacing "
-            f"{first.GetSpacing()} and {case.label.GetSpacing()}, origin {first.GetOrigin()} and "
-            f"{case.label.GetOrigin()}, or their directions differ"
-        )
+    difference = Grid.of_image(first).difference(Grid.of_image(case.label))
+    if difference:
+        raise InputError(f"case {name}: image and label {difference}")
     case.label.CopyInformation(first)
     check_label_values(sitk.GetArrayViewFromImage(case.label), allowed, f"case {name}")
 

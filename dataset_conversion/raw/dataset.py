@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,16 @@ class RawDataset:
     def names(self) -> list[str]:
         """Case identifiers, sorted."""
         return [case.name for case in self.cases]
+
+    @property
+    def files_per_case(self) -> int:
+        """Image files of a case: one for each channel, or fewer where a file holds several, as a colour picture."""
+        return Counter(len(case.images) for case in self.cases).most_common(1)[0][0]
+
+    @property
+    def examples(self) -> list[Path]:
+        """A few images, for whoever must find out how the dataset is read."""
+        return [case.images[0] for case in self.cases[:3]]
 
     @property
     def further(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Reading and writing image files with SimpleITK, with an error that fits in one line."""
+"""Images and labels that a converter writes, and what their values are."""
 
 from __future__ import annotations
 
@@ -10,23 +10,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from noise_synthesis.safe_io.compressed import last_line, refuse_damaged_gzip, write_whole
+from noise_synthesis.safe_io.compressed import write_whole
 from noise_synthesis.safe_io.errors import InputError
-
-
-def read_image(path: Path) -> sitk.Image:
-    """Read any format SimpleITK knows.
-
-    Raises:
-        InputError: missing, damaged or unknown; one line that names the file.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    refuse_damaged_gzip(path)
-    try:
-        return sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise InputError(f"{path}: cannot be read as an image ({last_line(error)})") from None
 
 
 def write_image(image: sitk.Image, path: Path) -> None:

@@ -8,24 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from dataset_conversion.raw.cases import TRUE_LABELS, CaseReport, CaseSettings, Fate
-from dataset_conversion.raw.dataset import RawCase, link_or_copy
+from dataset_conversion.raw.companions import link_with_companions
+from dataset_conversion.raw.dataset import RawCase
+from dataset_conversion.raw.formats import DatasetFormat, Reading
 from dataset_conversion.raw.images import check_label_values
-from dataset_conversion.raw.label_files import LabelFormat, non_finite, read_channels
 from noise_synthesis.safe_io.errors import InputError
 
 
 @dataclass(frozen=True)
 class LinkedCase:
-    """A case whose images are linked. Its label is linked too, except that an unlabeled case gets an all-ignore one.
-
-    ``labels`` and ``reader`` are how nnU-Net reads the dataset (see ``label_files``).
-    """
+    """A case whose images are linked. Its label is linked too, except that an unlabeled case gets an all-ignore one."""
 
     case: RawCase
-    file_ending: str
     channels: int
-    labels: LabelFormat
-    reader: type
+    format: DatasetFormat
 
     @property
     def name(self) -> str:
@@ -40,38 +36,36 @@ class LinkedCase:
         Raises:
             InputError: a file is missing or unreadable, or the case is not sound.
         """
-        shape = self._check_images()
+        image = self._read_images()
         has_label = fate != "unlabeled" or self.case.label.is_file()
         if has_label:
-            self._check_label(shape, settings.allowed_labels)
-        for channel, image in enumerate(self.case.images):
-            link_or_copy(image, target / "imagesTr" / f"{self.name}_{channel:04d}{self.file_ending}")
-        file_name = self.name + self.file_ending
+            self._check_label(image, settings.allowed_labels)
+        for channel, path in enumerate(self.case.images):
+            self._link(path, target / "imagesTr", f"{self.name}_{channel:04d}", is_image=True)
         if fate in ("clean", "evaluation", "true"):
-            link_or_copy(self.case.label, target / "labelsTr" / file_name)
+            self._link(self.case.label, target / "labelsTr", self.name)
         if fate in ("noisy", "true", "unlabeled") and has_label:
-            link_or_copy(self.case.label, target / TRUE_LABELS / file_name)
+            self._link(self.case.label, target / TRUE_LABELS, self.name)
         if fate == "unlabeled":
-            shape, grid = self.labels.grid_of(self.case.images[0])
-            self.labels.write(np.full(shape, settings.ignore_label), grid, target / "labelsTr" / file_name)
-        return CaseReport(self.name, shape[::-1], (), ())
+            ignored = np.full(image.shape, settings.ignore_label)
+            self.format.write(ignored, image, target / "labelsTr" / (self.name + self.format.ending))
+        return CaseReport(self.name, image.shape[::-1], (), ())
 
-    def _check_images(self) -> tuple[int, ...]:
-        if len(self.case.images) != self.channels:
-            raise InputError(
-                f"case {self.name}: {len(self.case.images)} images; the dataset has {self.channels} channels, so "
-                f"{self.name}_0000{self.file_ending} to _{self.channels - 1:04d} are expected"
-            )
-        images, _ = read_channels(self.reader, self.case.images)
-        spoilt = non_finite(images, self.case.images)
-        if spoilt:
-            raise InputError(f"case {self.name}: {spoilt[0].name} holds NaN or infinite values; expected finite ones")
-        return images.shape[1:]
+    def _link(self, source: Path, folder: Path, name: str, *, is_image: bool = False) -> None:
+        link_with_companions(source, folder, name, self.name, self.format, is_image=is_image)
 
-    def _check_label(self, shape: tuple[int, ...], allowed: tuple[int, ...]) -> None:
-        volume, _ = self.labels.read(self.case.label)
-        if volume.voxels.shape != shape:
+    def _read_images(self) -> Reading:
+        image = self.format.channels(self.case.images)
+        if len(image.voxels) != self.channels:
             raise InputError(
-                f"case {self.name}: image and label differ in shape: {shape} and {volume.voxels.shape} (z, y, x)"
+                f"case {self.name}: {len(image.voxels)} channels in {len(self.case.images)} image files "
+                f"({self.case.images[0].name}, ...), expected the {self.channels} that dataset.json names"
             )
+        return image
+
+    def _check_label(self, image: Reading, allowed: tuple[int, ...]) -> None:
+        volume, label = self.format.read(self.case.label)
+        difference = image.grid.difference(label.grid)
+        if difference:
+            raise InputError(f"case {self.name}: image and label {difference}")
         check_label_values(volume.voxels, allowed, f"case {self.name}")

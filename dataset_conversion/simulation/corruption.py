@@ -11,10 +11,10 @@ from typing import Any
 from tqdm import tqdm
 
 from dataset_conversion.raw.cases import FILE_ENDING, TRUE_LABELS
-from dataset_conversion.raw.label_files import LabelFormat, SimpleItkLabels
 from dataset_conversion.raw.parallel import over_cases
 from noise_synthesis.calibration.levels import parse_level
 from noise_synthesis.corrupt import CaseCorruption, plan_corruption
+from noise_synthesis.safe_io.label_files import LabelFormat, SimpleItkLabels
 from noise_synthesis.safe_io.volumes import LabelVolume
 
 

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 from dataset_conversion.raw.cases import FILE_ENDING, CaseReport, CaseSettings, Fate
 from dataset_conversion.raw.folder import building, make_label_folders, write_dataset_json
-from dataset_conversion.raw.label_files import LabelFormat, SimpleItkLabels
 from dataset_conversion.raw.parallel import over_cases
 from dataset_conversion.simulation.corruption import NoiseSettings, corrupt_noisy_labels
 from dataset_conversion.supervision.files import (
@@ -25,6 +24,7 @@ from dataset_conversion.supervision.files import (
 )
 from dataset_conversion.supervision.roles import Assignment
 from noise_synthesis.safe_io.files import write_json
+from noise_synthesis.safe_io.label_files import LabelFormat, SimpleItkLabels
 from noise_synthesis.safe_io.version import tool_version
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nnunetv2.paths import nnUNet_raw
 
+from dataset_conversion.raw.dataset import read_raw_dataset
 from nnunetv2_mlbseg.audit.fold import audit_fold
 from nnunetv2_mlbseg.audit.fold_place import FoldPlace
 from nnunetv2_mlbseg.audit.images import Images
@@ -37,9 +38,8 @@ def check_before_training(fold: TrainedFold, *, processes: int, writes_checkpoin
         )
     if not writes_checkpoints:
         raise InputError("audit is true, but no checkpoint will be written, and the audit reads it")
-    raw = raw_folder(fold.plans.dataset_name)
-    labels = given_labels(fold, raw)
-    Images(raw, labels.ending).check(fold.roles.noisy)
+    dataset = read_raw_dataset(raw_folder(fold.plans.dataset_name))
+    Images.of(dataset, given_labels(fold, dataset).format).check(fold.roles.noisy)
     check_replaceable(fold.folder / FOLDER, SUMMARY, True)
 
 

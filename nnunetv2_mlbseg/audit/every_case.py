@@ -102,9 +102,9 @@ class Audits:
         noisy = self.fold.roles.noisy
         rows, pictures, allowed = [], {}, bytes_per_case(len(noisy))
         for audited in map(judged, self.of(noisy)):
-            write_maps(audited, out, self.labels.ending)
+            write_maps(audited, out, self.labels.format)
             if corrected is not None:
-                write_proposal(audited, corrected, self.labels.ending)
+                write_proposal(audited, corrected, self.labels.format)
             if truth is not None:
                 truth.add_(audited)
             rows.append(audited.numbers(self.class_names))

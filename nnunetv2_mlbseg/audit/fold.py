@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
+from dataset_conversion.raw.dataset import read_raw_dataset
 from nnunetv2_mlbseg.audit.every_case import Audits
 from nnunetv2_mlbseg.audit.images import Images
 from nnunetv2_mlbseg.audit.label_files import given_labels
@@ -34,8 +35,9 @@ def audit_fold(request: AuditRequest) -> dict[str, Any]:
     other = None if request.compare_with is None else (request.compare_with, request.compare_with.read(request.device))
     with ExitStack() as stack:
         fold = stack.enter_context(restored(found, request.place.folder, request.device))
-        labels = given_labels(fold, request.raw)
-        images = Images(request.raw, labels.ending)
+        dataset = read_raw_dataset(request.raw)
+        labels = given_labels(fold, dataset)
+        images = Images.of(dataset, labels.format)
         images.check(fold.roles.noisy)
         audits = Audits(fold, labels, images, request.thresholds, request.progress)
         truth = stack.enter_context(measuring(fold, request.raw, other)) if request.measure else None

@@ -1,16 +1,16 @@
-"""The first channel of the raw images, for the report's pictures."""
+"""The raw images, as grey pictures for the report."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from dataset_conversion.raw.dataset import RawDataset
+from dataset_conversion.raw.formats import DatasetFormat
 from dataset_conversion.supervision.files import name_some
 from nnunetv2_mlbseg.audit.one_case import CaseAudit
 from noise_synthesis.safe_io.errors import InputError
@@ -18,14 +18,16 @@ from noise_synthesis.safe_io.errors import InputError
 
 @dataclass(frozen=True)
 class Images:
-    """``imagesTr`` of a raw dataset."""
+    """The first image file of every case of a raw dataset."""
 
-    raw: Path
-    ending: str
+    name: str
+    files: Mapping[str, Path]
+    format: DatasetFormat
 
-    def path(self, case: str) -> Path:
-        """The file of a case's first channel."""
-        return self.raw / "imagesTr" / f"{case}_0000{self.ending}"
+    @classmethod
+    def of(cls, dataset: RawDataset, format: DatasetFormat) -> Images:
+        """Those of a dataset."""
+        return cls(dataset.folder.name, {case.name: case.images[0] for case in dataset.cases}, format)
 
     def check(self, cases: Sequence[str]) -> None:
         """Refuse cases without an image before any work is done.
@@ -33,22 +35,20 @@ class Images:
         Raises:
             InputError: it names the cases.
         """
-        missing = [case for case in cases if not self.path(case).is_file()]
+        missing = [case for case in cases if case not in self.files or not self.files[case].is_file()]
         if missing:
-            raise InputError(f"{self.raw / 'imagesTr'}: no image of {len(missing)} noisy cases ({name_some(missing)})")
+            raise InputError(f"{self.name}: no image of {len(missing)} noisy cases ({name_some(missing)})")
 
     def read(self, audited: CaseAudit) -> NDArray[np.float32]:
-        """Read the image of an audited case, (Z, Y, X).
+        """Read the image of an audited case, (Z, Y, X): its first file, of a colour picture the mean of its colours.
 
         Raises:
-            InputError: it cannot be read, or has another shape than the label.
+            InputError: it cannot be read, or does not lie on the voxels of the label.
         """
-        path = self.path(audited.case)
-        try:
-            image = sitk.GetArrayFromImage(sitk.ReadImage(os.fspath(path))).astype(np.float32)
-        except RuntimeError:
-            raise InputError(f"{path}: cannot be read as an image") from None
-        shape = tuple(audited.label.classes.shape)
-        if image.shape != shape:
-            raise InputError(f"{path}: shape {image.shape}, but its label {audited.label.path} has {shape}")
-        return image
+        path = self.files[audited.case]
+        image = self.format.channels([path])
+        difference = image.grid.difference(audited.label.reading.grid)
+        if difference:
+            raise InputError(f"{path}: does not fit its label {audited.label.path}: they {difference}")
+        grey: NDArray[np.float32] = image.voxels.mean(axis=0)
+        return grey

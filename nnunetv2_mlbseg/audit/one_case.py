@@ -100,7 +100,7 @@ class CaseAudit:
 
     def numbers(self, class_names: Mapping[int, str]) -> dict[str, Any]:
         """The row of this case in the JSON file, plain types."""
-        given, voxel = self.label.classes, self.label.geometry.voxel_mm3
+        given, voxel = self.label.classes, self.label.grid.voxel_mm3
         known = given >= 0
         return {
             "case": self.case,
@@ -141,7 +141,7 @@ def audit_case(
     belief = posterior(opinion.both, given, levels, confusion, common)
     doubt, likely = suspicion(belief, given), torch.where(given >= 0, belief.argmax(dim=0), -1)
     regions = find_regions(
-        given.numpy(), likely.numpy(), doubt.numpy(), label.geometry, axis=axis, smallest_mm3=thresholds.smallest_mm3
+        given.numpy(), likely.numpy(), doubt.numpy(), label.grid, axis=axis, smallest_mm3=thresholds.smallest_mm3
     )
     proposal = proposed_label(belief, given, thresholds.evidence)
     return CaseAudit(

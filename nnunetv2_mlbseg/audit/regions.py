@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from dataset_conversion.raw.geometry import Grid
 
 KINDS = ("missing", "surplus", "boundary", "other class")
 NEIGHBOURS = np.ones((3, 3, 3), bool)  # voxels that share a corner are connected
@@ -26,7 +27,7 @@ class Region:
             inwards. None otherwise.
         size_mm3: Volume.
         voxels: Number of voxels.
-        centroid_mm: In the coordinates of the image's header (x, y, z).
+        centroid_mm: In ITK's coordinates (x, y, z): towards the left, the back and the head of a patient.
         worst_slice: The slice with most of its voxels, counted from 0.
         slices: First and last slice.
         suspicion: Mean over its voxels.
@@ -44,35 +45,11 @@ class Region:
     suspicion: float
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """Where voxel (0, 0, 0) of an array (Z, Y, X) lies and how it goes on from there; SimpleITK's terms, (x, y, z)."""
-
-    spacing_mm: tuple[float, float, float]
-    origin_mm: tuple[float, float, float]
-    direction: tuple[float, ...]
-
-    @property
-    def voxel_mm3(self) -> float:
-        """Volume of a voxel."""
-        return math.prod(self.spacing_mm)
-
-    @property
-    def sampling_mm(self) -> tuple[float, ...]:
-        """The spacing in the order of the array's axes."""
-        return self.spacing_mm[::-1]
-
-    def position_mm(self, index: Sequence[float]) -> tuple[float, ...]:
-        """Index (z, y, x) to coordinates (x, y, z)."""
-        step = np.asarray(index, float)[::-1] * self.spacing_mm
-        return tuple((np.asarray(self.origin_mm) + np.reshape(self.direction, (3, 3)) @ step).tolist())
-
-
 def find_regions(
     given: NDArray[np.int64],
     proposed: NDArray[np.int64],
     suspicion: NDArray[np.floating],
-    geometry: Geometry,
+    grid: Grid,
     *,
     axis: int = 0,
     smallest_mm3: float = 0.0,
@@ -82,6 +59,7 @@ def find_regions(
     Args:
         given, proposed: (Z, Y, X); voxels with a negative given label are left out.
         suspicion: (Z, Y, X).
+        grid: Where the voxels lie, three axes.
         axis: Which axis counts the slices.
         smallest_mm3: Smaller regions are left out.
     """
@@ -89,7 +67,7 @@ def find_regions(
     found = [
         region
         for n, p in sorted(set(zip(given[differs].tolist(), proposed[differs].tolist(), strict=True)))
-        for region in _of_kind(n, p, given, proposed, suspicion, geometry, axis, smallest_mm3)
+        for region in _of_kind(n, p, given, proposed, suspicion, grid, axis, smallest_mm3)
     ]
     return sorted(found, key=lambda region: -region.voxels)
 
@@ -100,16 +78,16 @@ def _of_kind(
     given: NDArray[np.int64],
     proposed: NDArray[np.int64],
     suspicion: NDArray[np.floating],
-    geometry: Geometry,
+    grid: Grid,
     axis: int,
     smallest_mm3: float,
 ) -> Iterator[Region]:
     components, count = ndimage.label((given == n) & (proposed == p), NEIGHBOURS)
     sizes = np.bincount(components.ravel(), minlength=count + 1)
     anchor = _anchor(n, p, given, proposed)
-    depth = _distance_mm(anchor, geometry) if anchor is not None else None
+    depth = _distance_mm(anchor, grid) if anchor is not None else None
     for number, box in enumerate(ndimage.find_objects(components), start=1):
-        if sizes[number] * geometry.voxel_mm3 < smallest_mm3:
+        if sizes[number] * grid.voxel_mm3 < smallest_mm3:
             continue
         where = np.argwhere(components[box] == number) + [part.start for part in box]
         kind, shift = _kind_and_shift(n, p, where, anchor, depth)
@@ -119,9 +97,9 @@ def _of_kind(
             given=n,
             proposed=p,
             shift_mm=shift,
-            size_mm3=float(sizes[number] * geometry.voxel_mm3),
+            size_mm3=float(sizes[number] * grid.voxel_mm3),
             voxels=int(sizes[number]),
-            centroid_mm=geometry.position_mm(where.mean(axis=0)),
+            centroid_mm=tuple(grid.place_mm(where.mean(axis=0)[::-1]).tolist()),
             worst_slice=int(along[amounts.argmax()]),
             slices=(int(along[0]), int(along[-1])),
             suspicion=float(suspicion[tuple(where.T)].mean(dtype=np.float64)),
@@ -135,9 +113,9 @@ def _anchor(n: int, p: int, given: NDArray[np.int64], proposed: NDArray[np.int64
     return (given == p) if n == 0 else (proposed == n)
 
 
-def _distance_mm(mask: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.float64] | None:
+def _distance_mm(mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.float64] | None:
     """Distance of every voxel's centre to the nearest one in the mask; None if it is empty."""
-    return ndimage.distance_transform_edt(~mask, sampling=geometry.sampling_mm) if mask.any() else None
+    return ndimage.distance_transform_edt(~mask, sampling=grid.spacing_mm[::-1]) if mask.any() else None
 
 
 def _kind_and_shift(

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
+from dataset_conversion.raw.companions import companions
 from dataset_conversion.raw.dataset import link_or_copy
 from dataset_conversion.raw.folder import building
+from dataset_conversion.raw.formats import DatasetFormat, folder_format
 from dataset_conversion.supervision.files import (
     PROVENANCE_FILE,
     SUPERVISION_FOLDER,
@@ -21,7 +22,6 @@ from dataset_conversion.supervision.files import (
     write_supervision,
 )
 from nnunetv2_mlbseg.audit.selection import REANNOTATED, Selection, label_files_of, read_selection
-from nnunetv2_mlbseg.evaluation.folders import check_geometry, read_labels
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import read_json, write_json
 from noise_synthesis.safe_io.version import tool_version
@@ -59,8 +59,13 @@ def revise(raw: Path, selection_file: Path, folders: Mapping[str, Path | None], 
         raise InputError(f"{raw / 'dataset.json'}: lists files under 'dataset', expected all cases in imagesTr")
     ending = description["file_ending"]
     labels = label_files_of(selection, folders, ending)
+    files = folder_format(raw / LABELS, [raw / LABELS / f"{case}{ending}" for case in labels])
     for case, path in labels.items():
-        check_label(path, raw / LABELS / f"{case}{ending}", description["labels"])
+        check_label(path, raw / LABELS / f"{case}{ending}", files, description["labels"])
+    copied = {f"{LABELS}/{case}{ending}": path for case, path in labels.items()}
+    for case, path in labels.items():
+        beside = companions(path, case, files, is_image=False)
+        copied |= {f"{LABELS}/{name}": file for name, file in beside.items()}
     drawn = set(selection.chosen(REANNOTATED))
     updated = Supervision(
         clean=tuple(sorted({*supervision.clean, *drawn})),
@@ -68,9 +73,9 @@ def revise(raw: Path, selection_file: Path, folders: Mapping[str, Path | None], 
         unlabeled=supervision.unlabeled,
     )
     with building(target) as folder:
-        link_all(raw, folder, without={f"{LABELS}/{case}{ending}" for case in labels})
-        for case, path in labels.items():
-            shutil.copyfile(path, folder / LABELS / f"{case}{ending}")
+        link_all(raw, folder, without=set(copied))
+        for name, path in copied.items():
+            shutil.copyfile(path, folder / name)
         write_supervision(folder, updated)
         about = folder / SUPERVISION_FOLDER / PROVENANCE_FILE
         before = read_json(raw / SUPERVISION_FOLDER / PROVENANCE_FILE) if about.exists() else {}
@@ -79,12 +84,14 @@ def revise(raw: Path, selection_file: Path, folders: Mapping[str, Path | None], 
     return Revision(target, updated, selection.cases)
 
 
-def check_label(path: Path, old: Path, classes: Mapping[str, Any]) -> None:
+def check_label(path: Path, old: Path, files: DatasetFormat, classes: Mapping[str, Any]) -> None:
     """Refuse a new label that does not lie on the old one's voxels or has values that dataset.json does not know."""
-    image = read_labels(path)
-    check_geometry(path, image, old, read_labels(old))
+    (volume, new), (_, given) = files.read(path), files.read(old)
+    difference = new.grid.difference(given.grid)
+    if difference:
+        raise InputError(f"{path}: does not lie on the voxels of {old}: they {difference}")
     known = [int(value) for value in classes.values()]
-    strange = np.setdiff1d(sitk.GetArrayViewFromImage(image), known)
+    strange = np.setdiff1d(volume.voxels, known)
     if strange.size:
         raise InputError(f"{path}: has the values {strange.tolist()}, expected only {sorted(known)}")
 

@@ -66,7 +66,7 @@ def thumbnails(audited: CaseAudit, image: NDArray[np.floating], axis: int, most_
     """
     if audited.probabilities.shape[0] > MOST_CLASSES:
         raise ValueError(f"{audited.probabilities.shape[0]} classes, expected at most {MOST_CLASSES}")
-    spacing = [mm for k, mm in enumerate(audited.label.geometry.sampling_mm) if k != axis]
+    spacing = [mm for k, mm in enumerate(audited.label.grid.spacing_mm[::-1]) if k != axis]
     low, high = np.percentile(image, (1, 99))
     grey = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
     grey, layers = np.moveaxis(grey, axis, 0), np.moveaxis(_layers(audited), axis, 0)

@@ -17,8 +17,9 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, nn
 
-from noise_synthesis.safe_io.compressed import last_line, refuse_short_nifti
-from noise_synthesis.safe_io.files import atomic_path
+from noise_synthesis.safe_io.compressed import refuse_incomplete
+from noise_synthesis.safe_io.files import atomic_files
+from noise_synthesis.safe_io.reading import last_line
 
 
 class CasePredictor:
@@ -67,7 +68,7 @@ class CasePredictor:
             OSError: the file cannot be written whole.
         """
         ending = self.dataset_json["file_ending"]
-        with atomic_path(path.with_name(path.name + ending)) as temporary:
+        with atomic_files(path.with_name(path.name + ending)) as temporary:
             try:
                 export_prediction_from_logits(
                     logits,
@@ -82,4 +83,4 @@ class CasePredictor:
                 if temporary.is_file() and os.access(temporary.parent, os.W_OK):
                     raise
                 raise OSError(errno.EIO, f"cannot be written ({last_line(error)})", str(temporary)) from None
-            refuse_short_nifti(temporary)
+            refuse_incomplete(temporary)

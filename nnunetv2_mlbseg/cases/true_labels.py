@@ -18,12 +18,13 @@ import numpy as np
 from nnunetv2.paths import nnUNet_raw
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
-from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from dataset_conversion.raw.cases import TRUE_LABELS
+from dataset_conversion.raw.dataset import read_raw_dataset
 from dataset_conversion.supervision.files import name_some
 from nnunetv2_mlbseg.cases.label_store import LabelStore
 from nnunetv2_mlbseg.settings.overrides import PLANS_KEY
+from noise_synthesis.safe_io.damage import refuse_damaged
 from noise_synthesis.safe_io.errors import InputError
 
 
@@ -111,23 +112,19 @@ class TrueLabels:
         return source
 
     def _image_files(self) -> dict[str, list[str]]:
-        """The channels of every case.
+        """The image files of every case.
 
-        nnU-Net lists a folder in forked workers, which it then ends by SIGTERM. A worker of a process that handles this
-        signal in Python loses it in the moment after the fork, and the pool waits for ever. A list in dataset.json
-        needs no workers.
+        Not by nnU-Net: it lists a folder in forked workers, which it then ends by SIGTERM. A worker of a process that
+        handles this signal in Python loses it in the moment after the fork, and the pool waits for ever.
         """
-        if "dataset" in self.dataset_json:
-            listed = get_filenames_of_train_images_and_targets(str(self.raw), self.dataset_json)
-            return {case: found["images"] for case, found in listed.items()}
-        channels, ending = range(len(self.dataset_json["channel_names"])), self.dataset_json["file_ending"]
-        images = self.raw / "imagesTr"
-        return {case: [str(images / f"{case}_{channel:04d}{ending}") for channel in channels] for case in self.cases}
+        return {case.name: [str(path) for path in case.images] for case in read_raw_dataset(self.raw).cases}
 
     def _preprocessed(self, case: str, image_files: list[str]) -> tuple[np.ndarray, dict[Any, Any]]:
         """Label ``(1, Z, Y, X)`` and class locations, by nnU-Net's own preprocessor of the configuration."""
         preprocessor = self.configuration.preprocessor_class(verbose=False)
         files = image_files, str(self.path(case))
+        for path in (*map(Path, image_files), self.path(case)):
+            refuse_damaged(path)
         try:
             _, seg, properties = preprocessor.run_case(*files, self.plans, self.configuration, self.dataset_json)
         except Exception as error:  # readers raise their own types, nnU-Net asserts that the shapes are equal

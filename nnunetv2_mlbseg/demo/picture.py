@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nnunetv2_mlbseg.evaluation.metrics import dice
 from noise_synthesis.safe_io.files import atomic_path
+from noise_synthesis.safe_io.reading import read_image
 
 COLUMNS = 4
 CROP = 4  # pixels left out at each side of a slice: there is only air
@@ -87,4 +88,4 @@ def add_legend(figure: Any) -> None:
 
 def read(path: Path) -> NDArray[Any]:
     """The voxels ``(slice, row, column)`` of an image file."""
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    return sitk.GetArrayFromImage(read_image(path))

@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
-from numpy.typing import NDArray
 
+from dataset_conversion.raw.formats import DatasetFormat, folder_format
 from nnunetv2_mlbseg.evaluation.metrics import Scores, score
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import read_json
-
-FILE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")  # single-file formats that nnU-Net's SimpleITK reader takes
-GEOMETRY_TOLERANCE_MM = 1e-3
+from noise_synthesis.safe_io.label_files import find_label_files
 
 Classes = Mapping[str, tuple[int, ...]]  # the name of a class or region, and the label values that belong to it
 
@@ -51,50 +48,40 @@ def evaluate_folders(
     Raises:
         InputError: a case is missing on either side, a file cannot be read, or two files differ in geometry.
     """
-    predicted, true = label_files(predictions), label_files(references)
+    predicted, true = find_label_files(predictions), find_label_files(references)
     names = matching_cases(predicted, true, predictions, references, cases)
     classes, declared_ignore = declared_classes(predictions, references)
     ignore_label = declared_ignore if ignore_label is None else ignore_label
+    ours = folder_format(predictions, [predicted[name] for name in names])
+    theirs = folder_format(references, [true[name] for name in names])
     if classes is None:
-        paths = [files[name] for name in names for files in (predicted, true)]
-        classes = occurring_classes(paths, ignore_label)
+        files = [(predicted[name], ours) for name in names] + [(true[name], theirs) for name in names]
+        classes = occurring_classes(files, ignore_label)
     return [
         case_score
         for name in progress(names)
-        for case_score in evaluate_case(name, predicted[name], true[name], classes, ignore_label)
+        for case_score in evaluate_case(name, (predicted[name], ours), (true[name], theirs), classes, ignore_label)
     ]
 
 
 def evaluate_case(
-    case: str, prediction_file: Path, reference_file: Path, classes: Classes, ignore_label: int | None
+    case: str,
+    prediction: tuple[Path, DatasetFormat],
+    reference: tuple[Path, DatasetFormat],
+    classes: Classes,
+    ignore_label: int | None,
 ) -> Iterator[CaseScore]:
-    """Score one case, class by class."""
-    prediction_image, reference_image = read_labels(prediction_file), read_labels(reference_file)
-    check_geometry(prediction_file, prediction_image, reference_file, reference_image)
-    prediction, reference = sitk.GetArrayFromImage(prediction_image), sitk.GetArrayFromImage(reference_image)
-    counted = np.ones(reference.shape, bool) if ignore_label is None else reference != ignore_label
-    spacing_mm = reference_image.GetSpacing()[::-1]  # SimpleITK's arrays have their axes in reverse order
+    """Score one case, class by class; the files come with how they are read."""
+    volumes, readings = zip(*(format.read(path) for path, format in (prediction, reference)), strict=True)
+    difference = readings[0].grid.difference(readings[1].grid)
+    if difference:
+        raise InputError(f"{prediction[0]}: cannot be held against {reference[0]}: they {difference}")
+    labels = [volume.voxels[0] if readings[1].flat else volume.voxels for volume in volumes]
+    counted = np.ones(labels[1].shape, bool) if ignore_label is None else labels[1] != ignore_label
+    spacing_mm = volumes[1].spacing_mm[-labels[1].ndim :]
     for class_name, values in classes.items():
-        predicted, true = (np.isin(labels, values) & counted for labels in (prediction, reference))
+        predicted, true = (np.isin(one, values) & counted for one in labels)
         yield CaseScore(case, class_name, score(predicted, true, spacing_mm))
-
-
-def label_files(folder: Path) -> dict[str, Path]:
-    """Label files of a folder by case name."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        ending = next((ending for ending in FILE_ENDINGS if path.name.endswith(ending)), None)
-        if ending is None or path.name.startswith("."):
-            continue
-        case = path.name.removesuffix(ending)
-        if case in files:
-            raise InputError(f"{folder}: case {case} is there twice, as {files[case].name} and {path.name}")
-        files[case] = path
-    if not files:
-        raise InputError(f"{folder}: no label file ({', '.join(FILE_ENDINGS)}) in this folder")
-    return files
 
 
 def matching_cases(
@@ -138,32 +125,9 @@ def _as_values(value: Any) -> tuple[int, ...]:
     return tuple(int(entry) for entry in value) if isinstance(value, (list, tuple)) else (int(value),)
 
 
-def occurring_classes(paths: Iterable[Path], ignore_label: int | None) -> Classes:
+def occurring_classes(files: Iterable[tuple[Path, DatasetFormat]], ignore_label: int | None) -> Classes:
     """One class for every value above 0 in any of the files, named by its value."""
     values: set[int] = set()
-    for path in paths:
-        values.update(np.unique(sitk.GetArrayFromImage(read_labels(path))).tolist())
+    for path, format in files:
+        values.update(np.unique(format.read(path)[0].voxels).tolist())
     return {str(value): (value,) for value in sorted(values - {0, ignore_label}) if value > 0}
-
-
-def read_labels(path: Path) -> sitk.Image:
-    """Read a label file, which must hold whole numbers."""
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError:
-        raise InputError(f"{path}: cannot be read as an image") from None
-    labels: NDArray[Any] = sitk.GetArrayViewFromImage(image)
-    if not np.issubdtype(labels.dtype, np.integer):
-        if not np.array_equal(labels, np.round(labels)):
-            raise InputError(f"{path}: expected labels (whole numbers), got values such as {labels.max()}")
-        image = sitk.Cast(image, sitk.sitkInt32)
-    return image
-
-
-def check_geometry(path: Path, image: sitk.Image, reference_path: Path, reference: sitk.Image) -> None:
-    """Two label images must lie on the same voxels: else voxel-wise measures mean nothing."""
-    for what in ("size", "spacing", "origin", "direction"):
-        got, expected = (getattr(one, f"Get{what.title()}")() for one in (image, reference))
-        if len(got) != len(expected) or not np.allclose(got, expected, rtol=0, atol=GEOMETRY_TOLERANCE_MM):
-            shown = [tuple(round(value, 4) for value in values) for values in (got, expected)]
-            raise InputError(f"{path}: {what} is {shown[0]}, but {reference_path} has {shown[1]}")

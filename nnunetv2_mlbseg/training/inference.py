@@ -10,7 +10,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
 from nnunetv2_mlbseg.networks.surgery import plain_network, predicting
-from noise_synthesis.safe_io.compressed import refuse_short_nifti
+from noise_synthesis.safe_io.compressed import refuse_incomplete
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def whole_predictions(folder: Path, cases: Sequence[str], ending: str) -> Iterat
 def _refuse_cut(folder: Path, cases: Sequence[str], ending: str) -> None:
     try:
         for case in cases:
-            refuse_short_nifti(folder / (case + ending))
+            refuse_incomplete(folder / (case + ending))
     except OSError:
         (folder / "summary.json").unlink(missing_ok=True)
         raise

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import stat
 import uuid
 from collections.abc import Iterator
@@ -45,8 +46,31 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_files(target: str | os.PathLike[str]) -> Iterator[Path]:
+    """Like :func:`atomic_path`, for writers that put more files beside the one they are told, such as a spacing.
+
+    They write into a hidden folder, from which all of it moves to the target's folder, the target last.
+    """
+    target = Path(target)
+    folder = target.with_name(f".{uuid.uuid4().hex[:12]}.{target.name}")
+    folder.mkdir()
+    try:
+        yield folder / target.name
+        for made in sorted(folder.iterdir(), key=lambda path: path.name == target.name):
+            os.replace(made, target.parent / made.name)
+    except OSError as error:
+        if error.filename in (str(folder / target.name), folder / target.name):
+            error.filename = str(target)
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def remove_leftovers(folder: str | os.PathLike[str]) -> list[str]:
-    """Delete the temporary files that killed processes left in ``folder``; only one process may be writing there.
+    """Delete the temporary files and folders that killed processes left in ``folder``.
+
+    Only one process may be writing there.
 
     Returns:
         Their names.
@@ -54,7 +78,10 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> list[str]:
     folder = Path(folder)
     found = sorted(path.name for path in folder.iterdir() if _TEMPORARY.match(path.name)) if folder.is_dir() else []
     for name in found:
-        (folder / name).unlink(missing_ok=True)
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name, ignore_errors=True)
+        else:
+            (folder / name).unlink(missing_ok=True)
     return found
 
 

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import SimpleITK as sitk
 
-from noise_synthesis.safe_io.compressed import is_gzip, refuse_damaged_gzip, write_whole
+from noise_synthesis.safe_io.compressed import write_whole
 from noise_synthesis.safe_io.errors import InputError
-from noise_synthesis.safe_io.files import atomic_path
+from noise_synthesis.safe_io.files import atomic_files
+from noise_synthesis.safe_io.reading import read_image
 from noise_synthesis.safe_io.volumes import LabelVolume
 
-FILE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
+FILE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl", ".png", ".bmp", ".tif", ".tiff")
+
+
+class LabelFormat(Protocol):
+    """Reads a label, and writes a label on the grid of one that was read."""
+
+    def read(self, path: Path) -> tuple[LabelVolume, Any]:
+        """Return the label as integers (z, y, x) and its grid, which ``write`` takes."""
+
+    def write(self, voxels: np.ndarray, grid: Any, path: Path) -> None:
+        """Write a label (z, y, x) on the grid of another file."""
+
+
+@dataclass(frozen=True)
+class SimpleItkLabels:
+    """Any format that SimpleITK reads and writes. The grid is the image that was read."""
+
+    def read(self, path: Path) -> tuple[LabelVolume, sitk.Image]:
+        """See ``LabelFormat``; a single slice becomes a volume of one, its third spacing 1 mm."""
+        image = read_label(path)
+        return as_volume(image, path), image
+
+    def write(self, voxels: np.ndarray, grid: sitk.Image, path: Path) -> None:
+        """See ``LabelFormat``; the data type stays as well."""
+        write_like(voxels, grid, path)
 
 
 def find_label_files(folder: Path) -> dict[str, Path]:
@@ -29,7 +52,7 @@ def find_label_files(folder: Path) -> dict[str, Path]:
         raise InputError(f"{folder}: no such folder")
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        ending = next((e for e in FILE_ENDINGS if path.name.endswith(e)), None)
+        ending = label_ending(path)
         if ending is None or path.name.startswith(".") or not path.is_file():
             continue
         case = path.name[: -len(ending)]
@@ -41,41 +64,25 @@ def find_label_files(folder: Path) -> dict[str, Path]:
     return files
 
 
+def label_ending(path: Path) -> str | None:
+    """The ending of a label file as its name has it, ``.nii.gz`` or ``.NII.GZ``; None for another kind of file."""
+    found = next((ending for ending in FILE_ENDINGS if path.name.lower().endswith(ending)), None)
+    return found and path.name[-len(found) :]
+
+
 def read_label(path: Path) -> sitk.Image:
     """Read a label file of two or three dimensions with one integer per voxel.
 
     Raises:
         InputError: the file cannot be read, or holds something else.
     """
-    refuse_damaged_gzip(path)
-    try:
-        with _without_warnings():
-            image = sitk.ReadImage(os.fspath(path))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise InputError(f"{path}: cannot be read as a label file ({reason})") from None
+    image = read_image(path)
     if image.GetDimension() not in (2, 3) or image.GetNumberOfComponentsPerPixel() != 1:
         raise InputError(
             f"{path}: got {image.GetDimension()} dimensions with {image.GetNumberOfComponentsPerPixel()} values per "
             "voxel, expected a label map of 2 or 3 dimensions with one value per voxel"
         )
-    if image.GetPixelID() in (sitk.sitkFloat32, sitk.sitkFloat64) and hides_non_finite(path):
-        raise InputError(f"{path}: holds NaN or infinite values, expected whole numbers")
     return image
-
-
-def hides_non_finite(path: Path) -> bool:
-    """Whether a NIfTI file of floats holds NaN or infinity; SimpleITK's reader silently replaces them by 0."""
-    if not path.name.endswith((".nii", ".nii.gz")):
-        return False
-    import nibabel
-
-    image: Any
-    if path.suffix == ".gz" and not is_gzip(path):  # nibabel goes by the name, SimpleITK by the content
-        image = nibabel.Nifti1Image.from_bytes(path.read_bytes())
-    else:
-        image = nibabel.load(path)
-    return image.get_data_dtype().kind == "f" and not bool(np.isfinite(np.asanyarray(image.dataobj)).all())
 
 
 def as_volume(image: sitk.Image, path: Path) -> LabelVolume:
@@ -86,15 +93,24 @@ def as_volume(image: sitk.Image, path: Path) -> LabelVolume:
     Raises:
         InputError: values that are not whole numbers.
     """
-    array = sitk.GetArrayFromImage(image)
-    if not np.issubdtype(array.dtype, np.integer):
-        if not np.array_equal(array, np.rint(array)):
-            raise InputError(f"{path}: got values that are not whole numbers, expected a label map")
-        array = array.astype(np.int64)
+    array = as_integers(sitk.GetArrayFromImage(image), path)
     spacing = image.GetSpacing()[::-1]
     if array.ndim == 2:
         return LabelVolume(array[None], (1.0, *spacing))
     return LabelVolume(array, spacing)
+
+
+def as_integers(array: np.ndarray, path: Path) -> np.ndarray:
+    """Return a label as integers.
+
+    Raises:
+        InputError: it holds values that are no whole numbers.
+    """
+    if array.dtype.kind in "iu":
+        return array
+    if not np.array_equal(array, np.rint(array)):
+        raise InputError(f"{path}: got values that are not whole numbers, expected a label map")
+    return array.astype(np.int64)
 
 
 def read_volume(path: Path) -> LabelVolume:
@@ -107,16 +123,5 @@ def write_like(voxels: np.ndarray, like: sitk.Image, path: Path) -> None:
     original = sitk.GetArrayViewFromImage(like)
     image = sitk.GetImageFromArray(np.ascontiguousarray(voxels.reshape(original.shape), dtype=original.dtype))
     image.CopyInformation(like)
-    with atomic_path(path) as temporary:
+    with atomic_files(path) as temporary:
         write_whole(image, temporary)
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Keep the readers' warnings, some per file, off the terminal; errors are raised all the same."""
-    before = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(before)

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from nnunetv2_mlbseg.audit.regions import Geometry, find_regions
+from dataset_conversion.raw.geometry import Grid
+from nnunetv2_mlbseg.audit.regions import find_regions
 
-GEOMETRY = Geometry((0.5, 1.0, 3.0), (10.0, 20.0, 30.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+GEOMETRY = Grid.of_itk((40, 20, 4), (0.5, 1.0, 3.0), (10.0, 20.0, 30.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
 
 
 def shapes():
@@ -61,5 +62,5 @@ def test_shifts_agree_with_a_distance_taken_by_brute_force():
 
 
 def test_positions_follow_the_direction_of_the_header():
-    turned = Geometry((1.0, 2.0, 3.0), (0.0, 0.0, 0.0), (0, -1, 0, 1, 0, 0, 0, 0, 1))
-    assert turned.position_mm((1, 1, 1)) == pytest.approx((-2, 1, 3))
+    turned = Grid.of_itk((4, 4, 4), (1.0, 2.0, 3.0), (0.0, 0.0, 0.0), (0, -1, 0, 1, 0, 0, 0, 0, 1))
+    assert turned.place_mm((1, 1, 1)) == pytest.approx((-2, 1, 3))

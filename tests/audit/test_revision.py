@@ -116,7 +116,7 @@ def test_labels_that_do_not_fit_and_missing_options_are_refused(decided, raw, tm
     image.SetSpacing((2, 2, 2))
     sitk.WriteImage(image, str(tmp_path / "drawn" / "n1.nii.gz"))
     assert run(decided) == 2
-    assert "n1.nii.gz: spacing is (2.0, 2.0, 2.0), but" in capsys.readouterr().err
+    assert "spacing (2.0, 2.0, 2.0) and (1.0, 1.0, 3.0)" in capsys.readouterr().err
     assert run([*decided[:4], "-d", "901"]) == 2
     assert "say where they lie by --corrected DIR" in capsys.readouterr().err
     assert run([*decided[:-1], "900", "--force"]) == 2

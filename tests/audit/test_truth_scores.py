@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 import torch
-from audit_support import one_square
+from audit_support import one_square, reading
 from cleanlab.segmentation.rank import get_label_quality_scores
 
 from nnunetv2_mlbseg.audit.bayes import posterior, suspicion
@@ -62,7 +61,7 @@ def test_what_labels_know_is_seen_where_the_network_is_in_doubt():
     given = torch.tensor([[[1, 1, 0, 0, 0, 0, 0, 0]]])
     foreground = torch.tensor([[[0.4, 0.4, 0.6, 0.6, 0.1, 0.1, 0.1, 0.6]]])
     probabilities = torch.stack([1 - foreground, foreground])
-    label = Label(None, sitk.GetImageFromArray(given.numpy().astype(np.uint8)), given)
+    label = Label(None, reading(given.numpy()), given)
     opinion, levels = Opinion(probabilities, probabilities), torch.zeros_like(given)
     audited = audit_case("a", opinion, label, Witnesses(None), Thresholds(0.5, 0.0), 0, levels)
     measurement = Measurement()

@@ -56,7 +56,7 @@ def test_a_label_is_exported_under_its_name_with_the_ending_of_the_dataset(tmp_p
             file.write(b"label")
 
     monkeypatch.setattr(prediction, "export_prediction_from_logits", export)
-    monkeypatch.setattr(prediction, "refuse_short_nifti", lambda path: None)
+    monkeypatch.setattr(prediction, "refuse_incomplete", lambda path: None)
     _predictor().export(torch.zeros(3, 1, 2, 2), {}, tmp_path / "case.1")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("case.1.nii.gz", b"label")]
 

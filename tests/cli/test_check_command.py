@@ -71,7 +71,7 @@ PLANTED = [
     (lambda f: image(f, "p1").write_text("x"), "problem", "unreadable image", "p1_0000.nii.gz: cannot be read"),
     (lambda f: change(label(f, "p1"), lambda a: a[1:]), "problem", "shape", "case p1: image and label differ in shape"),
     (lambda f: change(label(f, "p1"), lambda a: a * 7), "problem", "label value", "case p1: label value 7"),
-    (lambda f: change(image(f, "p1"), lambda a: a * np.nan), "problem", "NaN", "p1_0000.nii.gz holds NaN"),
+    (lambda f: change(image(f, "p1"), lambda a: a * np.nan), "problem", "NaN", "p1_0000.nii.gz: holds NaN"),
     (lambda f: change(image(f, "p1"), lambda a: a * 0), "problem", "constant image", "has the value 0 everywhere"),
     (lambda f: set_geometry(label(f, "p1"), Origin=(0, 0, 0)), "problem", "geometry", "case p1: image and label lie"),
     (lambda f: change(label(f, "p1"), lambda a: a * 0), "problem", "empty label", "case p1: clean case with an empty"),

@@ -101,7 +101,7 @@ def test_a_broken_label_is_named_and_nothing_is_left(
 ) -> None:
     (labels / "case9.nrrd").write_text("no header")
     line = error_of(capsys, labels, tmp_path / "noisy", "-np", processes)
-    assert "case9.nrrd: cannot be read as a label file" in line
+    assert "case9.nrrd: cannot be read" in line
     assert [path.name for path in tmp_path.iterdir()] == ["labels"]
 
 

@@ -68,7 +68,18 @@ def test_a_row_of_the_table_says_what_it_must(name):
         ("dataset_conversion/checks", ("noise_synthesis/safe_io", "dataset_conversion")),
         ("maths/weighting", ("maths", "networks", "noise_synthesis/safe_io")),
         ("study", ("noise_synthesis", "dataset_conversion", "study", "settings", "runtime", "networks", "evaluation")),
-        ("demo", ("noise_synthesis/safe_io", "settings", "runtime", "networks", "evaluation")),
+        (
+            "demo",
+            (
+                "noise_synthesis/safe_io",
+                "dataset_conversion/raw",
+                "dataset_conversion/supervision",
+                "settings",
+                "runtime",
+                "networks",
+                "evaluation",
+            ),
+        ),
         ("extension_path.py", ()),
     ],
 )

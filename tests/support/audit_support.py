@@ -5,14 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 
+from dataset_conversion.raw.formats import Reading
 from nnunetv2_mlbseg.audit.label_files import Label
 from nnunetv2_mlbseg.audit.network_opinion import Opinion
 from nnunetv2_mlbseg.audit.one_case import CaseAudit, Thresholds, Witnesses, audit_case
 from nnunetv2_mlbseg.audit.weight_maps import WeightMaps
 from nnunetv2_mlbseg.maths.weighting.depth import depth_levels
+
+
+def reading(label: np.ndarray, spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Reading:
+    """A label (z, y, x) as nnU-Net's SimpleITK reader gives it; spacing in the order x, y, z."""
+    itk = {"spacing": spacing_mm, "origin": (0.0, 0.0, 0.0), "direction": (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)}
+    return Reading(label[None].astype(np.float32), {"sitk_stuff": itk, "spacing": list(spacing_mm[::-1])})
 
 
 def two_squares(name: str, seed: int, shape=(6, 30, 40)):
@@ -23,9 +29,7 @@ def two_squares(name: str, seed: int, shape=(6, 30, 40)):
     given = truth.copy()
     given[2, 5 : 7 + seed % 10] = 0
     logits = 5.0 * np.stack([truth == k for k in range(3)]) + rng.normal(0, 0.5, (3, *shape))
-    image = sitk.GetImageFromArray(given.astype(np.uint8))
-    image.SetSpacing((1.0, 1.5, 4.0))
-    label = Label(Path(name), image, torch.from_numpy(given))
+    label = Label(Path(name), reading(given, (1.0, 1.5, 4.0)), torch.from_numpy(given))
     probabilities = torch.from_numpy(logits).float().softmax(0)
     share = torch.where(label.classes == probabilities.argmax(0), 0.5, 0.1)
     share[2, 5:7, 8:15] = 0.9
@@ -44,8 +48,7 @@ def one_square(seed: int, wrong_rows: int) -> tuple[CaseAudit, torch.Tensor]:
     given[:, 5 : 5 + wrong_rows] = 0
     logit = 6 * (truth - 0.5) + rng.normal(0, 1, truth.shape)
     foreground = torch.from_numpy(1 / (1 + np.exp(-logit))).float()
-    image = sitk.GetImageFromArray(given.astype(np.uint8))
-    label = Label(Path(f"case{seed}"), image, torch.from_numpy(given))
+    label = Label(Path(f"case{seed}"), reading(given), torch.from_numpy(given))
     probabilities = torch.stack([1 - foreground, foreground])
     opinion = Opinion(probabilities, probabilities)
     audited = audit_case(

@@ -9,6 +9,7 @@ from nnunetv2_mlbseg.study.running.gpus import one_gpu
 from nnunetv2_mlbseg.study.running.locks import locked
 from nnunetv2_mlbseg.study.running.training import FOLD, Study, Training
 from noise_synthesis.safe_io.files import write_json
+from noise_synthesis.safe_io.label_files import find_label_files
 
 
 def evaluate(study: Study, root: Path, folder: str, network: str | None = None) -> None:
@@ -16,8 +17,6 @@ def evaluate(study: Study, root: Path, folder: str, network: str | None = None) 
 
     The fold's validation has predicted these cases with the final checkpoint already, unless they are test cases.
     """
-    from nnunetv2_mlbseg.evaluation.folders import label_files
-
     training = Training(study, root, folder)
     target = training.target
     test = study["data"][training.run["data"]]["test"]
@@ -25,7 +24,7 @@ def evaluate(study: Study, root: Path, folder: str, network: str | None = None) 
     logs = target / "logs" / f"evaluate_{network or 'final'}"
     with locked(target, shared=True) as lock, locked(logs) as own:  # the networks of a run may be scored side by side
         run = Commands(logs, training.environment, lock, own)
-        names = list(label_files(references)) if test else training.held_out()
+        names = list(find_label_files(references)) if test else training.held_out()
         write_json(target / "held_out.json", sorted(names))
         predictions = training.fold / "validation"
         if test or network:
@@ -41,7 +40,7 @@ def predict(run: Commands, training: Training, images: Path, names: list[str], o
     inputs = out.with_name(f"{out.name}_images")
     inputs.mkdir(parents=True, exist_ok=True)
     for path in images.iterdir():
-        if path.name.rpartition("_0")[0] in names and not (inputs / path.name).exists():
+        if {path.name.rpartition("_0")[0], path.stem} & set(names) and not (inputs / path.name).exists():
             (inputs / path.name).symlink_to(path.resolve())
     model = ["-d", int(training.dataset[7:10]), "-c", training.configuration, "-p", training.plans_name, "-f", FOLD]
     how = ["-i", inputs, "-o", out, *model, "-device", training.device, "-npp", 0, "-nps", 0]

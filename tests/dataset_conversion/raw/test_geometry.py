@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 from conversion_sources import to_image
 
-from dataset_conversion.raw.geometry import box_in_plane, grid_distance_voxels, image_from_xyz, resize_in_plane
+from dataset_conversion.raw.geometry import Grid, box_in_plane, image_from_xyz, resize_in_plane
 
 
 def test_index_of_an_xyz_array():
@@ -85,13 +85,17 @@ def test_box_of_an_empty_label_is_the_plane():
     assert box == (slice(0, 9), slice(0, 8))
 
 
+def distance(image: sitk.Image, other: sitk.Image) -> float:
+    return Grid.of_image(image).distance_voxels(Grid.of_image(other))
+
+
 def test_grid_distance_in_voxels():
     image = to_image(np.zeros((3, 5, 9), np.uint8), (0.5, 0.5, 2))
     other = sitk.Image(image)
-    assert grid_distance_voxels(image, other) < 1e-9
+    assert distance(image, other) < 1e-9
     other.SetSpacing((0.5, 0.55, 2))
-    assert grid_distance_voxels(image, other) == pytest.approx(4 * 0.05 / 0.5)
+    assert distance(image, other) == pytest.approx(4 * 0.05 / 0.5)
     other = sitk.Image(image)
     x, y, z = image.GetOrigin()
     other.SetOrigin((x, y, z + 2))
-    assert grid_distance_voxels(image, other) == pytest.approx(1)
+    assert distance(image, other) == pytest.approx(1)

@@ -7,8 +7,9 @@ import pytest
 import SimpleITK as sitk
 from conversion_sources import to_image
 
-from dataset_conversion.raw.images import check_label_values, read_image, values_in, write_image
+from dataset_conversion.raw.images import check_label_values, values_in, write_image
 from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.reading import read_image
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int8, np.uint16, np.int32, np.float32])

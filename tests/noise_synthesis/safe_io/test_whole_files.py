@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from dataset_conversion.raw.images import read_image
 from dataset_conversion.supervision.case_names import is_case_name, is_file_ending
 from noise_synthesis.safe_io import files
 from noise_synthesis.safe_io.command_line import EXIT_BROKEN_PIPE, run_command
-from noise_synthesis.safe_io.compressed import refuse_damaged_gzip, refuse_short_nifti, write_whole
+from noise_synthesis.safe_io.compressed import refuse_incomplete, write_whole
+from noise_synthesis.safe_io.damage import NotFiniteError, refuse_damaged
 from noise_synthesis.safe_io.errors import InputError
-from noise_synthesis.safe_io.label_files import hides_non_finite
+from noise_synthesis.safe_io.reading import read_image
 
 
 @pytest.mark.parametrize(
@@ -83,17 +83,17 @@ def _image() -> sitk.Image:
 def test_a_cut_or_damaged_gzip_is_refused(tmp_path, share):
     path = tmp_path / "a.nii.gz"
     write_whole(_image(), path)
-    refuse_damaged_gzip(path)
-    refuse_short_nifti(path)
+    refuse_damaged(path)
+    refuse_incomplete(path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(InputError, match="damaged or cut short"):
-        refuse_damaged_gzip(path)
+        refuse_damaged(path)
     flipped = bytearray(content)
     flipped[-6] ^= 1  # in the checksum
     path.write_bytes(bytes(flipped))
     with pytest.raises(InputError, match="damaged or cut short"):
-        refuse_damaged_gzip(path)
+        refuse_damaged(path)
 
 
 UNUSUAL = {
@@ -110,8 +110,8 @@ def test_an_unusual_file_that_itk_reads_is_taken(tmp_path, what):
     write_whole(_image(), path)
     path.write_bytes(UNUSUAL[what](path.read_bytes()))
     assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), sitk.GetArrayFromImage(_image()))
-    refuse_damaged_gzip(path)
-    refuse_short_nifti(path)
+    refuse_damaged(path)
+    refuse_incomplete(path)
 
 
 @pytest.mark.parametrize("what", UNUSUAL)
@@ -120,19 +120,23 @@ def test_nan_is_found_in_unusual_files_too(tmp_path, what, value):
     path = tmp_path / "a.nii.gz"
     write_whole(sitk.GetImageFromArray(np.full((3, 8, 8), value, np.float32)), path)
     path.write_bytes(UNUSUAL[what](path.read_bytes()))
-    assert hides_non_finite(path) == np.isnan(value)
+    if np.isfinite(value):
+        refuse_damaged(path)
+    else:
+        with pytest.raises(NotFiniteError, match="holds NaN or infinite values"):
+            refuse_damaged(path)
 
 
 def test_every_member_must_be_whole(tmp_path):
     path = tmp_path / "a.nii.gz"
     path.write_bytes(gzip.compress(b"first") + gzip.compress(b"second")[:-1])
     with pytest.raises(InputError, match="damaged or cut short"):
-        refuse_damaged_gzip(path)
+        refuse_damaged(path)
 
 
 def test_a_file_named_gz_that_is_no_image_is_left_to_the_reader(tmp_path):
-    (tmp_path / "a.nii.gz").write_bytes(b"no gzip")
-    refuse_damaged_gzip(tmp_path / "a.nii.gz")
+    (tmp_path / "a.nii.gz").write_bytes(b"no gzip" * 99)
+    refuse_damaged(tmp_path / "a.nii.gz")
     with pytest.raises(InputError, match=r"a\.nii\.gz"):
         read_image(tmp_path / "a.nii.gz")
 
@@ -150,10 +154,10 @@ def test_a_file_that_itk_cut_without_a_word_is_noticed(tmp_path, monkeypatch, en
     with pytest.raises(OSError, match="not written completely"):
         write_whole(_image(), tmp_path / f"a{ending}")
     with pytest.raises(OSError, match="not written completely"):
-        refuse_short_nifti(tmp_path / f"a{ending}")
+        refuse_incomplete(tmp_path / f"a{ending}")
     (tmp_path / f"b{ending}").write_bytes(b"")
     with pytest.raises(OSError, match="not written completely"):
-        refuse_short_nifti(tmp_path / f"b{ending}")
+        refuse_incomplete(tmp_path / f"b{ending}")
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha"])
