@@ -179,14 +179,18 @@ def dataset_format(dataset_json: Mapping[str, Any], examples: Sequence[Path]) ->
     raise InputError(reasons[0])
 
 
-def folder_format(folder: Path, files: Sequence[Path]) -> DatasetFormat:
-    """Return the format of label files in a folder: by the dataset.json in or beside it, else by their ending.
+def folder_format(files: Sequence[Path], *folders: Path) -> DatasetFormat:
+    """Return the format of label files: by the first dataset.json in or beside a folder, else by their ending.
+
+    Args:
+        files: Some label files.
+        folders: Where a dataset.json for files of this ending may be.
 
     Raises:
         InputError: nnU-Net has no reader for them.
     """
     ending = label_ending(files[0]) or files[0].suffix
-    for place in (folder, folder.parent):
+    for place in (place for folder in folders for place in (folder, folder.parent)):
         if (place / "dataset.json").is_file():
             description = read_json(place / "dataset.json")
             if isinstance(description, dict) and description.get("file_ending") == ending:

@@ -59,7 +59,7 @@ def revise(raw: Path, selection_file: Path, folders: Mapping[str, Path | None], 
         raise InputError(f"{raw / 'dataset.json'}: lists files under 'dataset', expected all cases in imagesTr")
     ending = description["file_ending"]
     labels = label_files_of(selection, folders, ending)
-    files = folder_format(raw / LABELS, [raw / LABELS / f"{case}{ending}" for case in labels])
+    files = folder_format([raw / LABELS / f"{case}{ending}" for case in labels], raw)
     for case, path in labels.items():
         check_label(path, raw / LABELS / f"{case}{ending}", files, description["labels"])
     copied = {f"{LABELS}/{case}{ending}": path for case, path in labels.items()}

@@ -52,8 +52,10 @@ def evaluate_folders(
     names = matching_cases(predicted, true, predictions, references, cases)
     classes, declared_ignore = declared_classes(predictions, references)
     ignore_label = declared_ignore if ignore_label is None else ignore_label
-    ours = folder_format(predictions, [predicted[name] for name in names])
-    theirs = folder_format(references, [true[name] for name in names])
+    # Both by one reader, where the files are of one kind: readers may turn images.
+    ours, theirs = (
+        folder_format([files[name] for name in names], predictions, references) for files in (predicted, true)
+    )
     if classes is None:
         files = [(predicted[name], ours) for name in names] + [(true[name], theirs) for name in names]
         classes = occurring_classes(files, ignore_label)
