@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,13 @@ def check_dataset(folder: Path, processes: int, *, with_nnunet: bool = True) -> 
         files = dataset_format(dataset.description, dataset.examples)
     except InputError as error:
         return 0, [Finding("dataset.json", PROBLEM, str(error))]
+    with ThreadPoolExecutor(1) as beside:  # nnU-Net's check is a process of its own; it runs while ours reads
+        nnunet = beside.submit(nnunet_integrity, folder, processes) if with_nnunet else None
+        findings = _ours(dataset, files, processes)
+        return len(dataset.cases), [*findings, *(nnunet.result() if nnunet else ())]
+
+
+def _ours(dataset: RawDataset, files: DatasetFormat, processes: int) -> list[Finding]:
     findings = [*_description(dataset), *_stray_files(dataset, files)]
     supervision, splits, found = _read_roles(dataset)
     findings += found
@@ -48,9 +56,7 @@ def check_dataset(folder: Path, processes: int, *, with_nnunet: bool = True) -> 
     findings += duplicates(facts, splits)
     findings += leakage(dataset, facts, supervision, splits, files, processes)
     findings += stale_preprocessing(dataset)
-    if with_nnunet:
-        findings += nnunet_integrity(folder, processes)
-    return len(dataset.cases), findings
+    return findings
 
 
 def _description(dataset: RawDataset) -> Iterator[Finding]:

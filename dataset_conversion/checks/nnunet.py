@@ -11,10 +11,15 @@ from pathlib import Path
 
 from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
 
-_CODE = (
-    "import sys; from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity; "
-    "verify_dataset_integrity(sys.argv[1], int(sys.argv[2]))"
-)
+# Its worker processes would each import torch, which takes longer than reading many a dataset: threads instead.
+_CODE = """
+import sys
+from multiprocessing.pool import ThreadPool
+from types import SimpleNamespace
+from nnunetv2.experiment_planning import verify_dataset_integrity as nnunet
+nnunet.multiprocessing = SimpleNamespace(get_context=lambda method: SimpleNamespace(Pool=ThreadPool))
+nnunet.verify_dataset_integrity(sys.argv[1], int(sys.argv[2]))
+"""
 _BEGINNING = re.compile(r"(Error|ERROR|Warning|WARNING|Images contain NaN|Segmentation contains NaN)")
 _EXCEPTION = re.compile(r"^[A-Za-z_.]*(Error|Exception|Interrupt)\b")
 
