@@ -46,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--patient-regex",
         metavar="RE",
-        help="its first group in a case's name is the patient; cases of one are held out together",
+        help="its first group in a case's name is the patient, who is held out, or drawn as clean, with all cases; "
+        "--clean N then takes whole patients until N cases or more are clean",
     )
 
 

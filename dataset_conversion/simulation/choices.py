@@ -84,7 +84,7 @@ def draw_roles(
 
     Args:
         together: groups of cases that are held out whole or not at all.
-        patient_regex: its first group in a case's name is the patient, whose cases are such a group.
+        patient_regex: its first group in a case's name is the patient. Held-out and drawn clean patients are whole.
 
     Raises:
         InputError: what the options say cannot be, or a patient would stand on both sides of the fold.
@@ -97,8 +97,7 @@ def draw_roles(
         clean = int(args.clean) if re.fullmatch(r"[+-]?\d+", args.clean) else read_case_list(args.clean)
     if clean is None:
         raise InputError("--clean is missing: say how many training cases are clean, or give a file that lists them")
-    if patient_regex is not None:
-        together = [*together, *group_by_patient(names, patient_regex).values()]
+    patients = () if patient_regex is None else tuple(group_by_patient(names, patient_regex).values())
     assignment = assign_roles(
         names,
         clean=clean,
@@ -107,6 +106,7 @@ def draw_roles(
         evaluation=evaluation,
         seed=args.seed,
         together=together,
+        patients=patients,
     )
     refuse_shared_patients(assignment.splits(), patient_regex, "List whole patients by --evaluation")
     return assignment
