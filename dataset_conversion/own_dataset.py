@@ -33,7 +33,8 @@ def write_split_dataset(
     settings = CaseSettings(None, tuple(dataset.labels.values()), labels.get("ignore", max(labels.values()) + 1))
     example = dataset.cases[0].images[0]
     how = (label_format(dataset.description, example), nnunet_reader(dataset.description, example))
-    sources = [LinkedCase(c, dataset.file_ending, dataset.channels, *how) for c in (*dataset.cases, *added)]
+    taken = [case for case in (*dataset.cases, *added) if case.name in fates]
+    sources = [LinkedCase(case, dataset.file_ending, dataset.channels, *how) for case in taken]
     with building(target) as folder:
         make_label_folders(folder, fates)
         jobs = [(source, fates[source.name]) for source in sources]
@@ -78,7 +79,7 @@ def _provenance(dataset: RawDataset, added: Sequence[RawCase], split: Split) -> 
         "options": dict(split.options),
         "seed": split.options.get("seed"),
         "noise": {"level": None},
-        "added_unlabeled": sorted(case.name for case in added),
+        "added_unlabeled": sorted({case.name for case in added} & set(split.supervision.unlabeled)),
         "split": {
             **{role: sorted(cases) for role, cases in split.supervision.by_role().items()},
             "evaluation": sorted(split.evaluation),

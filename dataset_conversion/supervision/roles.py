@@ -10,11 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from dataset_conversion.supervision.files import Supervision, name_some
 from noise_synthesis.safe_io.errors import InputError
-from noise_synthesis.safe_io.files import read_json
 
 EVALUATION_SHARE = 0.2
 
@@ -89,35 +87,6 @@ def assign_roles(
 def shuffled(cases: Iterable[str], seed: int, purpose: str) -> list[str]:
     """Return the cases in an order that depends on seed, purpose and each name alone."""
     return sorted(cases, key=lambda case: hashlib.sha256(f"{seed}/{purpose}/{case}".encode()).digest())
-
-
-def read_case_list(path: str | Path) -> list[str]:
-    """Read case identifiers from a text file (one a line, ``#`` starts a comment) or a JSON list.
-
-    Raises:
-        InputError: no such file, nothing in it, or a name listed twice.
-    """
-    path = Path(path)
-    if path.suffix.lower() == ".json":
-        names = read_json(path)
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise InputError(f"{path}: expected a JSON list of case names")
-    else:
-        names = _read_lines(path)
-    if not names:
-        raise InputError(f"{path}: no case in this list")
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise InputError(f"{path}: listed more than once: {name_some(twice)}")
-    return names
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a list of cases ({error})") from None
-    return [name for name in (line.split("#")[0].strip() for line in lines) if name]
 
 
 def _check_shares(noisy_ratio: float, true_ratio: float) -> None:
