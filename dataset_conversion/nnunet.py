@@ -13,6 +13,7 @@ from dataset_conversion.simulation.choices import check_arguments, draw_roles, m
 from dataset_conversion.simulation.dataset import Source, simulate
 from dataset_conversion.simulation.options import add_simulation_arguments, run_as_script
 from dataset_conversion.supervision.files import SUPERVISION_FOLDER
+from dataset_conversion.supervision.label_values import refuse_label_values
 from noise_synthesis.safe_io.errors import InputError
 
 DESCRIPTION = (__doc__ or "").strip()
@@ -22,8 +23,9 @@ def source_of(dataset: RawDataset) -> Source:
     """Describe a raw dataset as a source of cases.
 
     Raises:
-        InputError: its labels are imperfect already.
+        InputError: its labels are imperfect already, or their values have a gap.
     """
+    refuse_label_values(dataset.labels, str(dataset.folder))
     if (dataset.folder / SUPERVISION_FOLDER).exists():
         raise InputError(f"{dataset.folder}: has a folder '{SUPERVISION_FOLDER}', so its labels are imperfect already")
     example = dataset.cases[0].images[0]

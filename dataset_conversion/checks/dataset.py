@@ -25,6 +25,7 @@ from dataset_conversion.supervision.files import (
     read_splits,
     read_supervision,
 )
+from dataset_conversion.supervision.label_values import label_value_problems
 from noise_synthesis.safe_io.errors import InputError
 
 
@@ -59,13 +60,8 @@ def _description(dataset: RawDataset) -> Iterator[Finding]:
         yield Finding(
             "dataset.json", PROBLEM, f"dataset.json: numTraining is {stated}, but imagesTr has {present} cases"
         )
-    values = sorted(dataset.labels.values())
-    if values != list(range(len(values))) or dataset.labels.get("background") != 0:
-        yield Finding(
-            "dataset.json", PROBLEM, f"dataset.json: label values {values}; expected 0, 1, 2, ... with background 0"
-        )
-    if dataset.ignore_label is not None and dataset.ignore_label != values[-1]:
-        yield Finding("dataset.json", PROBLEM, "dataset.json: 'ignore' must be the highest label value")
+    for problem in label_value_problems(dataset.labels):
+        yield Finding("dataset.json", PROBLEM, problem)
 
 
 def _stray_files(dataset: RawDataset) -> Iterator[Finding]:

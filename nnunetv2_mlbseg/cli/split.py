@@ -42,9 +42,11 @@ def run(args: argparse.Namespace) -> int:
     from dataset_conversion.raw.dataset import read_raw_dataset
     from dataset_conversion.raw.folder import find_dataset, free_number, target_folder
     from dataset_conversion.raw.parallel import default_processes
+    from dataset_conversion.supervision.label_values import refuse_label_values
 
     folder = find_dataset(args.dataset)
     dataset = read_raw_dataset(folder)
+    refuse_label_values(dataset.labels, str(folder))
     name = args.name or folder.resolve().name.partition("_")[2] or "own"
     number = args.dataset_id if args.dataset_id is not None else free_number()
     target = target_folder(number, name, args.force)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import numpy as np
@@ -217,6 +218,19 @@ def test_bad_input_is_one_line_and_leaves_nothing(source, raw, capsys, damage, a
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mlbseg: error: ")]
     assert len(errors) == 1
     assert said in errors[0]
+    assert [path.name for path in raw.iterdir()] == ["Dataset030_Own"]
+
+
+@pytest.mark.parametrize("command", ["split", "convert"])
+def test_label_values_with_a_gap_are_refused(raw, capsys, command):
+    """Values 0, 1, 3: a training would end in an index error."""
+    folder = make_nnunet(raw / "Dataset030_Own", NAMES)
+    description = read(folder / "dataset.json")
+    (folder / "dataset.json").write_text(json.dumps({**description, "labels": {"background": 0, "a": 1, "b": 3}}))
+    arguments = {"split": ["split", "30"], "convert": ["convert", "nnunet", "30"]}[command]
+    assert main([*arguments, "-d", "31", "--clean", "4", "-np", "1"]) == 2
+    said = capsys.readouterr().err
+    assert "dataset.json: label values [0, 1, 3]; expected 0, 1, 2, ... with background 0: renumber them" in said
     assert [path.name for path in raw.iterdir()] == ["Dataset030_Own"]
 
 
