@@ -87,12 +87,12 @@ def _read_roles(dataset: RawDataset) -> tuple[Supervision | None, Any, list[Find
     findings: list[Finding] = []
     supervision, splits = None, None
     try:
-        splits = read_splits(dataset.folder)
+        splits = read_splits(dataset.folder, dataset.names)
     except InputError as error:
         findings.append(Finding(SPLITS_FILE, PROBLEM, str(error)))
         splits = {}
     try:
-        supervision = read_supervision(dataset.folder)
+        supervision = read_supervision(dataset.folder, dataset.names)
     except InputError as error:
         findings.append(Finding(SUPERVISION_FOLDER, PROBLEM, str(error)))
         return None, splits, findings

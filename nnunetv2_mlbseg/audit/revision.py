@@ -52,12 +52,12 @@ def revise(raw: Path, selection_file: Path, folders: Mapping[str, Path | None], 
     Raises:
         InputError: what is selected does not fit the dataset, or a new label does not fit the case.
     """
-    supervision = read_supervision(raw)
-    selection = read_selection(selection_file, raw.name, supervision)
     description = read_json(raw / "dataset.json")
     if "dataset" in description:
         raise InputError(f"{raw / 'dataset.json'}: lists files under 'dataset', expected all cases in imagesTr")
     ending = description["file_ending"]
+    supervision = read_supervision(raw, (path.name.removesuffix(ending) for path in (raw / LABELS).iterdir()))
+    selection = read_selection(selection_file, raw.name, supervision)
     labels = label_files_of(selection, folders, ending)
     for case, path in labels.items():
         check_label(path, raw / LABELS / f"{case}{ending}", description["labels"])

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from nnunetv2_mlbseg.runtime.text_table import aligned
 from noise_synthesis.safe_io.errors import InputError
-from noise_synthesis.safe_io.files import atomic_path, read_json, write_json
+from noise_synthesis.safe_io.files import atomic_path, write_json
+from noise_synthesis.safe_io.text_lists import read_name_list
 
 if TYPE_CHECKING:
     from nnunetv2_mlbseg.evaluation.folders import CaseScore
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     for target in (args.json, args.csv):
         if target is not None:
             check_target(target, args.force)
-    cases = None if args.cases is None else read_cases(args.cases)
+    cases = None if args.cases is None else read_name_list(args.cases)
 
     def with_progress(names: list[str]) -> tqdm[str]:
         return tqdm(names, desc="evaluate", unit="case", leave=False, disable=None)
@@ -68,22 +69,6 @@ def check_target(target: Path, force: bool) -> None:
         raise InputError(f"{target}: exists already; --force overwrites it")
     if not target.absolute().parent.is_dir():
         raise InputError(f"{target}: the folder {target.absolute().parent} does not exist")
-
-
-def read_cases(path: Path) -> list[str]:
-    """Case names from a JSON list or from a text file with one name per line."""
-    if path.suffix == ".json":
-        names = read_json(path)
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise InputError(f"{path}: expected a JSON list of case names")
-    else:
-        try:
-            names = path.read_text(encoding="utf-8").split()
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    if not names:
-        raise InputError(f"{path}: no case in this list")
-    return names
 
 
 def as_row(one: CaseScore) -> dict[str, Any]:
