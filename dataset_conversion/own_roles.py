@@ -12,6 +12,7 @@ from typing import Any
 from dataset_conversion.own_patients import Layout
 from dataset_conversion.raw.dataset import RawCase, RawDataset
 from dataset_conversion.supervision.case_lists import choose_cases
+from dataset_conversion.supervision.case_names import refuse_bad_names
 from dataset_conversion.supervision.files import ROLES, Supervision, name_some, problems
 from noise_synthesis.safe_io.errors import InputError
 
@@ -119,6 +120,7 @@ def unlabeled_images(folder: Path, dataset: RawDataset) -> list[RawCase]:
     for path in files:
         name, channel = _name_and_channel(path.name[: -len(ending)], dataset.channels)
         cases.setdefault(name, {})[channel] = path
+    refuse_bad_names(list(cases), f"--unlabeled-images {folder}")
     known = set(cases) & set(dataset.names)
     if known:
         raise InputError(f"--unlabeled-images {folder}: the dataset has cases of this name already: {name_some(known)}")
