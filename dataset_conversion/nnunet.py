@@ -9,6 +9,7 @@ from dataset_conversion.raw.dataset import RawDataset, read_raw_dataset
 from dataset_conversion.raw.folder import find_dataset
 from dataset_conversion.raw.label_files import label_format, nnunet_reader
 from dataset_conversion.raw.linked_cases import LinkedCase
+from dataset_conversion.raw.names import dataset_name, name_after_number
 from dataset_conversion.simulation.choices import check_arguments, draw_roles, make_plan
 from dataset_conversion.simulation.dataset import Source, simulate
 from dataset_conversion.simulation.options import add_simulation_arguments, run_as_script
@@ -31,7 +32,7 @@ def source_of(dataset: RawDataset) -> Source:
     example = dataset.cases[0].images[0]
     labels, reader = label_format(dataset.description, example), nnunet_reader(dataset.description, example)
     return Source(
-        description={"data_set": "nnU-Net raw dataset", "layout": "nnunet", "folder": dataset.folder.resolve().name},
+        description={"data_set": "nnU-Net raw dataset", "layout": "nnunet", "folder": dataset_name(dataset.folder)},
         cases=tuple(LinkedCase(case, dataset.file_ending, dataset.channels, labels, reader) for case in dataset.cases),
         labels=dataset.labels,
         channel_names=dataset.description["channel_names"],
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     """Convert; return the exit code."""
     folder = find_dataset(args.source)
     if args.name is None:
-        args.name = folder.resolve().name.partition("_")[2] or folder.resolve().name
+        args.name = name_after_number(folder)
     check_arguments(args)
     source = source_of(read_raw_dataset(folder))
     simulate(source, make_plan(args, source, draw_roles(args, source.names, patient_regex=args.patient_regex)))

@@ -13,6 +13,7 @@ from dataset_conversion.raw.dataset import RawCase, RawDataset, link_or_copy
 from dataset_conversion.raw.folder import building, make_label_folders, write_dataset_json
 from dataset_conversion.raw.label_files import label_format, nnunet_reader
 from dataset_conversion.raw.linked_cases import LinkedCase
+from dataset_conversion.raw.names import dataset_name
 from dataset_conversion.raw.parallel import over_cases
 from dataset_conversion.supervision.files import PROVENANCE_FILE, SUPERVISION_FOLDER, write_splits, write_supervision
 from noise_synthesis.safe_io.files import write_json
@@ -75,7 +76,7 @@ def _link_test_images(source: Path, target: Path) -> None:
 def _provenance(dataset: RawDataset, added: Sequence[RawCase], split: Split) -> dict[str, Any]:
     return {
         "tool": {"name": "nnunetv2_mlbseg", "version": tool_version()},
-        "source": {"data_set": "own", "layout": "nnunet", "folder": dataset.folder.resolve().name},
+        "source": {"data_set": "own", "layout": "nnunet", "folder": dataset_name(dataset.folder)},
         "options": dict(split.options),
         "seed": split.options.get("seed"),
         "noise": {"level": None},

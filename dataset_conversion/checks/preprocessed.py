@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dataset_conversion.checks.report import PROBLEM, Finding
 from dataset_conversion.raw.dataset import RawDataset
+from dataset_conversion.raw.names import dataset_name
 from dataset_conversion.supervision.files import name_some
 
 _PREPROCESSED = "nnUNet_preprocessed"
@@ -21,7 +22,7 @@ def stale_preprocessing(dataset: RawDataset) -> Iterator[Finding]:
     Nothing is found where ``nnUNet_preprocessed`` is unset or the dataset has not been preprocessed.
     """
     root = os.environ.get(_PREPROCESSED)
-    folder = Path(root) / dataset.folder.resolve().name if root else None
+    folder = Path(root) / dataset_name(dataset.folder) if root else None
     if folder is None or not folder.is_dir():
         return
     configurations = sorted(path for path in folder.iterdir() if path.is_dir() and any(path.glob("*.pkl")))

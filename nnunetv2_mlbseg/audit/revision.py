@@ -13,6 +13,7 @@ import SimpleITK as sitk
 
 from dataset_conversion.raw.dataset import link_or_copy
 from dataset_conversion.raw.folder import building
+from dataset_conversion.raw.names import dataset_name
 from dataset_conversion.supervision.files import (
     PROVENANCE_FILE,
     SUPERVISION_FOLDER,
@@ -57,7 +58,7 @@ def revise(raw: Path, selection_file: Path, folders: Mapping[str, Path | None], 
         raise InputError(f"{raw / 'dataset.json'}: lists files under 'dataset', expected all cases in imagesTr")
     ending = description["file_ending"]
     supervision = read_supervision(raw, (path.name.removesuffix(ending) for path in (raw / LABELS).iterdir()))
-    selection = read_selection(selection_file, raw.name, supervision)
+    selection = read_selection(selection_file, dataset_name(raw), supervision)
     labels = label_files_of(selection, folders, ending)
     for case, path in labels.items():
         check_label(path, raw / LABELS / f"{case}{ending}", description["labels"])

@@ -41,13 +41,14 @@ def run(args: argparse.Namespace) -> int:
     from dataset_conversion.own_roles import draw_split, unlabeled_images
     from dataset_conversion.raw.dataset import read_raw_dataset
     from dataset_conversion.raw.folder import find_dataset, free_number, target_folder
+    from dataset_conversion.raw.names import name_after_number
     from dataset_conversion.raw.parallel import default_processes
     from dataset_conversion.supervision.label_values import refuse_label_values
 
     folder = find_dataset(args.dataset)
     dataset = read_raw_dataset(folder)
     refuse_label_values(dataset.labels, str(folder))
-    name = args.name or folder.resolve().name.partition("_")[2] or "own"
+    name = args.name or name_after_number(folder)
     number = args.dataset_id if args.dataset_id is not None else free_number()
     target = target_folder(number, name, args.force)
     added = unlabeled_images(args.unlabeled_images, dataset) if args.unlabeled_images else []

@@ -221,6 +221,21 @@ def test_preprocessed_data_that_fits(dataset, preprocessed):
     assert found(dataset) == {}
 
 
+@pytest.mark.parametrize("given", ["40", "the link", "what it points to"])
+def test_a_linked_dataset_has_the_preprocessed_data_of_the_links_name(dataset, preprocessed, tmp_path, capsys, given):
+    """nnU-Net knows only the name in nnUNet_raw, whatever the folder is called that it leads to."""
+    elsewhere = tmp_path / "elsewhere" / "prostate_v2"
+    elsewhere.parent.mkdir()
+    dataset.rename(elsewhere)
+    dataset.symlink_to(elsewhere, target_is_directory=True)
+    change(label(dataset, "p2"), lambda a: a[::-1].copy())
+    where = {"40": "40", "the link": str(dataset), "what it points to": str(elsewhere)}[given]
+    assert main(["check", where, "--skip-nnunet", "-np", "1"]) == 1
+    said = capsys.readouterr().out
+    assert "the labels that were preprocessed (Dataset040_Own) are not those in labelsTr (p2)" in said
+    assert "Dataset040_Own: 8 cases" in said
+
+
 def test_preprocessed_data_older_than_the_labels(dataset, preprocessed):
     later = (preprocessed / "nnUNetPlans_2d" / "p2_seg.b2nd").stat().st_mtime + 10
     os.utime(label(dataset, "p2"), (later, later))
