@@ -47,7 +47,7 @@ def check_dataset(folder: Path, processes: int, *, with_nnunet: bool = True) -> 
     findings += outliers(facts)
     findings += duplicates(facts, splits)
     findings += leakage(dataset, facts, supervision, splits, reader, processes)
-    findings += stale_preprocessing(dataset)
+    findings += stale_preprocessing(dataset, facts, processes)
     if with_nnunet:
         findings += nnunet_integrity(folder, processes)
     return len(dataset.cases), findings

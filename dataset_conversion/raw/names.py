@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+_RAW = "nnUNet_raw"
+
 
 def dataset_name(folder: Path) -> str:
     """Return the name of a raw dataset in ``nnUNet_raw``, which its preprocessed data and its results bear as well.
@@ -13,7 +15,7 @@ def dataset_name(folder: Path) -> str:
     ``nnUNet_raw`` has its own name.
     """
     place = Path(os.path.abspath(folder))
-    root = os.environ.get("nnUNet_raw")
+    root = os.environ.get(_RAW)
     if not root or not Path(root).is_dir() or place.parent.samefile(root):
         return place.name
     links = sorted(path for path in Path(root).glob("Dataset*_*") if path.is_dir() and path.samefile(place))
