@@ -9,7 +9,7 @@ from typing import Any
 from dataset_conversion.checks.cases import CaseFacts, inspect_case
 from dataset_conversion.checks.duplicates import duplicates
 from dataset_conversion.checks.held_out import leakage
-from dataset_conversion.checks.nnunet import nnunet_integrity
+from dataset_conversion.checks.nnunet import encodings, nnunet_integrity
 from dataset_conversion.checks.preprocessed import stale_preprocessing
 from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
 from dataset_conversion.checks.sets import ct_statistics, label_contents, outliers, without_a_place
@@ -37,7 +37,7 @@ def check_dataset(folder: Path, processes: int, *, with_nnunet: bool = True) -> 
         labels, reader = label_format(dataset.description, example), nnunet_reader(dataset.description, example)
     except InputError as error:
         return 0, [Finding("dataset.json", PROBLEM, str(error))]
-    findings = [*_description(dataset), *_stray_files(dataset)]
+    findings = [*_description(dataset), *_stray_files(dataset), *encodings(folder)]
     supervision, splits, found = _read_roles(dataset)
     findings += found
     jobs = [(case, dataset, labels, reader) for case in dataset.cases]

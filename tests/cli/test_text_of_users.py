@@ -6,6 +6,7 @@ import json
 import unicodedata
 
 import pytest
+from batchgenerators.utilities.file_and_folder_operations import load_json
 from checked_dataset import label, sound_dataset
 from conversion_sources import make_nnunet, read
 
@@ -48,9 +49,22 @@ def renamed(tmp_path):
 
 def test_check_and_training_find_the_cases_of_role_files_from_another_system(nnunet_folders, tmp_path):
     dataset = renamed(tmp_path)
+    ((severity, message),) = [(f.severity, f.message) for f in check_dataset(dataset, 1, with_nnunet=False)[1]]
+    assert severity == "warning" and message.startswith("splits_final.json: nnU-Net itself cannot read it; save it as")
+    with pytest.raises(json.JSONDecodeError):
+        load_json(str(dataset / "splits_final.json"))  # as a stock trainer does
+    (dataset / "splits_final.json").write_text((dataset / "splits_final.json").read_text("utf-8-sig"), "utf-8")
     assert check_dataset(dataset, 1, with_nnunet=False) == (8, [])
     roles = read_fold(dataset, 0, ["P\u00e90", *(f"p{number}" for number in range(1, 8))])
     assert roles.clean == ("P\u00e90", "p1", "p2")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_description_that_nnunet_cannot_read_is_a_problem(nnunet_folders, tmp_path, encoding):
+    dataset = sound_dataset(tmp_path / "nnUNet_raw")
+    (dataset / "dataset.json").write_bytes((dataset / "dataset.json").read_text().encode(encoding))
+    (finding,) = check_dataset(dataset, 1, with_nnunet=False)[1]
+    assert finding.severity == "problem" and finding.message.startswith("dataset.json: nnU-Net itself cannot read it")
 
 
 def test_a_leak_does_not_hide_behind_another_spelling():
