@@ -13,6 +13,7 @@ from dataset_conversion.raw.dataset import RawCase, RawDataset, link_or_copy
 from dataset_conversion.raw.folder import building, make_label_folders, write_dataset_json
 from dataset_conversion.raw.formats import dataset_format
 from dataset_conversion.raw.linked_cases import LinkedCase
+from dataset_conversion.raw.names import dataset_name
 from dataset_conversion.raw.parallel import over_cases
 from dataset_conversion.supervision.files import PROVENANCE_FILE, SUPERVISION_FOLDER, write_splits, write_supervision
 from noise_synthesis.safe_io.files import write_json
@@ -32,7 +33,8 @@ def write_split_dataset(
     fates |= dict.fromkeys(split.supervision.unlabeled, "unlabeled")
     settings = CaseSettings(None, tuple(dataset.labels.values()), labels.get("ignore", max(labels.values()) + 1))
     files = dataset_format(dataset.description, dataset.examples)
-    sources = [LinkedCase(case, dataset.channels, files) for case in (*dataset.cases, *added)]
+    taken = [case for case in (*dataset.cases, *added) if case.name in fates]
+    sources = [LinkedCase(case, dataset.channels, files) for case in taken]
     with building(target) as folder:
         make_label_folders(folder, fates)
         jobs = [(source, fates[source.name]) for source in sources]
@@ -73,11 +75,11 @@ def _link_test_images(source: Path, target: Path) -> None:
 def _provenance(dataset: RawDataset, added: Sequence[RawCase], split: Split) -> dict[str, Any]:
     return {
         "tool": {"name": "nnunetv2_mlbseg", "version": tool_version()},
-        "source": {"data_set": "own", "layout": "nnunet", "folder": dataset.folder.resolve().name},
+        "source": {"data_set": "own", "layout": "nnunet", "folder": dataset_name(dataset.folder)},
         "options": dict(split.options),
         "seed": split.options.get("seed"),
         "noise": {"level": None},
-        "added_unlabeled": sorted(case.name for case in added),
+        "added_unlabeled": sorted({case.name for case in added} & set(split.supervision.unlabeled)),
         "split": {
             **{role: sorted(cases) for role, cases in split.supervision.by_role().items()},
             "evaluation": sorted(split.evaluation),

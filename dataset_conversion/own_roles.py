@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from dataset_conversion.own_patients import Layout
 from dataset_conversion.raw.dataset import RawCase, RawDataset
+from dataset_conversion.supervision.case_lists import choose_cases
+from dataset_conversion.supervision.case_names import refuse_bad_names
 from dataset_conversion.supervision.files import ROLES, Supervision, name_some, problems
-from dataset_conversion.supervision.folds import clean_folds, refuse_shared_patients
-from dataset_conversion.supervision.roles import read_case_list
 from noise_synthesis.safe_io.errors import InputError
 
 REST = "rest"
@@ -37,82 +38,70 @@ def draw_split(
     seed: int,
     patient_regex: str | None,
     always_train: Sequence[str],
+    exclude: Sequence[str] = (),
 ) -> Split:
-    """Turn the options of the command into roles and folds; see ``choose_roles`` and ``clean_folds``.
+    """Turn the options of the command into roles and folds; see ``choose_roles`` and ``Layout``.
 
     With evaluation cases there is one fold, which validates on them; otherwise the folds go over the clean cases.
+    Excluded cases have no role, whatever the other options say of them.
 
     Raises:
         InputError: the options contradict each other or the dataset.
     """
-    roles = choose_roles(names, chosen, added)
-    supervision = Supervision(**{role: tuple(roles.get(role, ())) for role in ROLES})
+    left_out = choose_cases("--exclude", exclude, [*names, *added])
+    roles = choose_roles(names, chosen, added, left_out)
     evaluation = tuple(roles.get("evaluation", ()))
-    if evaluation:
-        if folds is not None:
-            raise InputError("--folds divides the clean cases, --evaluation names other validation cases; give one")
-        training = [case for cases in supervision.by_role().values() for case in cases]
-        divided = [{"train": training, "val": list(evaluation)}]
-        refuse_shared_patients(divided, patient_regex)
-    else:
-        kept = choose_cases("always-train", always_train, supervision.clean)
-        divided = clean_folds(supervision, folds, seed=seed, patient_regex=patient_regex, always_train=kept)
-    split = Split(supervision, evaluation, divided, {"seed": seed, "patient_regex": patient_regex})
-    _check(split, [*names, *added])
+    if evaluation and folds is not None:
+        raise InputError("--folds divides the clean cases, --evaluation names other validation cases; give one")
+    if evaluation and always_train:
+        raise InputError("--always-train is for folds; with --evaluation every clean case trains, so leave it out")
+    layout = Layout(
+        Supervision(**{role: tuple(roles.get(role, ())) for role in ROLES}),
+        evaluation,
+        frozenset(choose_cases("--always-train", always_train, roles.get("clean", []))),
+        folds,
+        seed,
+        patient_regex,
+    ).without(left_out)
+    _refuse_two_roles(layout)
+    divided = layout.divided()
+    split = Split(layout.supervision, layout.evaluation, divided, {"seed": seed, "patient_regex": patient_regex})
+    _check(split, set(names).union(added).difference(left_out))
     return split
 
 
 def choose_roles(
-    names: Sequence[str], chosen: Mapping[str, Sequence[str]], added: Sequence[str]
+    names: Sequence[str], chosen: Mapping[str, Sequence[str]], added: Sequence[str], exempt: Collection[str] = ()
 ) -> dict[str, list[str]]:
-    """Resolve what the user gave for each role (and for "evaluation"): files, patterns, or the word ``rest``.
+    """Resolve what the user gave for each role (and for "evaluation"): see ``choose_cases``, or the word ``rest``.
 
     Args:
         names: all cases of the dataset.
         chosen: per role the texts given: the path of a list, or a pattern such as ``siteA_*`` for case names.
         added: cases from --unlabeled-images; they are unlabeled.
+        exempt: cases that need no role.
 
     Raises:
         InputError: something that is neither file nor pattern of any case, or a case left without a role.
     """
-    roles = {role: choose_cases(role, texts, names) for role, texts in chosen.items()}
+    roles = {
+        role: choose_cases(f"--{role}", [text for text in texts if text != REST], names)
+        for role, texts in chosen.items()
+    }
     waiting = [role for role, texts in chosen.items() if REST in texts]
     if len(waiting) > 1:
         raise InputError(f"'{REST}' given for {' and '.join(waiting)}; only one role can take the rest")
-    taken = {case for cases in roles.values() for case in cases}
+    taken = {case for cases in roles.values() for case in cases}.union(exempt)
     left = [name for name in names if name not in taken]
     if waiting:
         roles[waiting[0]] += left
     elif left:
         raise InputError(
-            f"{len(left)} cases have no role: {name_some(left)}; name them with --clean, --noisy, --unlabeled or "
-            f"--evaluation, where the word '{REST}' stands for all cases not named otherwise"
+            f"{len(left)} cases have no role: {name_some(left)}; name them with --clean, --noisy, --unlabeled, "
+            f"--evaluation or --exclude, where the word '{REST}' stands for all cases not named otherwise"
         )
     roles["unlabeled"] = [*roles.get("unlabeled", []), *added]
     return roles
-
-
-def choose_cases(role: str, texts: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Return the cases that files and patterns stand for; ``rest`` stands for none here.
-
-    Raises:
-        InputError: a listed case that does not exist, or a pattern without a match.
-    """
-    found: list[str] = []
-    for text in texts:
-        if text == REST:
-            continue
-        if Path(text).is_file():
-            listed = read_case_list(text)
-            unknown = set(listed) - set(names)
-            if unknown:
-                raise InputError(f"--{role} {text}: no such case in the dataset: {name_some(unknown)}")
-        else:
-            listed = fnmatch.filter(names, text)
-            if not listed:
-                raise InputError(f"--{role} {text}: no such file, and no case whose name matches this pattern")
-        found += [case for case in listed if case not in found]
-    return found
 
 
 def unlabeled_images(folder: Path, dataset: RawDataset) -> list[RawCase]:
@@ -131,6 +120,7 @@ def unlabeled_images(folder: Path, dataset: RawDataset) -> list[RawCase]:
     for path in files:
         name, channel = _name_and_channel(path.name[: -len(ending)], dataset.files_per_case)
         cases.setdefault(name, {})[channel] = path
+    refuse_bad_names(list(cases), f"--unlabeled-images {folder}")
     known = set(cases) & set(dataset.names)
     if known:
         raise InputError(f"--unlabeled-images {folder}: the dataset has cases of this name already: {name_some(known)}")
@@ -142,6 +132,17 @@ def unlabeled_images(folder: Path, dataset: RawDataset) -> list[RawCase]:
             )
     nowhere = folder / "no label"
     return [RawCase(name, tuple(paths[c] for c in sorted(paths)), nowhere) for name, paths in cases.items()]
+
+
+def _refuse_two_roles(layout: Layout) -> None:
+    by_role = {**layout.supervision.by_role(), "evaluation": layout.evaluation}
+    for first, second in combinations(by_role, 2):
+        both = set(by_role[first]) & set(by_role[second])
+        if both:
+            raise InputError(
+                f"--{first} and --{second} both take {name_some(both)}; a case has one role, and '--{second} {REST}' "
+                "takes those not named otherwise"
+            )
 
 
 def _check(split: Split, cases: Iterable[str]) -> None:

@@ -80,7 +80,7 @@ def _inspect_images(
             f"{len(image.voxels)} channels in {len(paths)} image files, but dataset.json names {dataset.channels}",
         )
     facts.shape = image.shape
-    facts.spacing_mm = image.spacing_mm
+    facts.spacing_mm = tuple(float(step) for step in image.properties["spacing"])
     facts.direction = image.grid.directions
     facts.image_hash = content_hash(image.voxels)
     for channel, voxels in enumerate(image.voxels):

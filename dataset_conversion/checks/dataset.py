@@ -11,7 +11,7 @@ from typing import Any
 from dataset_conversion.checks.cases import CaseFacts, inspect_case
 from dataset_conversion.checks.duplicates import duplicates
 from dataset_conversion.checks.held_out import leakage
-from dataset_conversion.checks.nnunet import nnunet_integrity
+from dataset_conversion.checks.nnunet import encodings, nnunet_integrity
 from dataset_conversion.checks.preprocessed import stale_preprocessing
 from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
 from dataset_conversion.checks.sets import ct_statistics, label_contents, outliers, without_a_place
@@ -28,6 +28,7 @@ from dataset_conversion.supervision.files import (
     read_splits,
     read_supervision,
 )
+from dataset_conversion.supervision.label_values import label_value_problems
 from noise_synthesis.safe_io.errors import InputError
 
 
@@ -45,7 +46,7 @@ def check_dataset(folder: Path, processes: int, *, with_nnunet: bool = True) -> 
 
 
 def _ours(dataset: RawDataset, files: DatasetFormat, processes: int) -> list[Finding]:
-    findings = [*_description(dataset), *_stray_files(dataset, files)]
+    findings = [*_description(dataset), *_stray_files(dataset, files), *encodings(dataset.folder)]
     supervision, splits, found = _read_roles(dataset)
     findings += found
     jobs = [(case, dataset, files) for case in dataset.cases]
@@ -55,7 +56,7 @@ def _ours(dataset: RawDataset, files: DatasetFormat, processes: int) -> list[Fin
     findings += outliers(facts)
     findings += duplicates(facts, splits)
     findings += leakage(dataset, facts, supervision, splits, files, processes)
-    findings += stale_preprocessing(dataset)
+    findings += stale_preprocessing(dataset, facts, processes)
     return findings
 
 
@@ -66,13 +67,8 @@ def _description(dataset: RawDataset) -> Iterator[Finding]:
         yield Finding(
             "dataset.json", PROBLEM, f"dataset.json: numTraining is {stated}, but imagesTr has {present} cases"
         )
-    values = sorted(dataset.labels.values())
-    if values != list(range(len(values))) or dataset.labels.get("background") != 0:
-        yield Finding(
-            "dataset.json", PROBLEM, f"dataset.json: label values {values}; expected 0, 1, 2, ... with background 0"
-        )
-    if dataset.ignore_label is not None and dataset.ignore_label != values[-1]:
-        yield Finding("dataset.json", PROBLEM, "dataset.json: 'ignore' must be the highest label value")
+    for problem in label_value_problems(dataset.labels):
+        yield Finding("dataset.json", PROBLEM, problem)
 
 
 def _stray_files(dataset: RawDataset, format: DatasetFormat) -> Iterator[Finding]:
@@ -106,12 +102,12 @@ def _read_roles(dataset: RawDataset) -> tuple[Supervision | None, Any, list[Find
     findings: list[Finding] = []
     supervision, splits = None, None
     try:
-        splits = read_splits(dataset.folder)
+        splits = read_splits(dataset.folder, dataset.names)
     except InputError as error:
         findings.append(Finding(SPLITS_FILE, PROBLEM, str(error)))
         splits = {}
     try:
-        supervision = read_supervision(dataset.folder)
+        supervision = read_supervision(dataset.folder, dataset.names)
     except InputError as error:
         findings.append(Finding(SUPERVISION_FOLDER, PROBLEM, str(error)))
         return None, splits, findings

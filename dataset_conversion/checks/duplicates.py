@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from dataset_conversion.checks.cases import CaseFacts
 from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
-from dataset_conversion.supervision.files import readable_folds
+from dataset_conversion.supervision.files import name_some, readable_folds
 
 # Measured on 80 LA and 36 PROMISE12 scans: the one pair known to be a duplicate reaches 0.97 and 0.99, the next best
 # pair 0.68 and 0.88.
@@ -20,30 +20,50 @@ _BLOCK = 512
 
 
 def duplicates(facts: Sequence[CaseFacts], splits: Any) -> Iterator[Finding]:
-    """Name cases with identical images, identical labels, or one scan that was cropped or scaled in two ways.
+    """Name cases with identical images, equal labels, or one scan that was cropped or scaled in two ways.
 
-    A problem if a fold trains on one and validates on another, else a warning. The true labels behind simulated noise
-    count as labels. Labels of one value only (empty, or all ignored) are nobody's duplicates.
+    The same image is a problem if a fold trains on one and validates on another, else a warning. Equal labels on
+    different images are no leak, and right where labels are drawn by rule (boxes of one size): one warning for all of
+    them, since a label may have been saved under a wrong name. The true labels behind simulated noise count as labels.
+    Labels of one value only (empty, or all ignored) are nobody's duplicates.
     """
     named: set[frozenset[str]] = set()
-    for what in ("image", "label"):
-        owners: dict[str, set[str]] = {}
-        for case in facts:
-            for digest in (case.image_hash,) if what == "image" else case.label_hashes:
-                if digest is not None:
-                    owners.setdefault(digest, set()).add(case.name)
-        for group in sorted({tuple(sorted(names)) for names in owners.values() if len(names) > 1}):
-            named |= {frozenset(pair) for pair in combinations(group, 2)}
-            yield _finding(
-                f"duplicate {what}", f"the same {what} under different names: {', '.join(group)}", group, splits
-            )
+    for group in _groups((case.name, case.image_hash) for case in facts):
+        named |= {frozenset(pair) for pair in combinations(group, 2)}
+        yield _finding("duplicate image", f"the same image under different names: {', '.join(group)}", group, splits)
     for first, second, correlation, dice in _look_alikes(facts):
         if frozenset((first, second)) not in named:
             message = (
                 f"the same scan, cropped or scaled differently: {first}, {second} (around the label their images "
                 f"correlate at {correlation:.2f}, their labels overlap at {dice:.2f})"
             )
+            named.add(frozenset((first, second)))
             yield _finding("duplicate scan", message, (first, second), splits)
+    yield from _equal_labels(facts, named)
+
+
+def _groups(digests: Iterable[tuple[str, str | None]]) -> list[tuple[str, ...]]:
+    """The cases that share a digest, for each that several have."""
+    owners: dict[str, set[str]] = {}
+    for case, digest in digests:
+        if digest is not None:
+            owners.setdefault(digest, set()).add(case)
+    return sorted({tuple(sorted(names)) for names in owners.values() if len(names) > 1})
+
+
+def _equal_labels(facts: Sequence[CaseFacts], named: Collection[frozenset[str]]) -> Iterator[Finding]:
+    """One finding for all equal labels but those of cases that were ``named`` as a pair already."""
+    groups = _groups((case.name, digest) for case in facts for digest in case.label_hashes)
+    equal = [group for group in groups if any(frozenset(pair) not in named for pair in combinations(group, 2))]
+    if equal:
+        cases = sorted({case for group in equal for case in group})
+        yield Finding(
+            "equal labels",
+            WARNING,
+            f"{len(cases)} cases have the label of another case, on another image: {name_some(cases)}; right where "
+            "labels are drawn by rule, such as boxes of one size, else one was saved under a wrong name",
+            tuple(cases),
+        )
 
 
 def _look_alikes(facts: Sequence[CaseFacts]) -> Iterator[tuple[str, str, float, float]]:

@@ -12,6 +12,7 @@ from dataset_conversion.raw.fingerprint import file_hash
 from dataset_conversion.supervision.files import PROVENANCE_FILE, SUPERVISION_FOLDER, name_some
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import read_json
+from noise_synthesis.safe_io.text import composed
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,9 @@ class Leak:
 
 def shared_names(training: Collection[str], held_out: Iterable[str], kind: str) -> Iterator[Leak]:
     """Held-out cases that train under the same name; ``kind`` ("validation", "test") begins the message."""
+    trains = set(map(composed, training))
     for case in held_out:
-        if case in training:
+        if composed(case) in trains:
             yield Leak(case, f"{kind} case {case} also trains")
 
 
@@ -114,8 +116,8 @@ def refuse(found: Iterable[Leak], allowed: Collection[str], where: str) -> list[
     Raises:
         InputError: anything else; the line begins with ``where``.
     """
-    leaks = list(dict.fromkeys(found))
-    refused = [leak.message for leak in leaks if leak.case not in allowed]
+    leaks, known = list(dict.fromkeys(found)), set(map(composed, allowed))
+    refused = [leak.message for leak in leaks if composed(leak.case) not in known]
     if refused:
         more = f" and {len(refused) - 5} more" if len(refused) > 5 else ""
         raise InputError(

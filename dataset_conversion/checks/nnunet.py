@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
+from dataset_conversion.supervision.files import SPLITS_FILE
 
 # Its worker processes would each import torch, which takes longer than reading many a dataset: threads instead.
 _CODE = """
@@ -39,6 +41,18 @@ def nnunet_integrity(folder: Path, processes: int) -> list[Finding]:
     if done.returncode != 0:
         findings.append(Finding("nnU-Net", PROBLEM, f"nnU-Net's integrity check failed: {_exception(done.stderr)}"))
     return findings
+
+
+def encodings(folder: Path) -> Iterator[Finding]:
+    """Name JSON that is read here but not by nnU-Net, which takes UTF-8 without a byte order mark only."""
+    for name, severity in (("dataset.json", PROBLEM), (SPLITS_FILE, WARNING)):
+        path = folder / name
+        if path.is_file() and path.read_bytes()[:1] not in (b"{", b"["):
+            try:
+                json.loads(path.read_bytes().decode("utf-8"))
+            except ValueError:
+                message = f"{name}: nnU-Net itself cannot read it; save it as UTF-8 without a byte order mark"
+                yield Finding("nnU-Net", severity, message)
 
 
 def parse_complaints(output: str) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset_conversion.supervision.case_names import is_file_ending, refuse_bad_names
+from dataset_conversion.supervision.case_names import is_file_ending, refuse_bad_names, refuse_endings
 from dataset_conversion.supervision.files import name_some
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import read_json
@@ -81,6 +81,8 @@ def read_raw_dataset(folder: Path) -> RawDataset:
     _check_entries(path, description)
     ending, channels = description["file_ending"], len(description["channel_names"])
     listed = description.get("dataset")
+    if not listed:
+        refuse_endings(folder, ending)
     cases = _listed_cases(folder, listed) if listed else _cases_on_disk(folder, ending)
     if not cases:
         raise InputError(f"{folder / 'imagesTr'}: no image <case>_0000{ending} here")

@@ -11,9 +11,10 @@ from typing import Any
 from dataset_conversion.raw.folder import target_folder
 from dataset_conversion.simulation.corruption import NoiseSettings
 from dataset_conversion.simulation.dataset import Plan, Source
+from dataset_conversion.supervision.case_lists import choose_cases
 from dataset_conversion.supervision.files import name_some
 from dataset_conversion.supervision.folds import group_by_patient, refuse_shared_patients
-from dataset_conversion.supervision.roles import Assignment, assign_roles, read_case_list
+from dataset_conversion.supervision.roles import Assignment, assign_roles
 from noise_synthesis.calibration.levels import parse_level
 from noise_synthesis.safe_io.errors import InputError
 
@@ -84,21 +85,23 @@ def draw_roles(
 
     Args:
         together: groups of cases that are held out whole or not at all.
-        patient_regex: its first group in a case's name is the patient, whose cases are such a group.
+        patient_regex: its first group in a case's name is the patient. Held-out and drawn clean patients are whole.
 
     Raises:
         InputError: what the options say cannot be, or a patient would stand on both sides of the fold.
     """
-    if args.exclude is not None:
-        names = without(names, read_case_list(args.exclude))
+    left_out = set(choose_cases("--exclude", args.exclude, names))
     if args.evaluation is not None:
-        evaluation = read_case_list(args.evaluation)
+        evaluation = choose_cases("--evaluation", [args.evaluation], names)
     if args.clean is not None:
-        clean = int(args.clean) if re.fullmatch(r"[+-]?\d+", args.clean) else read_case_list(args.clean)
+        number = re.fullmatch(r"[+-]?\d+", args.clean)
+        clean = int(args.clean) if number else choose_cases("--clean", [args.clean], names)
     if clean is None:
         raise InputError("--clean is missing: say how many training cases are clean, or give a file that lists them")
-    if patient_regex is not None:
-        together = [*together, *group_by_patient(names, patient_regex).values()]
+    names = [name for name in names if name not in left_out]
+    evaluation = evaluation and [name for name in evaluation if name not in left_out]
+    clean = clean if isinstance(clean, int) else [name for name in clean if name not in left_out]
+    patients = () if patient_regex is None else tuple(group_by_patient(names, patient_regex).values())
     assignment = assign_roles(
         names,
         clean=clean,
@@ -107,17 +110,10 @@ def draw_roles(
         evaluation=evaluation,
         seed=args.seed,
         together=together,
+        patients=patients,
     )
     refuse_shared_patients(assignment.splits(), patient_regex, "List whole patients by --evaluation")
     return assignment
-
-
-def without(names: Sequence[str], excluded: Sequence[str]) -> list[str]:
-    """The names but for those that ``--exclude`` lists, each of which must be there."""
-    unknown = set(excluded) - set(names)
-    if unknown:
-        raise InputError(f"--exclude: no such case in the source: {name_some(unknown)}")
-    return [name for name in names if name not in set(excluded)]
 
 
 def present(published: Sequence[str], names: Sequence[str], allow_missing: bool, what: str) -> list[str]:
@@ -144,6 +140,8 @@ def present(published: Sequence[str], names: Sequence[str], allow_missing: bool,
 
 def recorded(name: str, value: Any) -> Any:
     """Return an option as it shall stand in the provenance file: of a path only the file's name."""
-    if name in _FILES and isinstance(value, str):
-        return Path(value).name
+    if name in _FILES:
+        texts = value if isinstance(value, list) else [value] if value else []
+        names = [Path(text).name if Path(text).is_file() else text for text in texts]
+        return names if len(names) > 1 else next(iter(names), None)
     return list(value) if isinstance(value, tuple) else value

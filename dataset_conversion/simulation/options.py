@@ -37,7 +37,7 @@ def add_simulation_arguments(parser: argparse.ArgumentParser, default_name: str 
         help="upper bound: share of the non-clean training cases that act as noisy with their true label (default: 0)",
     )
     roles.add_argument("--evaluation", metavar="FILE", help="held-out cases (default: a drawn fifth)")
-    roles.add_argument("--exclude", metavar="FILE", help="cases that take no part at all, as if they were not there")
+    add_exclude_argument(roles)
     roles.add_argument("--seed", type=int, default=DEFAULT_SEED, help=f"of all draws (default: {DEFAULT_SEED})")
     noise = parser.add_argument_group("noise")
     noise.add_argument(
@@ -63,6 +63,18 @@ def add_simulation_arguments(parser: argparse.ArgumentParser, default_name: str 
     parser.add_argument("--force", action="store_true", help="replace the dataset of this number and name")
     parser.add_argument(
         "-np", dest="processes", type=int, default=default_processes(), metavar="N", help="number of processes"
+    )
+
+
+def add_exclude_argument(parser: argparse._ActionsContainer) -> None:
+    """Add ``--exclude``, the same for ``convert`` and ``split``."""
+    parser.add_argument(
+        "--exclude",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="CASES",
+        help="cases that take no part at all, as if they were not there: names, patterns for them, or files of lists",
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import read_json, write_json
+from noise_synthesis.safe_io.text import as_on_disk
 
 ROLES = ("clean", "noisy", "unlabeled")
 SUPERVISION_FOLDER = "supervision"
@@ -44,8 +45,12 @@ class Supervision:
         return {case: role for role in reversed(ROLES) for case in getattr(self, role)}
 
 
-def read_supervision(folder: str | Path) -> Supervision:
+def read_supervision(folder: str | Path, cases: Iterable[str] = ()) -> Supervision:
     """Read the role files of a dataset folder (the folder that holds ``supervision/``).
+
+    Args:
+        folder: the dataset.
+        cases: those on disk; a listed case is spelled as its file is (see `as_on_disk`).
 
     A missing ``noisy.json`` or ``unlabeled.json`` is an empty list. Contradictions between the files are not judged
     here: see ``problems``.
@@ -63,7 +68,8 @@ def read_supervision(folder: str | Path) -> Supervision:
         )
     if "clean" not in present:
         raise InputError(f"{files['clean']}: missing, so no case is known to be clean; expected a JSON list of cases")
-    return Supervision(**{role: _read_role_file(path) for role, path in present.items()})
+    on_disk = set(cases)
+    return Supervision(**{role: tuple(as_on_disk(_read_role_file(path), on_disk)) for role, path in present.items()})
 
 
 def write_supervision(folder: str | Path, supervision: Supervision) -> None:
@@ -74,10 +80,20 @@ def write_supervision(folder: str | Path, supervision: Supervision) -> None:
         write_json(target / f"{role}.json", sorted(cases))
 
 
-def read_splits(folder: str | Path) -> Any:
-    """Return the content of ``splits_final.json`` below ``folder``, unjudged, or None where there is no such file."""
-    path = Path(folder) / SPLITS_FILE
-    return read_json(path) if path.exists() else None
+def read_splits(folder: str | Path, cases: Iterable[str] = ()) -> Any:
+    """Return the content of ``splits_final.json`` below ``folder``, unjudged, or None where there is no such file.
+
+    Args:
+        folder: the dataset.
+        cases: those on disk; in every sound fold a case is spelled as its file is (see `as_on_disk`).
+    """
+    path, on_disk = Path(folder) / SPLITS_FILE, set(cases)
+    if not path.exists():
+        return None
+    content = read_json(path)
+    for fold in readable_folds(content):
+        fold |= {side: as_on_disk(fold[side], on_disk) for side in ("train", "val")}
+    return content
 
 
 def write_splits(folder: str | Path, splits: Sequence[Mapping[str, Iterable[str]]]) -> None:

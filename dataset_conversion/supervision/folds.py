@@ -10,7 +10,6 @@ from dataset_conversion.supervision.roles import shuffled
 from noise_synthesis.safe_io.errors import InputError
 
 DEFAULT_FOLDS = 5
-KEEP_IN_TRAINING = "Keep the clean cases of such patients in training by --always-train, or leave these patients out"
 
 
 def clean_folds(
@@ -32,16 +31,22 @@ def clean_folds(
         always_train: clean cases that never validate.
 
     Raises:
-        InputError: fewer patients than folds, or a patient would stand on both sides of a fold.
+        InputError: fewer patients than folds.
     """
     kept = set(always_train)
     validating = [case for case in supervision.clean if case not in kept]
     patients = group_by_patient(validating, patient_regex)
     count = min(DEFAULT_FOLDS, len(patients)) if count is None else count
+    what = "patients with clean cases" if patient_regex else "clean cases"
+    if len(patients) < 2:
+        raise InputError(
+            f"{len(patients)} {what} can validate, and folds need 2 or more: name more cases by --clean"
+            f"{', fewer by --always-train' if kept else ''}, or other labelled cases to validate on by --evaluation"
+        )
     if not 2 <= count <= len(patients):
         raise InputError(
-            f"--folds {count}: {len(patients)} {'patients with clean cases' if patient_regex else 'clean cases'} can "
-            "validate, so there can be 2 to that many folds; with fewer than 2 name validation cases by --evaluation"
+            f"--folds {count}: {len(patients)} {what} can validate, so there can be 2 to that many folds: --folds "
+            f"{min(DEFAULT_FOLDS, len(patients))}"
         )
     everything = [*supervision.clean, *supervision.noisy, *supervision.unlabeled]
     order = sorted(shuffled(patients, seed, "folds"), key=lambda patient: -len(patients[patient]))
@@ -49,7 +54,6 @@ def clean_folds(
     for patient in order:
         min(sides, key=len).extend(patients[patient])
     folds = [{"train": sorted(set(everything) - set(side)), "val": sorted(side)} for side in sides]
-    refuse_shared_patients(folds, patient_regex)
     return folds
 
 
@@ -75,9 +79,7 @@ def group_by_patient(cases: Sequence[str], patient_regex: str | None) -> dict[st
     return groups
 
 
-def refuse_shared_patients(
-    folds: Sequence[dict[str, list[str]]], patient_regex: str | None, remedy: str = KEEP_IN_TRAINING
-) -> None:
+def refuse_shared_patients(folds: Sequence[dict[str, list[str]]], patient_regex: str | None, remedy: str) -> None:
     """Raise ``InputError`` if a patient has cases in both training and validation of a fold.
 
     Args:

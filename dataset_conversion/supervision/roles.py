@@ -10,11 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from dataset_conversion.supervision.files import Supervision, name_some
 from noise_synthesis.safe_io.errors import InputError
-from noise_synthesis.safe_io.files import read_json
 
 EVALUATION_SHARE = 0.2
 
@@ -48,12 +46,13 @@ def assign_roles(
     evaluation: Sequence[str] | None = None,
     seed: int = 0,
     together: Sequence[Sequence[str]] = (),
+    patients: Sequence[Sequence[str]] = (),
 ) -> Assignment:
     """Draw the roles of ``cases``.
 
     Args:
         cases: all identifiers, in any order.
-        clean: how many training cases are clean (drawn), or which.
+        clean: which training cases are clean, or how many at least: they are drawn, and a group whole.
         noisy_ratio: share in [0, 1] of the non-clean training cases that get a noisy label.
         true_ratio: share in [0, 1] of the non-clean training cases that keep their true label but act as noisy. They
             follow the noisy ones in the drawn order: with ``noisy_ratio=0`` they are the cases that would be noisy at
@@ -61,16 +60,21 @@ def assign_roles(
         evaluation: held-out cases; None draws a fifth.
         seed: of all draws.
         together: groups of cases that a drawn evaluation set takes whole or not at all.
+        patients: the cases of each patient: groups that drawn clean cases take whole as well. Noisy and unlabeled cases
+            are drawn one by one: both train, so nothing leaks.
 
     Raises:
         InputError: a share outside [0, 1], more cases asked for than there are, or a listed case that does not exist.
     """
     names = sorted(set(cases))
     _check_shares(noisy_ratio, true_ratio)
-    held_out = _draw_evaluation(names, seed, together, clean) if evaluation is None else list(evaluation)
+    held_out = _draw_evaluation(names, seed, [*together, *patients], clean) if evaluation is None else list(evaluation)
     _check_listed(held_out, names, "evaluation")
     training = [name for name in names if name not in set(held_out)]
-    clean_cases = _choose_clean(training, held_out, names, clean, seed)
+    if isinstance(clean, int):
+        clean_cases = _draw_clean(training, held_out, clean, seed, patients)
+    else:
+        clean_cases = _listed_clean(training, held_out, names, clean)
     rest = shuffled((name for name in training if name not in set(clean_cases)), seed, "noisy")
     first = _share(noisy_ratio, len(rest))
     second = _share(noisy_ratio + true_ratio, len(rest))
@@ -83,35 +87,6 @@ def assign_roles(
 def shuffled(cases: Iterable[str], seed: int, purpose: str) -> list[str]:
     """Return the cases in an order that depends on seed, purpose and each name alone."""
     return sorted(cases, key=lambda case: hashlib.sha256(f"{seed}/{purpose}/{case}".encode()).digest())
-
-
-def read_case_list(path: str | Path) -> list[str]:
-    """Read case identifiers from a text file (one a line, ``#`` starts a comment) or a JSON list.
-
-    Raises:
-        InputError: no such file, nothing in it, or a name listed twice.
-    """
-    path = Path(path)
-    if path.suffix.lower() == ".json":
-        names = read_json(path)
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise InputError(f"{path}: expected a JSON list of case names")
-    else:
-        names = _read_lines(path)
-    if not names:
-        raise InputError(f"{path}: no case in this list")
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise InputError(f"{path}: listed more than once: {name_some(twice)}")
-    return names
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a list of cases ({error})") from None
-    return [name for name in (line.split("#")[0].strip() for line in lines) if name]
 
 
 def _check_shares(noisy_ratio: float, true_ratio: float) -> None:
@@ -131,6 +106,15 @@ def _check_listed(listed: Iterable[str], names: Sequence[str], role: str) -> Non
         raise InputError(f"{role} list: no such case in the source: {name_some(unknown)}")
 
 
+def _groups(cases: Sequence[str], seed: int, purpose: str, together: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The groups among ``cases``, in the drawn order of their first case; a case of no group is one of its own."""
+    group_of = {case: group for group in together for case in group}
+    groups: dict[str, list[str]] = {}
+    for case in shuffled(cases, seed, purpose):
+        groups.setdefault(min(group_of.get(case, [case])), []).append(case)
+    return list(groups.values())
+
+
 def _draw_evaluation(
     names: Sequence[str], seed: int, together: Sequence[Sequence[str]], clean: int | Sequence[str]
 ) -> list[str]:
@@ -141,31 +125,50 @@ def _draw_evaluation(
     """
     listed_clean = set() if isinstance(clean, int) else set(clean)
     wanted = max(1, round(EVALUATION_SHARE * len(names)))
-    group_of = {case: set(group) & set(names) for group in together for case in group}
-    groups = [group_of.get(case, {case}) for case in shuffled(names, seed, "evaluation")]
-    groups = [group for group in groups if not group & listed_clean]
+    groups = [group for group in _groups(names, seed, "evaluation", together) if listed_clean.isdisjoint(group)]
     if not groups:
         raise InputError(
             f"clean list: {len(listed_clean)} of {len(names)} cases, which leaves none to hold out (patients are held "
             "out whole); list held-out cases by --evaluation"
         )
-    drawn: set[str] = set()
+    drawn: list[str] = []
     for group in groups:
-        if not group & drawn and len(drawn) + len(group) <= wanted:
-            drawn |= group
+        if len(drawn) + len(group) <= wanted:
+            drawn += group
     return sorted(drawn or groups[0])
 
 
-def _choose_clean(
-    training: Sequence[str], held_out: Sequence[str], names: Sequence[str], clean: int | Sequence[str], seed: int
+def _draw_clean(
+    training: Sequence[str], held_out: Sequence[str], count: int, seed: int, patients: Sequence[Sequence[str]]
 ) -> list[str]:
-    if isinstance(clean, int):
-        if not 1 <= clean < len(training):
-            raise InputError(
-                f"--clean {clean}: expected 1 to {len(training) - 1}, since the source has {len(names)} cases of which "
-                f"{len(held_out)} are for evaluation, and one at least must be noisy or unlabeled"
-            )
-        return shuffled(training, seed, "clean")[:clean]
+    """Draw patients until they have ``count`` cases; one patient at least stays for noisy and unlabeled cases.
+
+    Raises:
+        InputError: so many are not there.
+    """
+    groups = _groups(training, seed, "clean", patients)
+    most = sum(map(len, groups[:-1]))
+    if patients and not most:
+        raise InputError(
+            f"--clean {count}: clean patients are taken whole, and all {len(training)} training cases are of one; give "
+            "a file that lists the clean cases"
+        )
+    if not 1 <= count <= most:
+        of_patients = " patient" if patients else ""
+        raise InputError(
+            f"--clean {count}: expected 1 to {most}, since the source has {len(training) + len(held_out)} cases of "
+            f"which {len(held_out)} are for evaluation, and one{of_patients} at least must be noisy or unlabeled"
+        )
+    drawn: list[str] = []
+    for group in groups:
+        if len(drawn) < count:
+            drawn += group
+    return drawn
+
+
+def _listed_clean(
+    training: Sequence[str], held_out: Sequence[str], names: Sequence[str], clean: Sequence[str]
+) -> list[str]:
     _check_listed(clean, names, "clean")
     both = set(clean) & set(held_out)
     if both:

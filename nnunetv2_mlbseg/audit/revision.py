@@ -14,6 +14,7 @@ from dataset_conversion.raw.companions import companions
 from dataset_conversion.raw.dataset import link_or_copy
 from dataset_conversion.raw.folder import building
 from dataset_conversion.raw.formats import DatasetFormat, folder_format
+from dataset_conversion.raw.names import dataset_name
 from dataset_conversion.supervision.files import (
     PROVENANCE_FILE,
     SUPERVISION_FOLDER,
@@ -52,12 +53,12 @@ def revise(raw: Path, selection_file: Path, folders: Mapping[str, Path | None], 
     Raises:
         InputError: what is selected does not fit the dataset, or a new label does not fit the case.
     """
-    supervision = read_supervision(raw)
-    selection = read_selection(selection_file, raw.name, supervision)
     description = read_json(raw / "dataset.json")
     if "dataset" in description:
         raise InputError(f"{raw / 'dataset.json'}: lists files under 'dataset', expected all cases in imagesTr")
     ending = description["file_ending"]
+    supervision = read_supervision(raw, (path.name.removesuffix(ending) for path in (raw / LABELS).iterdir()))
+    selection = read_selection(selection_file, dataset_name(raw), supervision)
     labels = label_files_of(selection, folders, ending)
     files = folder_format([raw / LABELS / f"{case}{ending}" for case in labels], raw)
     for case, path in labels.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 from dataset_conversion.supervision.files import Supervision, name_some
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import read_json
+from noise_synthesis.safe_io.text import as_on_disk
 
 ACCEPTED, REANNOTATED = "proposal", "reannotated"
 FOLDER_OPTIONS = {ACCEPTED: "--corrected", REANNOTATED: "--reannotated"}
@@ -48,10 +49,11 @@ def read_selection(path: Path, dataset: str, supervision: Supervision) -> Select
         raise InputError(
             f"{path}: case {strange[0]} has the decision {cases[strange[0]]!r}, expected {' or '.join(FOLDER_OPTIONS)}"
         )
+    cases = dict(zip(as_on_disk(cases, supervision.noisy), cases.values(), strict=True))
     others = [case for case in cases if case not in supervision.noisy]
     if others:
         raise InputError(f"{path}: {name_some(others)}: no noisy case of {dataset}; only noisy cases are audited")
-    return Selection(path, dataset, dict(cases))
+    return Selection(path, dataset, cases)
 
 
 def label_files_of(selection: Selection, folders: Mapping[str, Path | None], ending: str) -> dict[str, Path]:

@@ -32,6 +32,7 @@ class HeldOut:
         allowed: Held-out cases whose leaks are no error.
         raw_images: File of every training case; empty where ``nnUNet_raw`` is not set.
         tests: File of every case in the raw ``imagesTs``; empty where ``nnUNet_raw`` is not set.
+        raw: The raw dataset; None where ``nnUNet_raw`` is not set.
     """
 
     where: str
@@ -41,6 +42,7 @@ class HeldOut:
     allowed: Collection[str]
     raw_images: Mapping[str, Path] = field(default_factory=dict)
     tests: Mapping[str, Path] = field(default_factory=dict)
+    raw: Path | None = None
 
     @classmethod
     def of_fold(
@@ -71,6 +73,7 @@ class HeldOut:
             allowed,
             images,
             {} if raw is None else test_cases(raw, file_ending),
+            raw,
         )
 
     def check_names(self) -> None:

@@ -94,10 +94,11 @@ def read_fold(
     Raises:
         InputError: one line with every problem found.
     """
-    supervision = read_supervision(preprocessed_folder)
-    splits = read_splits(preprocessed_folder)
+    cases = set(cases)
+    supervision = read_supervision(preprocessed_folder, cases)
+    splits = read_splits(preprocessed_folder, cases)
     place = "the preprocessed data"
-    found = problems(supervision, splits, set(cases), place, needs_imperfect=needs_imperfect)
+    found = problems(supervision, splits, cases, place, needs_imperfect=needs_imperfect)
     if found:
         raise InputError(f"{preprocessed_folder.name}: " + "; ".join(found))
     roles: tuple[tuple[str, ...], ...]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
+from dataset_conversion.checks.image_record import compare_images, keep, raw_images
 from dataset_conversion.raw.fingerprint import content_hash
+from dataset_conversion.supervision.files import name_some
 from nnunetv2_mlbseg.cases.datasets import open_dataset
 from nnunetv2_mlbseg.runtime.processes import Processes
 from noise_synthesis.safe_io.errors import InputError
@@ -37,6 +39,37 @@ def verify_all(folder: str, cases: Sequence[str], labels: LabelManager, processe
     return {case: digest for part in processes.gather(hashes) for case, digest in part.items()}
 
 
+def verify_images(
+    folder: str, cases: Sequence[str], raw: Path, processes: Processes, report: Callable[[str], None]
+) -> None:
+    """Hold the raw images against those that were preprocessed, as far as times and the record tell (`compare_images`).
+
+    Args:
+        folder: nnU-Net's preprocessed cases.
+        raw: The raw dataset.
+        report: Is told of images that are newer than the preprocessed ones; only ``mlbseg check`` reads those.
+
+    Raises:
+        InputError: images are not those of the record.
+    """
+    files = raw_images(raw)
+    own = {case: files[case] for case in processes.part(cases) if case in files}
+    found = processes.gather(compare_images(own, Path(folder), raw))
+    changed, suspect = ([case for part in found for case in getattr(part, what)] for what in ("changed", "suspect"))
+    if changed:
+        raise InputError(
+            f"{folder}: the images of {name_some(changed)} in {raw} are not those that were preprocessed; run "
+            "nnUNetv2_preprocess again (if only the files were saved anew, 'mlbseg check' finds that)"
+        )
+    if processes.is_first:
+        keep(Path(folder), {case: entry for part in found for case, entry in part.same.items()})
+    if suspect:
+        report(
+            f"WARNING: raw images of {len(suspect)} cases are newer than the preprocessed ones ({name_some(suspect)}): "
+            "run 'mlbseg check', which compares them"
+        )
+
+
 def verify_cases(
     dataset: nnUNetBaseDataset, allowed: Collection[int], folder: Path
 ) -> tuple[list[str], dict[str, str]]:
@@ -61,7 +94,12 @@ def verify_cases(
             found.append(f"{folder / case}: cannot be read ({type(error).__name__}: {error})")
             continue
         images[case] = content_hash(image)
-        if image.shape[1:] != label.shape[1:]:
+        if len(label) != 1:
+            found.append(
+                f"{folder / case}: label has {len(label)} channels, expected one value for each pixel; save the label "
+                "file as a grey picture of the label values and preprocess again"
+            )
+        elif image.shape[1:] != label.shape[1:]:
             found.append(f"{folder / case}: image is {image.shape[1:]}, label {label.shape[1:]}, expected equal shapes")
         if not np.isfinite(image).all():
             found.append(f"{folder / case}: image has NaN or infinite values, expected finite intensities")

@@ -78,13 +78,14 @@ def run(args: argparse.Namespace) -> int:
 def apply(args: argparse.Namespace) -> int:
     """Write the new version of the dataset."""
     from dataset_conversion.raw.folder import find_dataset, free_number, target_folder
+    from dataset_conversion.raw.names import name_after_number
     from nnunetv2_mlbseg.audit.revision import revise
     from nnunetv2_mlbseg.audit.selection import ACCEPTED, REANNOTATED
 
     raw = find_dataset(args.dataset).absolute()
     number = args.dataset_id if args.dataset_id is not None else free_number()
-    target = target_folder(number, args.name or raw.name.partition("_")[2], args.force)
-    if target.absolute() == raw:
+    target = target_folder(number, args.name or name_after_number(raw), args.force)
+    if target.exists() and target.samefile(raw):
         raise InputError(f"-d {number}: the dataset itself, which stays as it is; choose another number")
     folders = {ACCEPTED: args.corrected, REANNOTATED: args.reannotated}
     found = revise(raw, args.apply, folders, target)
@@ -100,6 +101,7 @@ def audit(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from dataset_conversion.raw.folder import find_dataset
+    from dataset_conversion.raw.names import dataset_name
     from nnunetv2_mlbseg.audit.fold import audit_fold
     from nnunetv2_mlbseg.audit.fold_place import FoldPlace
     from nnunetv2_mlbseg.audit.one_case import Thresholds
@@ -109,7 +111,7 @@ def audit(args: argparse.Namespace) -> int:
     if args.compare_with and not args.measure:
         raise InputError("--compare-with needs --measure: it is for comparisons with true labels")
     raw = find_dataset(args.dataset).absolute()
-    place = FoldPlace(raw.name, args.trainer, args.plans, args.configuration, args.fold, args.checkpoint)
+    place = FoldPlace(dataset_name(raw), args.trainer, args.plans, args.configuration, args.fold, args.checkpoint)
     request = AuditRequest(
         place,
         raw,

@@ -19,11 +19,12 @@ def run(args: argparse.Namespace) -> int:
     from dataset_conversion.checks.dataset import check_dataset
     from dataset_conversion.checks.report import PROBLEM, as_json, as_text
     from dataset_conversion.raw.folder import find_dataset
+    from dataset_conversion.raw.names import dataset_name
     from dataset_conversion.raw.parallel import default_processes
 
     folder = find_dataset(args.dataset)
     processes = args.processes or default_processes()
     cases, findings = check_dataset(folder, processes, with_nnunet=not args.skip_nnunet)
-    name = folder.resolve().name
+    name = dataset_name(folder)
     print(json.dumps(as_json(name, cases, findings), indent=2) if args.json else as_text(name, cases, findings))
     return 1 if any(finding.severity == PROBLEM for finding in findings) else 0

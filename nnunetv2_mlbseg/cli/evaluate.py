@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dataset_conversion.supervision.files import name_some
 from nnunetv2_mlbseg.runtime.text_table import aligned
 from noise_synthesis.safe_io.errors import InputError
-from noise_synthesis.safe_io.files import atomic_path, read_json, write_json
+from noise_synthesis.safe_io.files import atomic_path, write_json
+from noise_synthesis.safe_io.text_lists import read_name_list
 
 if TYPE_CHECKING:
     from nnunetv2_mlbseg.evaluation.folders import CaseScore
@@ -25,7 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="folder of predicted label files")
     parser.add_argument("reference", type=Path, metavar="REFERENCE", help="folder of true label files, same names")
     parser.add_argument(
-        "--cases", type=Path, metavar="FILE", help="score these cases only: a JSON list or one per line"
+        "--cases",
+        type=Path,
+        metavar="FILE",
+        help="score the cases of this list, all of which must be there (default: those in both folders)",
     )
     parser.add_argument("--ignore-label", type=int, metavar="N", help="leave voxels out that are N in the reference")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all scores and their means as JSON")
@@ -37,12 +42,12 @@ def run(args: argparse.Namespace) -> int:
     """Score, print the table, write the files."""
     from tqdm import tqdm
 
-    from nnunetv2_mlbseg.evaluation.folders import evaluate_folders
+    from nnunetv2_mlbseg.evaluation.folders import evaluate_folders, not_in_both
 
     for target in (args.json, args.csv):
         if target is not None:
             check_target(target, args.force)
-    cases = None if args.cases is None else read_cases(args.cases)
+    cases = None if args.cases is None else read_name_list(args.cases)
 
     def with_progress(names: list[str]) -> tqdm[str]:
         return tqdm(names, desc="evaluate", unit="case", leave=False, disable=None)
@@ -53,10 +58,11 @@ def run(args: argparse.Namespace) -> int:
     ]
     means = summary(rows)
     print("\n".join(table(rows, means)))
+    left_out = ([], []) if cases else not_in_both(args.predictions, args.reference)
+    print("".join(line + "\n" for line in said_of(*left_out)), end="")
     if args.json is not None:
-        write_json(
-            args.json, {"mean": [without_nan(row) for row in means], "cases": [without_nan(row) for row in rows]}
-        )
+        content = {"mean": [without_nan(row) for row in means], "cases": [without_nan(row) for row in rows]}
+        write_json(args.json, {**content, "without_prediction": left_out[0], "without_reference": left_out[1]})
     if args.csv is not None:
         write_csv(args.csv, rows)
     return 0
@@ -68,22 +74,6 @@ def check_target(target: Path, force: bool) -> None:
         raise InputError(f"{target}: exists already; --force overwrites it")
     if not target.absolute().parent.is_dir():
         raise InputError(f"{target}: the folder {target.absolute().parent} does not exist")
-
-
-def read_cases(path: Path) -> list[str]:
-    """Case names from a JSON list or from a text file with one name per line."""
-    if path.suffix == ".json":
-        names = read_json(path)
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise InputError(f"{path}: expected a JSON list of case names")
-    else:
-        try:
-            names = path.read_text(encoding="utf-8").split()
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    if not names:
-        raise InputError(f"{path}: no case in this list")
-    return names
 
 
 def as_row(one: CaseScore) -> dict[str, Any]:
@@ -133,6 +123,15 @@ def shown(row: dict[str, Any]) -> list[str]:
     """The measures of a row as text."""
     distances = [f"{number(row[f'{name}_voxels'])} / {number(row[f'{name}_mm'])}" for name in DISTANCES]
     return [number(100 * row["dice"]), number(100 * row["jaccard"]), *distances]
+
+
+def said_of(without_prediction: Sequence[str], without_reference: Sequence[str]) -> list[str]:
+    """What was not scored, since it is in one folder only."""
+    kinds = {
+        "references without a prediction": without_prediction,
+        "predictions without a reference": without_reference,
+    }
+    return [f"not scored: {len(cases)} {kind}: {name_some(cases)}" for kind, cases in kinds.items() if cases]
 
 
 def number(value: float) -> str:

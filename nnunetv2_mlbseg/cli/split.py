@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-CHOICE = "file that lists cases, or a pattern for case names such as 'siteA_*' (quote it), or the word rest"
+from dataset_conversion.simulation.options import add_exclude_argument
+
+CHOICE = "names, or a file that lists them, or a pattern such as 'siteA_*' (quote it), or the word rest"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,15 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", help="its name after the number (default: that of DATASET)")
     for role in ("clean", "noisy", "unlabeled", "evaluation"):
-        parser.add_argument(f"--{role}", nargs="+", default=[], metavar="CASES", help=_help_of(role))
+        _add_choice(parser, role, _help_of(role))
+    add_exclude_argument(parser)
     parser.add_argument("--unlabeled-images", type=Path, metavar="DIR", help="folder of further images, without labels")
     parser.add_argument(
         "--folds", type=int, metavar="K", help="number of folds (default: 5, or as many as clean cases)"
     )
     parser.add_argument("--patient-regex", metavar="RE", help="its first group in a case's name is the patient")
-    parser.add_argument(
-        "--always-train", nargs="+", default=[], metavar="CASES", help="clean cases that never validate"
-    )
+    _add_choice(parser, "always-train", "clean cases that never validate")
     parser.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
     parser.add_argument("--force", action="store_true", help="replace the new dataset if it exists")
     parser.add_argument("-np", dest="processes", type=int, metavar="N", help="number of processes")
@@ -40,11 +41,14 @@ def run(args: argparse.Namespace) -> int:
     from dataset_conversion.own_roles import draw_split, unlabeled_images
     from dataset_conversion.raw.dataset import read_raw_dataset
     from dataset_conversion.raw.folder import find_dataset, free_number, target_folder
+    from dataset_conversion.raw.names import name_after_number
     from dataset_conversion.raw.parallel import default_processes
+    from dataset_conversion.supervision.label_values import refuse_label_values
 
     folder = find_dataset(args.dataset)
     dataset = read_raw_dataset(folder)
-    name = args.name or folder.resolve().name.partition("_")[2] or "own"
+    refuse_label_values(dataset.labels, str(folder))
+    name = args.name or name_after_number(folder)
     number = args.dataset_id if args.dataset_id is not None else free_number()
     target = target_folder(number, name, args.force)
     added = unlabeled_images(args.unlabeled_images, dataset) if args.unlabeled_images else []
@@ -56,11 +60,17 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         patient_regex=args.patient_regex,
         always_train=args.always_train,
+        exclude=args.exclude,
     )
     write_split_dataset(dataset, added, split, target, args.processes or default_processes())
     counts = ", ".join(f"{len(cases)} {role}" for role, cases in split.supervision.by_role().items())
     print(f"{target.name}: {counts}, {len(split.evaluation)} evaluation; {len(split.folds)} folds. In {target.parent}")
     return 0
+
+
+def _add_choice(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+    """Add an option that takes cases; given twice, it takes both."""
+    parser.add_argument(f"--{name}", nargs="+", action="extend", default=[], metavar="CASES", help=text)
 
 
 def _help_of(role: str) -> str:

@@ -15,6 +15,7 @@ from nnunetv2_mlbseg.evaluation.metrics import Scores, score
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import read_json
 from noise_synthesis.safe_io.label_files import find_label_files
+from noise_synthesis.safe_io.text import as_on_disk
 
 Classes = Mapping[str, tuple[int, ...]]  # the name of a class or region, and the label values that belong to it
 
@@ -41,14 +42,15 @@ def evaluate_folders(
     so does the ignore label unless one is given; without such a file every value above 0 that occurs is a class.
 
     Args:
-        cases: score these only; otherwise both folders must hold the same cases.
+        cases: score these, all of which must be in both folders; None: those that are in both (see `not_in_both`).
         ignore_label: voxels that have this value in the reference are left out of everything.
         progress: wraps the list of cases, as tqdm does.
 
     Raises:
-        InputError: a case is missing on either side, a file cannot be read, or two files differ in geometry.
+        InputError: a listed case is missing on either side, no case is on both, a file cannot be read, or two files
+            differ in geometry.
     """
-    predicted, true = find_label_files(predictions), find_label_files(references)
+    predicted, true = both_sides(predictions, references)
     names = matching_cases(predicted, true, predictions, references, cases)
     classes, declared_ignore = declared_classes(predictions, references)
     ignore_label = declared_ignore if ignore_label is None else ignore_label
@@ -86,6 +88,18 @@ def evaluate_case(
         yield CaseScore(case, class_name, score(predicted, true, spacing_mm))
 
 
+def both_sides(predictions: Path, references: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Label files of two folders by case name, names that look the same spelled as among the references."""
+    predicted, true = find_label_files(predictions), find_label_files(references)
+    return dict(zip(as_on_disk(predicted, true), predicted.values(), strict=True)), true
+
+
+def not_in_both(predictions: Path, references: Path) -> tuple[list[str], list[str]]:
+    """References without a prediction, and predictions without a reference."""
+    predicted, true = both_sides(predictions, references)
+    return sorted(set(true) - set(predicted)), sorted(set(predicted) - set(true))
+
+
 def matching_cases(
     predicted: Mapping[str, Path],
     true: Mapping[str, Path],
@@ -93,19 +107,31 @@ def matching_cases(
     references: Path,
     cases: Sequence[str] | None,
 ) -> list[str]:
-    """The cases to score, sorted; all of them must be on both sides."""
-    wanted = sorted(set(predicted) | set(true) if cases is None else set(cases))
+    """The cases to score, sorted: those listed, each of which must be on both sides, or else those on both sides."""
+    if cases is None:
+        both = sorted(set(predicted) & set(true))
+        if not both:
+            raise InputError(
+                f"{predictions}: no case in common with {references}, {min(predicted)} here and {min(true)} there for "
+                "example; the files of a case must have one name"
+            )
+        return both
+    wanted = sorted(set(as_on_disk(cases, true)))
     for folder, files in ((predictions, predicted), (references, true)):
         missing = [name for name in wanted if name not in files]
         if missing:
-            hint = "" if cases is not None else "; --cases FILE scores the cases listed in FILE only"
-            raise InputError(f"{folder}: no file for {len(missing)} case(s): {', '.join(missing)}{hint}")
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            raise InputError(f"{folder}: no file for {len(missing)} case(s): {', '.join(missing[:5])}{more}")
     return wanted
 
 
 def declared_classes(*folders: Path) -> tuple[Classes | None, int | None]:
     """Classes and ignore label from the first ``dataset.json`` in, or beside, the folders; ``(None, None)`` if none."""
-    candidates = [place / "dataset.json" for folder in folders for place in (folder, folder.resolve().parent)]
+    candidates = [
+        place / "dataset.json"
+        for folder in folders
+        for place in (folder, folder.absolute().parent, folder.resolve().parent)
+    ]
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         return None, None

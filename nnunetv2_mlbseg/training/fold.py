@@ -8,6 +8,7 @@ from typing import Any
 
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
+from dataset_conversion.supervision.label_values import refuse_label_values
 from nnunetv2_mlbseg.cases.leakage_guard import HeldOut
 from nnunetv2_mlbseg.cases.roles import FoldRoles, roles_of_fold
 from nnunetv2_mlbseg.runtime.processes import Processes
@@ -48,8 +49,9 @@ class Fold:
         """Read the roles of a fold; the first process does so alone, since it may copy files.
 
         Raises:
-            InputError: see :func:`roles_of_fold`; or a held-out case, or its patient, trains.
+            InputError: see :func:`roles_of_fold`; label values have a gap; or a held-out case, or its patient, trains.
         """
+        refuse_label_values(dataset_json["labels"], dataset_name)
         with processes.first_alone():
             roles = roles_of_fold(
                 dataset_name, configuration.data_identifier, fold, needs_imperfect=method.needs_imperfect

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-from nnunetv2_mlbseg.cases.verification import verify_all
+from nnunetv2_mlbseg.cases.verification import verify_all, verify_images
 from nnunetv2_mlbseg.networks.fingerprints import weight_sums
 from nnunetv2_mlbseg.networks.surgery import plain_network
 from nnunetv2_mlbseg.progress import checkpoint
@@ -58,10 +58,14 @@ class Preflight:
         """Read every preprocessed case once, and hold images of held-out cases against those that train.
 
         Raises:
-            InputError: a case is not usable, or a held-out case has the image of a training case.
+            InputError: a case is not usable, its raw image was replaced since, or a held-out case has the image of a
+                training case.
         """
         held_out = self.cases.held_out
-        images = verify_all(self.data, [*self.cases.training, *held_out.validation], labels, self.processes)
+        cases = [*self.cases.training, *held_out.validation]
+        images = verify_all(self.data, cases, labels, self.processes)
+        if held_out.raw is not None and held_out.raw.is_dir():
+            verify_images(self.data, cases, held_out.raw, self.processes, self.report)
         self.report(f"Read {len(images)} preprocessed cases: all usable")
         for leak in held_out.check_images(images):
             self.report(f"Allowed by allow_leakage: {leak}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.text import read_text
 
 MOST_BYTES = 64 * 2**20
 """Of a JSON file that is read; ten folds over a hundred thousand cases take a third of it."""
@@ -106,14 +107,11 @@ def read_json(path: str | os.PathLike[str]) -> Any:
             raise InputError(f"{path}: not a file, expected a file with JSON")
         if mode.st_size > MOST_BYTES:
             raise InputError(f"{path}: {mode.st_size} bytes, expected at most {MOST_BYTES} in a JSON file")
-        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not valid JSON ({error})") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    return parse_json(text, str(path))
+    return parse_json(read_text(path), str(path))
 
 
 def parse_json(text: str, where: str) -> Any:

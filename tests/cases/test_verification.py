@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conversion_sources import make_nnunet
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from preprocessed_cases import SHAPE, save_case, save_two_cases
 
-from nnunetv2_mlbseg.cases.verification import verify_all, verify_cases
+from dataset_conversion.checks.image_record import RECORD
+from nnunetv2_mlbseg.cases.verification import verify_all, verify_cases, verify_images
 from nnunetv2_mlbseg.runtime.processes import Processes
 from noise_synthesis.safe_io.errors import InputError
 
@@ -77,3 +80,33 @@ def test_every_process_hears_of_all_problems_and_gets_all_hashes(folder, monkeyp
     answers[:] = [[], {"b": "its hash"}]
     found = verify_all(str(folder), ["noisy", "b"], LABELS, Processes(0, 2))
     assert own == [[], {"noisy": found["noisy"]}] and found.keys() == {"noisy", "b"} and found["b"] == "its hash"
+
+
+def test_a_training_refuses_images_that_were_replaced_since_the_first_look(tmp_path):
+    raw, data = make_nnunet(tmp_path / "Dataset001_X", ["noisy", "hidden"]), tmp_path / "preprocessed" / "2d"
+    data.mkdir(parents=True)
+    save_two_cases(data)
+    lines: list[str] = []
+    look = (str(data), ["noisy", "hidden"], raw, Processes(), lines.append)
+    verify_images(*look)
+    assert lines == [] and (data.parent / RECORD).is_file()
+    noisy, hidden = (raw / "imagesTr" / f"{case}_0000.nii.gz" for case in ("noisy", "hidden"))
+    before = noisy.stat()
+    noisy.write_bytes(hidden.read_bytes())
+    os.utime(noisy, ns=(before.st_atime_ns, before.st_mtime_ns - 10**9))
+    with pytest.raises(
+        InputError, match=r"2d: the images of noisy in .*Dataset001_X are not those that were"
+    ) as caught:
+        verify_images(*look)
+    assert "run nnUNetv2_preprocess again" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_training_says_where_it_cannot_tell_whether_images_were_replaced(tmp_path):
+    raw, data = make_nnunet(tmp_path / "Dataset001_X", ["noisy", "hidden"]), tmp_path / "preprocessed" / "2d"
+    data.mkdir(parents=True)
+    save_two_cases(data)
+    os.utime(raw / "imagesTr" / "noisy_0000.nii.gz")
+    lines: list[str] = []
+    verify_images(str(data), ["noisy", "hidden", "elsewhere"], raw, Processes(), lines.append)
+    assert len(lines) == 1 and "raw images of 1 cases are newer than the preprocessed ones (noisy)" in lines[0]
+    assert "mlbseg check" in lines[0]

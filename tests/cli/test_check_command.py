@@ -80,8 +80,8 @@ PLANTED = [
     (lambda f: copy_label(f, "p5", "p6"), "problem", "all ignored", "case p6: is for evaluation, but"),
     (lambda f: copy_image(f, "p0", "p6"), "problem", "duplicate image", "p0, p6; fold 0 trains on one and validates"),
     (lambda f: copy_image(f, "p0", "p3"), "warning", "duplicate image", "p0, p3; keep them on one side"),
-    (lambda f: copy_label(f, "p0", "p6"), "problem", "duplicate label", "p0, p6; fold 0 trains on one and validates"),
-    (lambda f: copy_label(f, "p0", "p1"), "warning", "duplicate label", "p0, p1; keep them on one side"),
+    (lambda f: copy_label(f, "p0", "p6"), "warning", "equal labels", "2 cases have the label of another case, on ano"),
+    (lambda f: edit(f, labels={"background": 0, "a": 1, "b": 3}), "problem", "dataset.json", "[0, 1, 3]; expected 0"),
     (lambda f: edit(f, numTraining=9), "problem", "dataset.json", "numTraining is 9, but imagesTr has 8 cases"),
     (lambda f: edit(f, labels={"background": 0, "class1": 1, "ignore": 4}), "problem", "dataset.json", "[0, 1, 4]"),
     (lambda f: edit(f, labels={"background": 0, "ignore": 1, "z": 2}), "problem", "dataset.json", "'ignore' must be"),
@@ -170,7 +170,31 @@ def test_json_report(dataset, capsys):
 def test_true_labels_behind_noise_count_for_duplicates(dataset):
     (dataset / "labelsTr_true").mkdir()
     shutil.copy(label(dataset, "p6"), dataset / "labelsTr_true" / "p3.nii.gz")
-    assert list(found(dataset)) == [("problem", "duplicate label")]
+    assert list(found(dataset)) == [("warning", "equal labels")]
+
+
+def test_the_same_scan_with_the_same_label_is_a_leak_whatever_its_grey_values(dataset):
+    copy_image(dataset, "p0", "p6")
+    copy_label(dataset, "p0", "p6")
+    for name in ("p0", "p6"):
+        change(label(dataset, name), lambda a: np.ones_like(a) * (np.arange(a.shape[-1]) < 12).astype(a.dtype))
+    change(image(dataset, "p6"), lambda a: 3 * a + 7)
+    messages = found(dataset)
+    assert list(messages) == [("problem", "duplicate scan")]
+    assert "p0, p6" in messages["problem", "duplicate scan"][0]
+
+
+def test_boxes_of_one_size_are_one_calm_line(dataset):
+    """Labels drawn as boxes, each at another place: equal by design, on images that are not."""
+    rng = np.random.default_rng(0)
+    for name in (*NAMES[:5], *VAL):
+        box = np.zeros((6, 20, 24), np.uint8)
+        y, x = rng.integers(0, (3, 5))
+        box[:, y : y + 17, x : x + 19] = 1
+        change(label(dataset, name), lambda a, box=box: box)
+    ((kind, (message,)),) = found(dataset).items()
+    assert kind == ("warning", "equal labels")
+    assert message.startswith("7 cases have the label of another case, on another image: p0, p1, p2, p3, p4 and 2 more")
 
 
 def test_nothing_to_check(raw, capsys):
@@ -195,6 +219,21 @@ def preprocessed(dataset, tmp_path):
 
 def test_preprocessed_data_that_fits(dataset, preprocessed):
     assert found(dataset) == {}
+
+
+@pytest.mark.parametrize("given", ["40", "the link", "what it points to"])
+def test_a_linked_dataset_has_the_preprocessed_data_of_the_links_name(dataset, preprocessed, tmp_path, capsys, given):
+    """nnU-Net knows only the name in nnUNet_raw, whatever the folder is called that it leads to."""
+    elsewhere = tmp_path / "elsewhere" / "prostate_v2"
+    elsewhere.parent.mkdir()
+    dataset.rename(elsewhere)
+    dataset.symlink_to(elsewhere, target_is_directory=True)
+    change(label(dataset, "p2"), lambda a: a[::-1].copy())
+    where = {"40": "40", "the link": str(dataset), "what it points to": str(elsewhere)}[given]
+    assert main(["check", where, "--skip-nnunet", "-np", "1"]) == 1
+    said = capsys.readouterr().out
+    assert "the labels that were preprocessed (Dataset040_Own) are not those in labelsTr (p2)" in said
+    assert "Dataset040_Own: 8 cases" in said
 
 
 def test_preprocessed_data_older_than_the_labels(dataset, preprocessed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import numpy as np
@@ -89,8 +90,8 @@ def test_a_patient_on_both_sides_is_refused(source, raw, capsys):
     arguments = ("--clean", "P[01]_*", "P2_visit0", "--noisy", "rest", "--patient-regex", "^P.")
     assert split(30, "-d", 31, *arguments) == 2
     said = capsys.readouterr().err
-    assert "1 patients would be in both training and validation: P2 (P2: in fold " in said
-    assert "P2_visit1 trains and P2_visit0 validates). Keep the clean cases" in said
+    assert "1 patients would be in both training and validation: P2 (P2: P2_visit1 trains, P2_visit0 validates)" in said
+    assert said.endswith("Add --always-train P2_visit0, or --exclude P2_visit1\n")
     assert not (raw / "Dataset031_Own").exists()
     assert split(30, "-d", 31, *arguments, "--always-train", "P2_*") == 0
     assert sorted(case for fold in folds_of(raw / "Dataset031_Own") for case in fold["val"]) == NAMES[:4]
@@ -99,7 +100,9 @@ def test_a_patient_on_both_sides_is_refused(source, raw, capsys):
 def test_all_patients_on_both_sides_are_named_whichever_fold_they_validate_in(source, raw, capsys):
     roles = ("--clean", "P0_visit0", "P1_visit0", "P2_*", "--noisy", "rest")
     assert split(30, "-d", 31, *roles, "--patient-regex", "^P.", "--folds", 3) == 2
-    assert "2 patients would be in both training and validation: P0, P1 (P0: in fold" in capsys.readouterr().err
+    assert (
+        "2 patients would be in both training and validation: P0, P1 (P0: P0_visit1 trains" in capsys.readouterr().err
+    )
 
 
 def test_evaluation_cases_instead_of_folds(source, raw, capsys):
@@ -112,7 +115,9 @@ def test_evaluation_cases_instead_of_folds(source, raw, capsys):
     assert "give one" in capsys.readouterr().err
     other = ("--clean", "P0_*", "--noisy", "rest", "--evaluation", "P1_visit0", "--patient-regex", "^P.")
     assert split(30, "-d", 32, *other) == 2
-    assert "P1: in fold 0 P1_visit1 trains and P1_visit0 validates" in capsys.readouterr().err
+    assert "(P1: P1_visit1 trains, P1_visit0 validates). Add --exclude P1_visit1\n" in capsys.readouterr().err
+    assert split(30, "-d", 32, *arguments, "--always-train", "P0_*") == 2
+    assert "with --evaluation every clean case trains, so leave it out" in capsys.readouterr().err
 
 
 def test_unlabeled_images(source, raw, tmp_path):
@@ -185,12 +190,20 @@ def remove(path):
             ("--clean", "nobody*", "--noisy", "rest"),
             "--clean nobody*: no such file, and no case whose name matches",
         ),
-        (None, ("--clean", "P0_*", "--noisy", "*"), "case in both clean.json and noisy.json: P0_visit0, P0_visit1"),
+        (None, ("--clean", "P0_*", "--noisy", "*"), "--clean and --noisy both take P0_visit0, P0_visit1"),
         (None, ("--clean", "rest", "--noisy", "rest"), "only one role can take the rest"),
         (None, ("--clean", "rest"), "neither a noisy nor an unlabeled case"),
         (None, ("--noisy", "rest"), "0 clean cases can validate"),
-        (None, ("--clean", "P0_visit0", "--noisy", "rest"), "--folds 1: 1 clean cases can validate"),
-        (None, ("--clean", "P0_*", "--noisy", "rest", "--folds", "3"), "--folds 3: 2 clean cases can validate"),
+        (
+            None,
+            ("--clean", "P0_visit0", "--noisy", "rest"),
+            "1 clean cases can validate, and folds need 2 or",
+        ),
+        (
+            None,
+            ("--clean", "P0_*", "--noisy", "rest", "--folds", "3"),
+            "2 to that many folds: --folds 2",
+        ),
         (None, ("--clean", "P0_*", "--noisy", "rest", "--patient-regex", "(("), "not a regular expression"),
         (None, ("--clean", "P0_*", "--noisy", "rest", "--patient-regex", "Q"), "finds no patient in the case name"),
         (None, ("--clean", "P0_*", "--noisy", "rest", "--unlabeled-images", "nowhere"), "nowhere: no such folder"),
@@ -205,6 +218,19 @@ def test_bad_input_is_one_line_and_leaves_nothing(source, raw, capsys, damage, a
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mlbseg: error: ")]
     assert len(errors) == 1
     assert said in errors[0]
+    assert [path.name for path in raw.iterdir()] == ["Dataset030_Own"]
+
+
+@pytest.mark.parametrize("command", ["split", "convert"])
+def test_label_values_with_a_gap_are_refused(raw, capsys, command):
+    """Values 0, 1, 3: a training would end in an index error."""
+    folder = make_nnunet(raw / "Dataset030_Own", NAMES)
+    description = read(folder / "dataset.json")
+    (folder / "dataset.json").write_text(json.dumps({**description, "labels": {"background": 0, "a": 1, "b": 3}}))
+    arguments = {"split": ["split", "30"], "convert": ["convert", "nnunet", "30"]}[command]
+    assert main([*arguments, "-d", "31", "--clean", "4", "-np", "1"]) == 2
+    said = capsys.readouterr().err
+    assert "dataset.json: label values [0, 1, 3]; expected 0, 1, 2, ... with background 0: renumber them" in said
     assert [path.name for path in raw.iterdir()] == ["Dataset030_Own"]
 
 

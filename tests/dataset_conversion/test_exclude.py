@@ -27,4 +27,24 @@ def test_a_case_that_is_not_there_cannot_be_excluded(tmp_path, nnunet_folders, c
     folder = source(tmp_path)
     (tmp_path / "excluded.txt").write_text("SCAN99\n")
     assert usual(folder, "--exclude", tmp_path / "excluded.txt") == 2
-    assert capsys.readouterr().err == "mlbseg: error: --exclude: no such case in the source: SCAN99\n"
+    assert capsys.readouterr().err == (
+        f"mlbseg: error: --exclude {tmp_path / 'excluded.txt'}: no such case in the dataset: SCAN99\n"
+    )
+
+
+def test_names_and_patterns_do_as_well_as_a_file(tmp_path, nnunet_folders):
+    assert usual(source(tmp_path), "--exclude", "SCAN03", "SCAN0[78]", "--exclude", "*06") == 0
+    folder = tmp_path / "nnUNet_raw" / "Dataset501_LA"
+    (fold,) = read(folder / "splits_final.json")
+    left_out = {"SCAN03", "SCAN07", "SCAN08", "SCAN06"}
+    assert sorted(fold["train"] + fold["val"]) == sorted(set(NAMES) - left_out)
+    recorded = read(folder / "supervision" / "provenance.json")["options"]["exclude"]
+    assert recorded == ["SCAN03", "SCAN0[78]", "*06"]
+
+
+def test_an_excluded_case_is_left_out_whatever_another_list_says(tmp_path, nnunet_folders):
+    (tmp_path / "clean.txt").write_text("SCAN01\nSCAN02\nSCAN03\n")
+    options = ("--clean", tmp_path / "clean.txt", "--exclude", tmp_path / "excluded.txt")
+    assert usual(source(tmp_path), *options) == 0
+    clean = read(tmp_path / "nnUNet_raw" / "Dataset501_LA" / "supervision" / "clean.json")
+    assert clean == ["SCAN01", "SCAN02"]

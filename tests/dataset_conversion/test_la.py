@@ -315,7 +315,7 @@ def with_nan(array):
         (lambda s: make_nrrd(s, "SCAN10"), (), "holds both mri_norm2.h5 and lgemri.nrrd"),
         (break_nothing, ("--clean", 9), "--clean 9: expected 1 to 7"),
         (break_nothing, ("--clean", "-1"), "--clean -1: expected 1 to 7"),
-        (break_nothing, ("--clean", "nowhere.list"), "nowhere.list: cannot be read as a list of cases"),
+        (break_nothing, ("--clean", "nowhere.list"), "--clean nowhere.list: no such file, and no case whose"),
         (break_nothing, ("--noise-level", "L9"), "got 'L9'"),
         (break_nothing, ("--noise-level", "0.00001"), "target Dice 0.0000"),
         (break_nothing, ("--seed", "-1"), "--seed -1"),

@@ -13,6 +13,7 @@ from skimage import io
 from dataset_conversion import nnunet
 from dataset_conversion.checks.leaks import recorded_pattern
 from dataset_conversion.simulation.options import run_as_script
+from nnunetv2_mlbseg.cli.main import main
 
 NAMES = [f"p{number}" for number in range(10)]
 
@@ -77,13 +78,52 @@ def test_a_patients_cases_are_held_out_together_and_check_knows_the_pattern(raw,
     assert recorded_pattern(folder) == "^(P[0-9]+)_"
 
 
-@pytest.mark.parametrize(("patients", "scans"), [(3, "ab"), (4, "abcd"), (2, "abcdefghij")])
+@pytest.mark.parametrize(("patients", "scans"), [(3, "ab"), (4, "abcd"), (3, "abcdefghij")])
 def test_a_patient_is_held_out_even_if_it_is_more_than_a_fifth(raw, patients, scans):
     make_nnunet(raw / "Dataset030_Own", [f"P{patient}_{scan}" for patient in range(patients) for scan in scans])
     assert usual("--patient-regex", "^([^_/]+)_") == 0
     (fold,) = read(raw / "Dataset031_Own" / "splits_final.json")
     assert len(fold["val"]) == len(scans) and len({name[:2] for name in fold["val"]}) == 1
     assert recorded_pattern(raw / "Dataset031_Own") == "^([^_/]+)_", "no path, though it has a slash"
+
+
+@pytest.mark.parametrize(("asked", "clean"), [(1, 2), (2, 2), (3, 4), (6, 6)])
+def test_clean_patients_are_drawn_whole_until_so_many_cases_are_clean(raw, asked, clean):
+    make_nnunet(raw / "Dataset030_Own", [f"P{patient}_{scan}" for patient in range(5) for scan in "ab"])
+    assert usual("--patient-regex", "^(P[0-9]+)_", "--clean", asked) == 0
+    roles = {role: read(raw / "Dataset031_Own" / "supervision" / f"{role}.json") for role in ("clean", "noisy")}
+    patients = {role: {name[:2] for name in cases} for role, cases in roles.items()}
+    assert len(roles["clean"]) == clean and len(roles["noisy"]) == 8 - clean
+    assert not patients["clean"] & patients["noisy"]
+
+
+def test_what_was_converted_by_patients_can_be_split_into_folds_by_patients(raw):
+    make_nnunet(raw / "Dataset030_Own", [f"P{patient}_{scan}" for patient in range(6) for scan in "ab"])
+    assert usual("--patient-regex", "^(P[0-9]+)_", "--clean", 3) == 0
+    folder = raw / "Dataset031_Own"
+    lists = [folder / "supervision" / f"{role}.json" for role in ("clean", "noisy")]
+    (held_out,) = (fold["val"] for fold in read(folder / "splits_final.json"))
+    (raw.parent / "held_out.json").write_text(json.dumps(held_out))
+    roles = ("--clean", lists[0], "--noisy", lists[1], raw.parent / "held_out.json", "--patient-regex", "^(P.)_")
+    assert main(["split", *map(str, ("31", "-d", "32", *roles, "-np", "1"))]) == 0
+    assert len(read(raw / "Dataset032_Own" / "splits_final.json")) == 2
+
+
+def test_the_only_training_patient_cannot_be_both_clean_and_noisy(raw, tmp_path, capsys):
+    names = [f"P{patient}_{scan}" for patient in range(2) for scan in "abcd"]
+    make_nnunet(raw / "Dataset030_Own", names)
+    assert usual("--patient-regex", "^(P[0-9]+)_") == 2
+    line = capsys.readouterr().err
+    assert "--clean 2: clean patients are taken whole, and all 4 training cases are of one; give a file" in line
+    (tmp_path / "clean.txt").write_text("P0_a\n")
+    assert usual("--patient-regex", "^(P[0-9]+)_", "--clean", tmp_path / "clean.txt") == 0
+
+
+def test_more_clean_cases_than_patients_allow(raw, capsys):
+    make_nnunet(raw / "Dataset030_Own", [f"P{patient}_{scan}" for patient in range(5) for scan in "ab"])
+    assert usual("--patient-regex", "^(P[0-9]+)_", "--clean", 7) == 2
+    assert "--clean 7: expected 1 to 6" in capsys.readouterr().err
+    assert usual("--patient-regex", "^(P[0-9]+)_", "--clean", 6) == 0
 
 
 def test_with_a_clean_case_of_every_patient_none_can_be_held_out(raw, tmp_path, capsys):

@@ -69,11 +69,56 @@ def test_scores_table_json_and_csv(folders, tmp_path, capsys):
     assert printed[-1].startswith("mean of 2")
 
 
-def test_a_missing_case_is_named_on_either_side(folders, capsys):
+def test_cases_in_both_folders_are_scored_and_the_others_counted(folders, tmp_path, capsys):
+    """The validation cases of a fold against labelsTr: most references have no prediction."""
     predictions, references = folders
-    (predictions / "b.nii.gz").unlink()
-    assert "no file for 1 case(s): b; --cases FILE scores" in error_of(capsys, predictions, references)
-    assert "no file for 1 case(s): b" in error_of(capsys, references, predictions)
+    for name in "cdefgh":
+        write(references / f"{name}.nii.gz", point(1, 2, 2))
+    write(predictions / "z.nii.gz", point(1, 2, 2))
+    assert evaluate(predictions, references, "--json", tmp_path / "s.json") == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-2:] == [
+        "not scored: 6 references without a prediction: c, d, e, f, g and 1 more",
+        "not scored: 1 predictions without a reference: z",
+    ]
+    assert [line.split()[:3] for line in printed if line.startswith("mean of")] == [["mean", "of", "2"]]
+    content = json.loads((tmp_path / "s.json").read_text())
+    assert {row["case"] for row in content["cases"]} == {"a", "b"}
+    assert (content["without_prediction"], content["without_reference"]) == (list("cdefgh"), ["z"])
+
+
+def test_equal_folders_have_nothing_to_say(folders, tmp_path, capsys):
+    assert evaluate(*folders, "--json", tmp_path / "s.json") == 0
+    assert "not scored" not in capsys.readouterr().out
+    assert json.loads((tmp_path / "s.json").read_text())["without_prediction"] == []
+
+
+def test_no_case_in_both_folders_is_an_error_with_a_name_of_each(folders, capsys):
+    predictions, references = folders
+    for name in "ab":
+        (predictions / f"{name}.nii.gz").rename(predictions / f"{name}_0000.nii.gz")
+    assert f"no case in common with {references}, a_0000 here and a there" in error_of(capsys, predictions, references)
+
+
+def test_names_that_look_the_same_are_one_case(folders, tmp_path, capsys):
+    predictions, references = folders
+    (predictions / "a.nii.gz").rename(predictions / "Jos\u00e9 1.nii.gz")
+    (references / "a.nii.gz").rename(references / "Jose\u0301 1.nii.gz")
+    (tmp_path / "cases.txt").write_bytes("\ufeffJos\u00e9 1\r\nb\r\n".encode())
+    for more in ((), ("--cases", tmp_path / "cases.txt")):
+        assert evaluate(predictions, references, *more) == 0
+        assert "mean of 2" in capsys.readouterr().out
+
+
+def test_classes_are_found_beside_a_folder_that_is_a_link(folders, tmp_path, capsys):
+    """labelsTr of a linked dataset: dataset.json lies beside the link."""
+    predictions, references = folders
+    dataset = tmp_path / "dataset"
+    dataset.mkdir()
+    (dataset / "labelsTr").symlink_to(references, target_is_directory=True)
+    (dataset / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "heart": 1}}))
+    assert evaluate(predictions, dataset / "labelsTr") == 0
+    assert capsys.readouterr().out.splitlines()[2].split()[:2] == ["a", "heart"]
 
 
 def test_a_list_of_cases_narrows_both_sides(folders, tmp_path, capsys):

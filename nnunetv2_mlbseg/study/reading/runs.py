@@ -11,12 +11,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from nnunetv2_mlbseg.study.reading.dataset_entries import FILE_OPTIONS
 from nnunetv2_mlbseg.study.reading.description import EXISTING, Dataset, Study, Variant
 from nnunetv2_mlbseg.study.reading.names import SHARED
+from noise_synthesis.safe_io.text_lists import read_name_list
 
 DATASET_ID = 1  # every setting has folders of its own, so numbers need not differ
 
@@ -53,7 +53,7 @@ def data_of(study: Study) -> dict[str, Data]:
             made_from = {
                 "converter": dataset.converter,
                 "options": {key: content_of(key, value) for key, value in options.items()},
-                "evaluation": dataset.evaluation and dataset.evaluation.read_text(encoding="utf-8").split(),
+                "evaluation": dataset.evaluation and read_name_list(dataset.evaluation),
                 "plan": dataclasses.asdict(study.plan),
             }
             name = f"{dataset.name}/{setting}"
@@ -100,7 +100,7 @@ def make_run(study: Study, data: Data, variant: Variant, seed: int, setting: str
 def content_of(key: str, value: Any) -> Any:
     """What decides about the result: of a file its cases, not its path."""
     if key in FILE_OPTIONS and isinstance(value, str):
-        return Path(value).read_text(encoding="utf-8").split()
+        return read_name_list(value)
     return value
 
 

@@ -15,6 +15,7 @@ from nnunetv2_mlbseg.study.reading.names import check_distinct, named, take_name
 from nnunetv2_mlbseg.study.reading.report_entries import read_figure, read_table
 from nnunetv2_mlbseg.study.reading.variant_entries import read_config, read_variant
 from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.text import read_text
 
 LEAST_STAGES = 3  # with 2, nnU-Net's deep supervision has one output, whose weight it sets to 0
 DEVICES = ("cpu", "cuda", "mps")
@@ -45,11 +46,7 @@ def read_study(file: Path, keys: type[Settings]) -> Study:
     Raises:
         InputError: one line with the file, the place in it, what stands there and what is expected.
     """
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read ({error})") from None
-    top = Entries(entries.load(text, str(file)), str(file))
+    top = Entries(entries.load(read_text(file), str(file)), str(file))
     name = take_name(top, "name", file.stem)
     seeds = tuple(top.take("seeds", entries.whole_list(0)))
     check_distinct(seeds, f"{file}: seeds")

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_conversion.supervision.roles import assign_roles, read_case_list
+from dataset_conversion.supervision.roles import assign_roles
 from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.text_lists import read_name_list
 
 CASES = [f"case{number:02d}" for number in range(40)]
 
@@ -107,7 +108,7 @@ def test_impossible_wishes(options, said):
 def test_lists_as_text_and_as_json(tmp_path):
     (tmp_path / "a.list").write_text("one\n# a remark\n\n two  # another\n")
     (tmp_path / "b.json").write_text(json.dumps(["one", "two"]))
-    assert read_case_list(tmp_path / "a.list") == read_case_list(tmp_path / "b.json") == ["one", "two"]
+    assert read_name_list(tmp_path / "a.list") == read_name_list(tmp_path / "b.json") == ["one", "two"]
 
 
 @pytest.mark.parametrize(
@@ -122,9 +123,9 @@ def test_lists_as_text_and_as_json(tmp_path):
 def test_bad_lists(tmp_path, name, content, said):
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=said):
-        read_case_list(tmp_path / name)
+        read_name_list(tmp_path / name)
 
 
 def test_missing_list(tmp_path):
-    with pytest.raises(InputError, match="cannot be read"):
-        read_case_list(tmp_path / "none.list")
+    with pytest.raises(InputError, match=r"none\.list: no such file"):
+        read_name_list(tmp_path / "none.list")

@@ -93,3 +93,13 @@ def test_the_studys_configuration_inherits_and_cuts_the_network():
     assert cut["n_stages"] == 2 and cut["features_per_stage"] == [8, 16] and cut["strides"] == [[1, 1], [2, 2]]
     assert cut["n_conv_per_stage"] == [2, 2] and cut["n_conv_per_stage_decoder"] == [2]
     assert kwargs["n_stages"] == 3  # the plan itself is untouched
+
+
+def test_a_list_means_its_cases_however_it_is_saved(tmp_path):
+    """The folders of runs that are done stay theirs."""
+    study = read_study(write_study(tmp_path))
+    before = [run.folder for run in runs_of(study)]
+    (tmp_path / "held_out.txt").write_bytes("# held out\r\na\r\nb # the last\r\n".encode("utf-16"))
+    assert [run.folder for run in runs_of(study)] == before
+    (tmp_path / "held_out.txt").write_text("a\nc\n")
+    assert all(run.folder not in before for run in runs_of(study))

@@ -141,3 +141,11 @@ def test_the_example_in_the_documentation_is_a_valid_study(tmp_path):
     (tmp_path / "mine.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
     study = read_study(tmp_path / "mine.yaml")
     assert study.plan.configuration == "2d_mine" and list(study.variants) == ["clean_only", "mlbseg", "two_views"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_study_file_from_another_system_is_the_same_study(tmp_path, encoding):
+    file = write_study(tmp_path)
+    before = read_study(file)
+    file.write_bytes(file.read_text().replace("\n", "\r\n").encode(encoding))
+    assert read_study(file) == before
