@@ -104,7 +104,13 @@ class _Numbers(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Only what arrays of numpy are made of."""
-        if module.partition(".")[0] != "numpy" or name not in ("_reconstruct", "ndarray", "dtype", "scalar"):
+        if module.partition(".")[0] != "numpy" or name not in (
+            "_reconstruct",
+            "_frombuffer",
+            "ndarray",
+            "dtype",
+            "scalar",
+        ):
             raise pickle.UnpicklingError(f"names {module}.{name}")
         return super().find_class(module, name)
 
