@@ -56,7 +56,8 @@ def smaller(
     """
     of_plan = planned(plans, base)
     given = {"patch_size": patch_size and list(patch_size), "batch_size": batch_size}
-    found = {"inherits_from": base, **{key: value for key, value in given.items() if value is not None}}
+    found: dict[str, Any] = {"inherits_from": base}
+    found |= {key: value for key, value in given.items() if value is not None}
     if features:
         found["architecture"] = cut_network(of_plan["architecture"], features)
     found |= overrides or {}
