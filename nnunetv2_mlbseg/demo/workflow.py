@@ -90,7 +90,8 @@ def convert(run: CommandRunner, out: Path, seed: int) -> None:
 def preprocess(run: CommandRunner, out: Path) -> None:
     """nnU-Net's planning and preprocessing; then plans for a smaller network and a shorter training."""
     run.headline("Plan and preprocess")
-    run("nnUNetv2_plan_and_preprocess", "-d", DATASET_ID, "-c", CONFIGURATION, "-npfp", 2, "-np", 2)
+    arguments = ["-d", DATASET_ID, "-c", CONFIGURATION, "-npfp", 2, "-np", 2]
+    run("nnUNetv2_plan_and_preprocess", *arguments, nnUNet_n_proc_DA="2")  # the planner fails with a user's own 0
     write_json(out / "settings.json", TRAINING)
     size = ["--features", ",".join(map(str, FEATURES_PER_STAGE)), "--batch", BATCH_SIZE]
     run("mlbseg", "plan", DATASET_ID, "--name", PLANS, *size, "--config", out / "settings.json")

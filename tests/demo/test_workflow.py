@@ -32,14 +32,14 @@ def test_the_plans_of_the_demo_are_the_commands_with_all_its_settings(nnunet_fol
     class Run:
         headline = staticmethod(lambda text: None)
 
-        def __call__(self, name, *arguments):
-            typed.append(name)
+        def __call__(self, name, *arguments, **variables):
+            typed.append((name, variables))
             if name == "mlbseg":
                 words = ["540" if word == DATASET_ID else str(word) for word in arguments]
                 assert main(words) == 0
 
     preprocess(Run(), folder.parent)
-    assert typed == ["nnUNetv2_plan_and_preprocess", "mlbseg"]
+    assert typed == [("nnUNetv2_plan_and_preprocess", {"nnUNet_n_proc_DA": "2"}), ("mlbseg", {})]
     small = json.loads((folder / f"{PLANS}.json").read_text())["configurations"][CONFIGURATION]
     assert small["mlbseg"] == TRAINING
     assert small["architecture"]["arch_kwargs"]["features_per_stage"] == list(FEATURES_PER_STAGE)

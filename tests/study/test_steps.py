@@ -115,6 +115,7 @@ def test_preprocessing_adds_the_studys_configuration_to_the_plans(tmp_path, type
     step.preprocess(content, tmp_path, data)
     planner = "-pl nnUNetPlannerResEncM -overwrite_plans_name studyPlans"
     assert words(typed) == f"nnUNetv2_plan_and_preprocess -d 1 -c 2d -npfp 2 -np 2 {planner}"
+    assert typed[0][1] == {"nnUNet_n_proc_DA": "2"}, "whatever the user has exported for trainings"
     added = json.loads(plans.read_text())["configurations"]["2d_tiny"]
     assert added == {"inherits_from": "2d", "batch_size": 3}
 
