@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -113,7 +114,9 @@ def paths() -> Iterator[Finding]:
         if not value:
             yield Finding(f"{variable} is not set", f"export {variable}=FOLDER, the place for {purpose}")
         elif not os.path.isdir(value):
-            yield Finding(f"{variable}={value} is not a folder", f"run mkdir -p {value}, or set {variable} anew")
+            yield Finding(
+                f"{variable}={value} is not a folder", f"run mkdir -p {shlex.quote(value)}, or set {variable} anew"
+            )
         elif not is_writable(value):
             text, remedy = f"{variable}={value} cannot be written to", f"change its permissions, or set {variable} anew"
             yield Finding(text, advice=NEW_RAW) if variable == RAW else Finding(text, remedy)

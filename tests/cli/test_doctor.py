@@ -15,12 +15,12 @@ def test_three_folders_that_can_be_written_to_are_fine(nnunet_folders):
 
 def test_each_unusable_folder_is_a_problem_with_its_own_remedy(nnunet_folders, monkeypatch, tmp_path):
     monkeypatch.delenv("nnUNet_raw")
-    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "no where"))
     monkeypatch.setattr(doctor, "is_writable", lambda folder: False)
     unset, missing, closed = problems(doctor.paths())
     assert closed.text.startswith("nnUNet_results=")
     assert unset.text == "nnUNet_raw is not set" and "export nnUNet_raw=" in unset.remedy
-    assert f"mkdir -p {tmp_path / 'nowhere'}" in missing.remedy
+    assert f"mkdir -p '{tmp_path / 'no where'}'" in missing.remedy
     assert closed.text.endswith("cannot be written to")
 
 
