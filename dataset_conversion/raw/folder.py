@@ -172,7 +172,13 @@ def _lock(target: Path) -> IO[str] | None:
         import fcntl
     except ImportError:  # Windows has no flock; two conversions of one number at once are then the user's to avoid
         return None
-    lock = target.with_name(f".{target.name}.lock").open("w")
+    try:
+        lock = target.with_name(f".{target.name}.lock").open("w")
+    except OSError as error:
+        raise InputError(
+            f"{target.parent}: cannot be written to ({error.strerror}), expected a folder for {target.name}; set "
+            f"nnUNet_raw to a folder of yours, and name a dataset to start from by its path"
+        ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -17,8 +18,9 @@ from nnunetv2_mlbseg.extension_path import PLUGIN_FOLDER, VARIABLE
 
 PACKAGE = "nnunetv2_mlbseg"
 TRAINER = "nnUNetTrainerMLBSeg"
+RAW = "nnUNet_raw"
 PATH_VARIABLES = {
-    "nnUNet_raw": "raw datasets",
+    RAW: "raw datasets",
     "nnUNet_preprocessed": "preprocessed datasets (a fast disk)",
     "nnUNet_results": "trained models",
 }
@@ -26,15 +28,28 @@ FIND_TRAINER = (
     "from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name as find; "
     f"trainer = find({TRAINER!r}); print('found', trainer.__module__)"
 )
+NEW_RAW = (
+    f"enough to train; to make datasets (mlbseg split, convert), set {RAW} to a folder of yours, and name the dataset "
+    f"to start from by its path"
+)
+PROCESSES, WORKERS = "nnUNet_def_n_proc", "nnUNet_n_proc_DA"
+NNUNET_PROCESSES = 8  # where the variable is not set, whatever the machine (nnunetv2.configuration)
 GIB = 2**30
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; a remedy makes it a problem."""
+    """One line of the report; a remedy makes it a problem, advice does not."""
 
     text: str
     remedy: str | None = None
+    advice: str | None = None
+
+    def lines(self) -> list[str]:
+        """As printed."""
+        word = "PROBLEM" if self.remedy else "ADVICE" if self.advice else "OK"
+        more = self.remedy or self.advice
+        return [f"{word:<8} {self.text}", *([f"{'':<8} -> {more}"] if more else [])]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,13 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print each finding as soon as it is known; exit code 1 if there is a problem."""
     problems = 0
-    checks: list[Callable[[], Iterator[Finding]]] = [versions, torch_pair, paths, devices, trainer]
+    checks: list[Callable[[], Iterator[Finding]]] = [versions, torch_pair, paths, devices, processes, trainer]
     for check in checks:
         for finding in check():
-            print(f"{'PROBLEM' if finding.remedy else 'OK':<8} {finding.text}", flush=True)
-            if finding.remedy:
-                problems += 1
-                print(f"{'':<8} -> {finding.remedy}", flush=True)
+            problems += finding.remedy is not None
+            print("\n".join(finding.lines()), flush=True)
     print(f"\n{problems} problem(s) found." if problems else "\nNo problem found.")
     return 1 if problems else 0
 
@@ -95,15 +108,18 @@ def torch_pair() -> Iterator[Finding]:
 
 
 def paths() -> Iterator[Finding]:
-    """nnU-Net's three variables, each a folder that can be written to."""
+    """nnU-Net's three variables, each a folder; raw datasets need not be writable to train from."""
     for variable, purpose in PATH_VARIABLES.items():
         value = os.environ.get(variable)
         if not value:
             yield Finding(f"{variable} is not set", f"export {variable}=FOLDER, the place for {purpose}")
         elif not os.path.isdir(value):
-            yield Finding(f"{variable}={value} is not a folder", f"run mkdir -p {value}, or set {variable} anew")
+            yield Finding(
+                f"{variable}={value} is not a folder", f"run mkdir -p {shlex.quote(value)}, or set {variable} anew"
+            )
         elif not is_writable(value):
-            yield Finding(f"{variable}={value} cannot be written to", f"change its permissions, or set {variable} anew")
+            text, remedy = f"{variable}={value} cannot be written to", f"change its permissions, or set {variable} anew"
+            yield Finding(text, advice=NEW_RAW) if variable == RAW else Finding(text, remedy)
         else:
             yield Finding(f"{variable}={value}")
 
@@ -117,11 +133,45 @@ def is_writable(folder: str) -> bool:
         return False
 
 
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processes() -> Iterator[Finding]:
+    """nnU-Net's numbers of processes: of its preprocessing, validation and prediction, and of the augmentation."""
+    value, few = os.environ.get(PROCESSES), f"export {PROCESSES}={min(cores(), NNUNET_PROCESSES)}"
+    number = NNUNET_PROCESSES if value is None else as_whole(value)
+    if number is None or number < 1:
+        yield Finding(f"{PROCESSES} is {value!r}, expected a whole number, 1 or more", few)
+    elif number > cores():
+        shown = f"is not set, so that nnU-Net starts {number} processes" if value is None else f"is {value}"
+        yield Finding(f"{PROCESSES} {shown} on {cores()} cores: slow, and each takes memory", advice=few)
+    else:
+        yield Finding(f"{PROCESSES}: {number} processes")
+    value = os.environ.get(WORKERS)
+    workers = None if value is None else as_whole(value)
+    if value is not None and (workers is None or workers < 0):
+        yield Finding(f"{WORKERS} is {value!r}, expected a whole number, 0 or more", f"unset {WORKERS}")
+    elif workers == 0:
+        yield Finding(
+            f"{WORKERS} is 0, with which nnU-Net's planning fails",
+            f"unset {WORKERS}, and give it to trainings alone: {WORKERS}=0 nnUNetv2_train ...",
+        )
+
+
+def as_whole(value: str) -> int | None:
+    """The whole number that nnU-Net reads; None where it would fail."""
+    try:
+        return int(value)
+    except ValueError:
+        return None
+
+
 def devices() -> Iterator[Finding]:
     """What a training could run on. None of it is a problem: the CPU is always there."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / GIB:.0f} GiB of memory"
-    yield Finding(f"CPU: {cores} cores{memory}")
+    yield Finding(f"CPU: {cores()} cores{memory}")
     try:
         import torch
     except (ImportError, OSError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -52,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
         os.replace(partial, out)
     folds = " ".join(checkpoint.parent.name.removeprefix("fold_") for checkpoint in checkpoints)
     chk = "" if args.checkpoint == "checkpoint_final.pth" else f" -chk {args.checkpoint}"
-    print(f"Predict with it: nnUNetv2_predict_from_modelfolder -i IN -o OUT -m {args.out} -f {folds}{chk}")
+    quoted = shlex.quote(str(args.out))
+    print(f"Predict with it: nnUNetv2_predict_from_modelfolder -i IN -o OUT -m {quoted} -f {folds}{chk}")
     return 0
 
 

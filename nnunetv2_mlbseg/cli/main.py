@@ -8,7 +8,20 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from nnunetv2_mlbseg import __version__
-from nnunetv2_mlbseg.cli import audit, check, convert, demo, doctor, evaluate, export, noise, split, study, weights
+from nnunetv2_mlbseg.cli import (
+    audit,
+    check,
+    convert,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    noise,
+    plan,
+    split,
+    study,
+    weights,
+)
 from noise_synthesis.safe_io.command_line import add_common_arguments, run_command
 
 COMMANDS = {
@@ -18,6 +31,7 @@ COMMANDS = {
     "split": (split, "roles and folds for your own dataset"),
     "noise": (noise, "corrupt a folder of label files to a target Dice"),
     "check": (check, "everything in a dataset that a training would trip over"),
+    "plan": (plan, "plans for a small network and a short training, beside those of nnU-Net"),
     "evaluate": (evaluate, "Dice, Jaccard and surface distances of predictions"),
     "weights": (weights, "do wrong pixels get less weight, by true labels (for studies)"),
     "audit": (audit, "which noisy labels are wrong, where, and what would correct them"),

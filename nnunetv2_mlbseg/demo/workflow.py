@@ -8,13 +8,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_mlbseg.networks.plans import cut_network, with_configuration
 from nnunetv2_mlbseg.runtime.commands import CommandRunner, plain_line
 from nnunetv2_mlbseg.runtime.text_table import aligned
 from noise_synthesis.safe_io.files import read_json, write_json
 
 DATASET_ID, DATASET = 999, "Dataset999_Demo"
-CONFIGURATION = "2d_demo"
+CONFIGURATION, PLANS = "2d", "nnUNetPlansSmall"
 TRAINER = "nnUNetTrainerMLBSeg"
 SCANS, CLEAN, HELD_OUT = 29, 3, 6  # the other 20 training scans are half noisy, half unlabeled
 SPACING_MM = (0.625, 0.625, 2.5)
@@ -89,25 +88,20 @@ def convert(run: CommandRunner, out: Path, seed: int) -> None:
 
 
 def preprocess(run: CommandRunner, out: Path) -> None:
-    """nnU-Net's planning and preprocessing; then a smaller network and a shorter schedule are added to the plans."""
+    """nnU-Net's planning and preprocessing; then plans for a smaller network and a shorter training."""
     run.headline("Plan and preprocess")
-    run("nnUNetv2_plan_and_preprocess", "-d", DATASET_ID, "-c", "2d", "-npfp", 2, "-np", 2)
-    plans = out / "nnUNet_preprocessed" / DATASET / "nnUNetPlans.json"
-    write_json(plans, with_small_configuration(read_json(plans)))
-
-
-def with_small_configuration(plans: dict[str, Any]) -> dict[str, Any]:
-    """The plans with the configuration ``2d_demo``: ``2d`` with fewer stages and features and a short training."""
-    architecture = cut_network(plans["configurations"]["2d"]["architecture"], FEATURES_PER_STAGE)
-    small = {"inherits_from": "2d", "batch_size": BATCH_SIZE, "architecture": architecture, "mlbseg": TRAINING}
-    return with_configuration(plans, CONFIGURATION, small)
+    arguments = ["-d", DATASET_ID, "-c", CONFIGURATION, "-npfp", 2, "-np", 2]
+    run("nnUNetv2_plan_and_preprocess", *arguments, nnUNet_n_proc_DA="2")  # the planner fails with a user's own 0
+    write_json(out / "settings.json", TRAINING)
+    size = ["--features", ",".join(map(str, FEATURES_PER_STAGE)), "--batch", BATCH_SIZE]
+    run("mlbseg", "plan", DATASET_ID, "--name", PLANS, *size, "--config", out / "settings.json")
 
 
 def train(run: CommandRunner) -> None:
     """All stages of the method in one command."""
     run.headline("Train: warm-up on the clean scans, labels for the unlabeled ones, bootstrapping")
     # In-process augmentation: worker processes would cost more than they bring here.
-    arguments = [DATASET_ID, CONFIGURATION, 0, "-tr", TRAINER, "-device", "cpu"]
+    arguments = [DATASET_ID, CONFIGURATION, 0, "-tr", TRAINER, "-p", PLANS, "-device", "cpu"]
     run("nnUNetv2_train", *arguments, show=TrainingProgress(), nnUNet_n_proc_DA="0")
 
 
@@ -136,14 +130,15 @@ def predict(run: CommandRunner, out: Path, raw: Path) -> None:
     for case in [*read_json(out / "held_out.json"), *read_json(raw / "supervision" / "noisy.json")]:
         shutil.copy(raw / "imagesTr" / f"{case}_0000.nii.gz", images)
     sequential = ["-npp", 0, "-nps", 0, "-device", "cpu"]
+    chosen = ["-d", DATASET_ID, "-c", CONFIGURATION, "-f", 0, "-p", PLANS]
     for name, checkpoint in (("warmup", "checkpoint_warmup.pth"), ("teacher", "checkpoint_final.pth")):
-        model = ["-d", DATASET_ID, "-c", CONFIGURATION, "-f", 0, "-tr", TRAINER, "-chk", checkpoint]
+        model = [*chosen, "-tr", TRAINER, "-chk", checkpoint]
         run("nnUNetv2_predict", "-i", images, "-o", out / "predictions" / name, *model, *sequential)
     models = out / "nnUNet_results" / DATASET
-    stock = models / f"nnUNetTrainer__nnUNetPlans__{CONFIGURATION}"
-    run("mlbseg", "export", models / f"{TRAINER}__nnUNetPlans__{CONFIGURATION}", stock, "--network", "student")
-    model = ["-d", DATASET_ID, "-c", CONFIGURATION, "-f", 0]  # the stock trainer's, and so without -tr
-    run("nnUNetv2_predict", "-i", images, "-o", out / "predictions" / "student", *model, *sequential)
+    stock = models / f"nnUNetTrainer__{PLANS}__{CONFIGURATION}"
+    run("mlbseg", "export", models / f"{TRAINER}__{PLANS}__{CONFIGURATION}", stock, "--network", "student")
+    student = [*chosen, *sequential]  # the stock trainer's, and so without -tr
+    run("nnUNetv2_predict", "-i", images, "-o", out / "predictions" / "student", *student)
 
 
 def evaluate(run: CommandRunner, out: Path, raw: Path) -> Results:

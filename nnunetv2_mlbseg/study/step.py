@@ -68,7 +68,9 @@ def preprocess(study: Study, root: Path, folder: str) -> None:
         run = Commands(target / "logs", nnunet_environment(target, target, study), lock)
         planner = ["-pl", plan["planner"], "-overwrite_plans_name", plan["plans_name"]] if plan["planner"] else []
         processes = ["-npfp", study["processes"], "-np", study["processes"]]
-        run("nnUNetv2_plan_and_preprocess", "-d", int(dataset[7:10]), "-c", plan["base"], *processes, *planner)
+        what = ["-d", int(dataset[7:10]), "-c", plan["base"], *processes, *planner]
+        # nnU-Net's planner fails with a 0, which some export for trainings.
+        run("nnUNetv2_plan_and_preprocess", *what, nnUNet_n_proc_DA=str(study["processes"]))
         file = target / "nnUNet_preprocessed" / dataset / f"{plan['plans_name']}.json"
         if plan["configuration"] != plan["base"]:
             write_json(file, study_configuration(read_json(file), plan))

@@ -60,7 +60,7 @@ class Course:
         chosen, processes = support.check_supported(plans, configuration, dataset_json), Processes.present()
         of_plans = chosen.configuration.get(PLANS_KEY)
         settings = resolve(trainer.settings, of_plans, environment_value(), trainer.fixed, trainer.defaults)
-        support.check_deep_supervision(configuration, chosen, settings.deep_supervision)
+        support.check_deep_supervision(configuration, len(chosen.pool_op_kernel_sizes), settings.deep_supervision)
         method = trainer.method_of(settings)
         cases = Fold.checked(plans["dataset_name"], fold, dataset_json, chosen, method, settings, processes)
         stages = Stages(method.stages(settings, chosen.batch_size, cases.roles))

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as nnunets
 from torch import nn
 
+from dataset_conversion.raw.parallel import NNUNET_PROCESSES, default_processes
 from nnunetv2_mlbseg.networks.surgery import plain_network, predicting
 from noise_synthesis.safe_io.compressed import refuse_incomplete
 
 
 @contextmanager
-def swapped(trainer: nnUNetTrainer, network: nn.Module) -> Iterator[None]:
+def swapped(trainer: nnunets.nnUNetTrainer, network: nn.Module) -> Iterator[None]:
     """nnU-Net's final validation with ``network``; afterwards all is as before."""
     in_training, trainer.network = trainer.network, network
     try:
-        with predicting(plain_network(network)):
+        with predicting(plain_network(network)), processes_for_cores():
             yield
     finally:
         trainer.network = in_training
+
+
+@contextmanager
+def processes_for_cores() -> Iterator[None]:
+    """Let nnU-Net's validation start no more processes than there are cores; its own number is 8 on any machine.
+
+    A number that the user chose, by nnUNet_def_n_proc, is kept.
+    """
+    planned = nnunets.default_num_processes
+    if NNUNET_PROCESSES not in os.environ:
+        nnunets.default_num_processes = default_processes()
+    try:
+        yield
+    finally:
+        nnunets.default_num_processes = planned
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from os.path import join
 from pathlib import Path
@@ -14,6 +15,7 @@ from nnunetv2_mlbseg.networks.fingerprints import weight_sums
 from nnunetv2_mlbseg.networks.surgery import plain_network
 from nnunetv2_mlbseg.progress import checkpoint
 from nnunetv2_mlbseg.runtime.processes import Processes
+from nnunetv2_mlbseg.runtime.sole_use import sole_use
 from nnunetv2_mlbseg.training.fold import Fold
 from nnunetv2_mlbseg.training.learning import Learning
 from noise_synthesis.safe_io.files import remove_leftovers
@@ -36,6 +38,16 @@ class Preflight:
     cases: Fold
     processes: Processes
     report: Callable[[str], None]
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Two trainings in one folder would take each other's labels and checkpoints: the second is refused.
+
+        Raises:
+            InputError: this is the second.
+        """
+        with sole_use(self.output, "training") if self.processes.is_first else nullcontext():
+            yield
 
     def first(self, learning: Learning, labels: LabelManager, checks_data: bool, writes: bool) -> None:
         """What is done before a first epoch.

@@ -54,7 +54,7 @@ def check_supported(plans: dict[str, Any], configuration: str, dataset_json: dic
     return chosen
 
 
-def check_deep_supervision(name: str, configuration: ConfigurationManager, wanted: bool) -> None:
+def check_deep_supervision(name: str, stages: int, wanted: bool) -> None:
     """Refuse a network none of whose outputs would count.
 
     nnU-Net's deep supervision gives the coarsest output, that of the last stage but one, the weight 0. With two stages
@@ -63,7 +63,6 @@ def check_deep_supervision(name: str, configuration: ConfigurationManager, wante
     Raises:
         InputError: deep supervision of fewer than three stages.
     """
-    stages = len(configuration.pool_op_kernel_sizes)
     if wanted and stages < 3:
         raise InputError(
             f"configuration {name} plans a network of {stages} stages, expected at least 3 with deep supervision, "

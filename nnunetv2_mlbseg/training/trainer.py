@@ -201,7 +201,7 @@ class nnUNetTrainerMethod(nnUNetTrainer):
 
     def run_training(self) -> None:
         """nnU-Net's own. SIGTERM saves a checkpoint after the present iteration and ends the process."""
-        with self.stopping.around(self):
+        with self.preflight.alone(), self.stopping.around(self):
             super().run_training()
 
     def stop_if_asked(self, complete: bool = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickletools
+import shlex
 import zipfile
 from pathlib import Path
 
@@ -53,6 +54,12 @@ def test_the_chosen_network_is_written_under_the_stock_trainers_name(model, tmp_
         assert found["init_args"]["plans"]["configurations"]["2d"] == {"patch_size": [8, 8]}
     assert json.loads((tmp_path / "out" / "plans.json").read_text())["configurations"]["2d"] == {"patch_size": [8, 8]}
     assert (tmp_path / "out" / "dataset.json").read_bytes() == (model / "dataset.json").read_bytes()
+
+
+def test_a_path_with_spaces_can_be_pasted(model, tmp_path, capsys):
+    assert main(["export", str(model), str(tmp_path / "out of it")]) == 0
+    *_, command = capsys.readouterr().out.strip().partition("Predict with it: ")
+    assert shlex.split(command)[-4:] == [str(tmp_path / "out of it"), "-f", "0", "1"]
 
 
 def test_the_pickle_names_no_module_of_ours(model, tmp_path):

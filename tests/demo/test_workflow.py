@@ -2,56 +2,47 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
+from planned_dataset import write_planned
 
 from nnunetv2_mlbseg.cli.demo import working_folder
+from nnunetv2_mlbseg.cli.main import main
 from nnunetv2_mlbseg.demo.workflow import (
+    CONFIGURATION,
+    DATASET_ID,
     FEATURES_PER_STAGE,
     NETWORKS,
+    PLANS,
+    TRAINING,
     TrainingProgress,
+    preprocess,
     table,
-    with_small_configuration,
 )
 from noise_synthesis.safe_io.errors import InputError
 
-PLANS = {
-    "configurations": {
-        "2d": {
-            "patch_size": [64, 64],
-            "architecture": {
-                "network_class_name": "X",
-                "arch_kwargs": {
-                    "n_stages": 6,
-                    "features_per_stage": [32] * 6,
-                    "kernel_sizes": [[3, 3]] * 6,
-                    "strides": [[1, 1]] + [[2, 2]] * 5,
-                    "n_conv_per_stage": [2] * 6,
-                    "n_conv_per_stage_decoder": [2] * 5,
-                },
-            },
-        }
-    }
-}
 
+def test_the_plans_of_the_demo_are_the_commands_with_all_its_settings(nnunet_folders):
+    """The command runs for real; nnU-Net's is left out."""
+    folder = write_planned(Path(nnunet_folders["nnUNet_preprocessed"]))
+    typed = []
 
-def test_the_small_configuration_has_a_consistent_architecture_and_leaves_2d_alone():
-    small = with_small_configuration(PLANS)["configurations"]["2d_demo"]
-    arguments, stages = small["architecture"]["arch_kwargs"], len(FEATURES_PER_STAGE)
-    assert small["inherits_from"] == "2d"
-    assert arguments["n_stages"] == stages
-    for key in ("features_per_stage", "kernel_sizes", "strides", "n_conv_per_stage"):
-        assert len(arguments[key]) == stages
-    assert len(arguments["n_conv_per_stage_decoder"]) == stages - 1
-    assert PLANS["configurations"]["2d"]["architecture"]["arch_kwargs"]["n_stages"] == 6
+    class Run:
+        headline = staticmethod(lambda text: None)
 
+        def __call__(self, name, *arguments, **variables):
+            typed.append((name, variables))
+            if name == "mlbseg":
+                words = ["540" if word == DATASET_ID else str(word) for word in arguments]
+                assert main(words) == 0
 
-def test_the_configuration_of_the_method_is_valid():
-    from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
-    from nnunetv2_mlbseg.settings.overrides import resolve
-
-    settings = with_small_configuration(PLANS)["configurations"]["2d_demo"]["mlbseg"]
-    resolved = resolve(MLBSegSettings, settings).as_dict()
-    assert {key: resolved[key] for key in settings} == settings
+    preprocess(Run(), folder.parent)
+    assert typed == [("nnUNetv2_plan_and_preprocess", {"nnUNet_n_proc_DA": "2"}), ("mlbseg", {})]
+    small = json.loads((folder / f"{PLANS}.json").read_text())["configurations"][CONFIGURATION]
+    assert small["mlbseg"] == TRAINING
+    assert small["architecture"]["arch_kwargs"]["features_per_stage"] == list(FEATURES_PER_STAGE)
 
 
 def test_the_table_has_a_line_per_network_and_a_dash_for_no_value():

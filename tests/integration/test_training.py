@@ -27,6 +27,7 @@ from training_support import (
 
 from dataset_conversion.supervision.files import Supervision, write_splits, write_supervision
 from nnunetv2_mlbseg.methods.mlbseg.quantities import LOGGED
+from nnunetv2_mlbseg.runtime.sole_use import sole_use
 from nnunetv2_mlbseg.runtime.stop_request import EXIT_CODE as STOPPED
 
 pytestmark = pytest.mark.integration
@@ -182,6 +183,18 @@ def test_a_killed_training_goes_on_to_the_same_weights(trained, workspace, words
     assert [len(series) for series in resumed["logging"].values()] == [4] * len(resumed["logging"])
     for field in ("student_weights", "teacher_weights"):
         assert_equal_weights(resumed[field], undisturbed[field])
+
+
+def test_a_second_training_of_a_fold_is_refused_while_the_first_runs(workspace):
+    fold = workspace.fold_folder()
+    fold.mkdir(parents=True)
+    (fold / "checkpoint_latest.pth").write_bytes(b"of the first")
+    with sole_use(fold, "training"):
+        done = workspace.train()
+    assert done.returncode and done.stderr.splitlines()[-1].endswith(
+        f"{fold}: another training works in it; wait for its end, or end it"
+    )
+    assert (fold / "checkpoint_latest.pth").read_bytes() == b"of the first"
 
 
 def _train_in_two_processes(workspace: Workspace, *options: str, until: str | None = None) -> str:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from planned_dataset import example_plans
 from study_support import read_study, write_study
 
 from nnunetv2_mlbseg.cli.main import build_parser
@@ -110,10 +111,11 @@ def test_preprocessing_adds_the_studys_configuration_to_the_plans(tmp_path, type
     content, data, _ = study_in(tmp_path, {"plan": {"batch_size": 3, "planner": "nnUNetPlannerResEncM"}})
     plans = tmp_path / data / "nnUNet_preprocessed" / "Dataset001_la" / "studyPlans.json"
     plans.parent.mkdir(parents=True)
-    plans.write_text('{"configurations": {"2d": {}}}')
+    plans.write_text(json.dumps(example_plans()))
     step.preprocess(content, tmp_path, data)
     planner = "-pl nnUNetPlannerResEncM -overwrite_plans_name studyPlans"
     assert words(typed) == f"nnUNetv2_plan_and_preprocess -d 1 -c 2d -npfp 2 -np 2 {planner}"
+    assert typed[0][1] == {"nnUNet_n_proc_DA": "2"}, "whatever the user has exported for trainings"
     added = json.loads(plans.read_text())["configurations"]["2d_tiny"]
     assert added == {"inherits_from": "2d", "batch_size": 3}
 

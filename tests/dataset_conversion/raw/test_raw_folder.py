@@ -113,3 +113,14 @@ def test_free_number_looks_everywhere(raw):
     for place, number in (("nnUNet_raw", 1), ("nnUNet_preprocessed", 2), ("nnUNet_results", 3)):
         (raw.parent / place / f"Dataset{number:03d}_X").mkdir()
     assert free_number() == 4
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_with_a_way_out(raw, monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    way_out = "set nnUNet_raw to a folder of yours, and name a dataset to start from by its path"
+    with pytest.raises(InputError, match=f"^{raw}: cannot be written to .Read-only file system.*; {way_out}$"):  # noqa: SIM117
+        with building(raw / "Dataset501_LA"):
+            pass

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from planned_dataset import example_plans
 from study_support import read_study, write_study
 
 from nnunetv2_mlbseg.study.reading.runs import data_of, described, runs_of
 from nnunetv2_mlbseg.study.running.configuration import study_configuration
+from noise_synthesis.safe_io.errors import InputError
 
 
 def runs(tmp_path, changes=None, only=("*",)):
@@ -81,18 +83,19 @@ def test_the_description_for_the_engine_is_plain_json(tmp_path):
     assert all(run["data"] in found["data"] for run in found["runs"].values())
 
 
-def test_the_studys_configuration_inherits_and_cuts_the_network():
-    kwargs = {"n_stages": 3, "features_per_stage": [32, 64, 128], "strides": [[1, 1], [2, 2], [2, 2]]}
-    kwargs |= {"kernel_sizes": [[3, 3]] * 3, "n_conv_per_stage": [2, 2, 2], "n_conv_per_stage_decoder": [2, 2]}
-    plans = {"configurations": {"2d": {"batch_size": 12, "architecture": {"arch_kwargs": kwargs}}}}
-    plan = {"base": "2d", "configuration": "2d_x", "patch_size": [48, 48], "batch_size": None, "features": [8, 16]}
-    found = study_configuration(plans, {**plan, "overrides": {"batch_dice": False}})["configurations"]["2d_x"]
-    assert found["inherits_from"] == "2d" and found["patch_size"] == [48, 48] and "batch_size" not in found
-    assert found["batch_dice"] is False
-    cut = found["architecture"]["arch_kwargs"]
-    assert cut["n_stages"] == 2 and cut["features_per_stage"] == [8, 16] and cut["strides"] == [[1, 1], [2, 2]]
-    assert cut["n_conv_per_stage"] == [2, 2] and cut["n_conv_per_stage_decoder"] == [2]
-    assert kwargs["n_stages"] == 3  # the plan itself is untouched
+def test_the_studys_configuration_stands_beside_the_planned_ones():
+    plan = {"base": "2d", "configuration": "2d_x", "patch_size": [48, 48], "batch_size": None, "features": [8, 16, 32]}
+    found = study_configuration(example_plans(), {**plan, "overrides": {"batch_dice": False}})["configurations"]
+    small = found.pop("2d_x")
+    assert found == example_plans()["configurations"]
+    assert small.pop("architecture")["arch_kwargs"]["features_per_stage"] == [8, 16, 32]
+    assert small == {"inherits_from": "2d", "patch_size": [48, 48], "batch_dice": False}
+
+
+def test_a_patch_that_the_studys_network_cannot_halve_is_refused_before_any_training():
+    plan = {"base": "2d", "configuration": "2d_x", "patch_size": [50, 48], "batch_size": None, "features": [8, 16, 32]}
+    with pytest.raises(InputError, match="patch size is 50 x 48, expected multiples of 4 x 4"):
+        study_configuration(example_plans(), {**plan, "overrides": {}})
 
 
 def test_a_list_means_its_cases_however_it_is_saved(tmp_path):
