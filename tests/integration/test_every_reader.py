@@ -12,6 +12,7 @@ from reader_examples import EXAMPLES, as_nnunet_reads, phantom, write_example
 from training_support import SHORT, TRAINER, Workspace, add_configuration
 
 from dataset_conversion.raw.formats import folder_format
+from dataset_conversion.supervision.files import Supervision, write_splits, write_supervision
 
 pytestmark = pytest.mark.integration
 
@@ -91,3 +92,39 @@ def _check_maps(audit: Path, raw: Path, ending: str) -> None:
     suspicion = audit / "suspicion" / f"k3{files.values_ending}"
     found = files.channels([suspicion]).voxels
     assert found.shape == label.voxels.shape and 0 <= found.min() <= found.max() <= 1
+
+
+def test_flat_images_that_dataset_json_lists_one_by_one(tmp_path):
+    """No imagesTr, no labelsTr: files anywhere, of any name; roles by hand. Split makes the usual layout of it."""
+    example, workspace = EXAMPLES["nifti, flat"], Workspace(tmp_path)
+    made = write_example(tmp_path / "elsewhere", example)
+    raw = workspace.raw
+    raw.mkdir()
+    description = json.loads((made / "dataset.json").read_text())
+    description["dataset"] = {}
+    for case in (f"k{number}" for number in range(8)):
+        image, label = (tmp_path / "elsewhere" / f"{kind} of {case}.nii.gz" for kind in ("scan", "mask"))
+        (made / "imagesTr" / f"{case}_0000.nii.gz").rename(image)
+        (made / "labelsTr" / f"{case}.nii.gz").rename(label)
+        description["dataset"][case] = {"images": [str(image)], "label": str(label)}
+    (raw / "dataset.json").write_text(json.dumps(description))
+    supervision = Supervision(clean=("k0", "k1", "k2"), noisy=("k3", "k4", "k5", "k6"))
+    write_supervision(raw, supervision)
+    write_splits(raw, [{"train": [*supervision.roles()], "val": ["k7"]}])
+    checked = workspace.command("mlbseg", "check", 900)
+    assert "8 cases, 0 problems, 0 warnings" in checked.stdout, checked.stdout + checked.stderr
+    workspace.plan_and_preprocess()
+    add_configuration(workspace.preprocessed, mlbseg={**SHORT, "audit": True})
+    done = workspace.train()
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    assert "Audit of 4 noisy labels" in done.stdout
+    fold = workspace.fold_folder()
+    (tmp_path / "refs").mkdir()
+    shutil.copy(tmp_path / "elsewhere" / "mask of k7.nii.gz", tmp_path / "refs" / "k7.nii.gz")
+    scored = workspace.command("mlbseg", "evaluate", fold / "validation", tmp_path / "refs")
+    assert scored.returncode == 0 and "mean of 1" in scored.stdout, scored.stderr
+    assert (fold / "audit" / "suspicion" / "k3.nii.gz").is_file()
+    split = ("split", 900, "-d", 902, "--clean", "k[0-2]", "--noisy", "rest", "-np", 1)
+    done = workspace.command("mlbseg", *split)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "raw" / "Dataset902_Tiny" / "imagesTr" / "k3_0000.nii.gz").is_file()
