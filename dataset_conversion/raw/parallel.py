@@ -20,9 +20,16 @@ NNUNET_DEFAULT_PROCESSES = 8
 
 
 def default_processes() -> int:
-    """Return nnU-Net's default (8, or the environment variable nnUNet_def_n_proc), but no more than there are cores."""
+    """Return nnU-Net's default (8, or the environment variable nnUNet_def_n_proc), but no more than there are cores.
+
+    Raises:
+        InputError: the variable is no number.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(int(os.environ.get(NNUNET_PROCESSES, NNUNET_DEFAULT_PROCESSES)), cores))
+    wanted = os.environ.get(NNUNET_PROCESSES, str(NNUNET_DEFAULT_PROCESSES))
+    if not wanted.strip().isdecimal():
+        raise InputError(f"{NNUNET_PROCESSES}={wanted}: expected a number of processes, such as {cores}")
+    return max(1, min(int(wanted), cores))
 
 
 def over_cases(

@@ -6,6 +6,7 @@ carry them along, and a cluster node may see the preprocessed data only, so copi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -47,7 +48,8 @@ def refresh_copies(raw_folder: Path | None, preprocessed_folder: Path) -> None:
                 f"{in_use} differs from {original} and is newer: edited by hand, or nnU-Net's random split, which "
                 f"would validate on imperfect labels; delete or rename the first file to use the second"
             )
-        os.replace(in_use, in_use.with_name(f"{SPLITS_FILE}.replaced"))
+        with contextlib.suppress(FileNotFoundError):  # the training of another fold, begun just now, was faster
+            os.replace(in_use, in_use.with_name(f"{SPLITS_FILE}.replaced"))
     _copy_or_remove(original, in_use)
     _copy_or_remove(original, last_copy)
 

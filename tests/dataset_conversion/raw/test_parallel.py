@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from dataset_conversion.raw.parallel import over_cases
+from dataset_conversion.raw.parallel import NNUNET_PROCESSES, default_processes, over_cases
+from noise_synthesis.safe_io.errors import InputError
 
 
 def _pid() -> int:
@@ -31,3 +32,9 @@ def _end_abruptly(_: int) -> None:
 def test_a_lost_worker_is_one_clear_line():
     with pytest.raises(ValueError, match="a worker process ended abruptly while trying"):
         over_cases(_end_abruptly, [(1,), (2,)], 2, "trying")
+
+
+def test_a_number_of_processes_that_is_none_is_one_line(monkeypatch):
+    monkeypatch.setenv(NNUNET_PROCESSES, "two")
+    with pytest.raises(InputError, match="nnUNet_def_n_proc=two: expected a number of processes"):
+        default_processes()
