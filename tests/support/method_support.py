@@ -85,9 +85,10 @@ def learning_of(
     grad_scaler: Any = None,
     processes: Processes = ALONE,
     imperfect_images: int = 2,
+    device: torch.device = CPU,
 ) -> Learning:
     """All of a training that learns. No loader, no file and no trainer."""
-    heads = method.modules(settings, task)
+    heads = method.modules(settings, task).to(device)
     optimizer = torch.optim.SGD([*student.parameters(), *heads.parameters()], settings.initial_lr, momentum=momentum)
     return Learning(
         course_of(method, settings, imperfect_images, processes),
@@ -97,7 +98,7 @@ def learning_of(
         optimizer=optimizer,
         grad_scaler=grad_scaler,
         loss=loss,
-        device=CPU,
+        device=device,
     )
 
 
