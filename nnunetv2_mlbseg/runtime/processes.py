@@ -4,37 +4,61 @@ One rule makes N processes compute what one would on the whole batch: whatever d
 sum of weights divides by that of the whole batch (:meth:`Processes.total`). A process's loss is then its share of the
 whole batch's loss; times N, its gradient averaged over the processes (:meth:`Processes.average`) is the whole
 gradient.
+
+Tensors of a step go through nnU-Net's own group of processes, in which torch ends a wait after 10 minutes (nccl).
+Where one process may be far behind, before a training and between its stages, they wait in a group of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from nnunetv2_mlbseg.runtime.errors import TrainingStoppedError
 from noise_synthesis.safe_io.errors import InputError
 
 T = TypeVar("T")
 
+LONGEST_WAIT = timedelta(days=7)
+"""How long a process waits for one that is far behind.
+
+Labels of a large dataset take hours, and few clusters let anything run for more than a week. A process that ends,
+however it does, ends the wait of the others at once; only one that hangs is waited for as long as this.
+"""
+
+
+@cache
+def _group_to_wait_in(world: dist.ProcessGroup) -> dist.ProcessGroup:
+    """A group of the same processes, over gloo on the CPU; all of them have to ask for it at the same place."""
+    return dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
+
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's place among ``count`` processes. With one process every method leaves its argument alone."""
+    """This process's place among ``count`` processes. With one process every method leaves its argument alone.
+
+    Attributes:
+        waiting: The group in which processes wait for one that is far behind.
+    """
 
     rank: int = 0
     count: int = 1
+    waiting: dist.ProcessGroup | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def present(cls) -> Processes:
-        """The processes that nnU-Net started."""
-        if dist.is_available() and dist.is_initialized():
-            return cls(dist.get_rank(), dist.get_world_size())
-        return cls()
+        """The processes that nnU-Net started. All of them have to ask before one is left behind."""
+        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+            return cls()
+        return cls(dist.get_rank(), dist.get_world_size(), _group_to_wait_in(dist.group.WORLD))
 
     @property
     def is_first(self) -> bool:
@@ -94,11 +118,16 @@ class Processes:
                 dist.broadcast(tensor, src=0)
 
     def gather(self, value: T) -> list[T]:
-        """What every process passed in, by rank. For small Python objects."""
+        """What every process passed in, by rank. For small Python objects; waits for the slowest, however long.
+
+        Raises:
+            TrainingStoppedError: another process has ended.
+        """
         if self.count == 1:
             return [value]
         found: list[T | None] = [None] * self.count
-        dist.all_gather_object(found, value)
+        with self._waiting():
+            dist.all_gather_object(found, value, group=self.waiting)
         return found  # type: ignore[return-value]
 
     def gather_lines(self, lines: list[str]) -> list[str]:
@@ -113,15 +142,36 @@ class Processes:
         return [{name: values[number] for name, values in totals.items()} for number in range(len(outputs))]
 
     def wait(self) -> None:
-        """Go on when every process has come here."""
+        """Go on when every process has come here, however long that takes.
+
+        Raises:
+            TrainingStoppedError: another process has ended.
+        """
         if self.count > 1:
-            dist.barrier()
+            with self._waiting():
+                dist.barrier(group=self.waiting)
 
     @contextmanager
     def first_alone(self) -> Iterator[None]:
-        """Run the block in the first process, and only then in the others: they find its files."""
+        """Run the block in the first process, and only then in the others: they find its files. All go on together.
+
+        Raises:
+            TrainingStoppedError: another process has ended.
+        """
         if not self.is_first:
             self.wait()
         yield
         if self.is_first:
             self.wait()
+        self.wait()
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:  # torch's own, with places in its source
+            raise TrainingStoppedError(
+                f"process {self.rank + 1} of {self.count} cannot go on: another one has ended, or was not heard of for "
+                f"{LONGEST_WAIT.days} days. See what it said; once that is mended, go on with --c, or start again if "
+                f"there is no checkpoint yet"
+            ) from error

@@ -40,4 +40,4 @@ def in_two(work: Callable[[Threads], Any]) -> list[Any]:
     """What the work gives in the first and in the second of two processes."""
     meeting = Meeting(2)
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(work, [Threads(rank, 2, meeting) for rank in range(2)]))
+        return list(pool.map(work, [Threads(rank, 2, meeting=meeting) for rank in range(2)]))

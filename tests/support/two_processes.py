@@ -2,13 +2,18 @@
 
 python two_processes.py steps COUNT FOLDER          three bootstrapping steps on a shared batch
 python two_processes.py train COUNT [ARGUMENTS ...] nnUNetv2_train's own function for one process
+python two_processes.py waits COUNT FOLDER          one is behind for longer than torch waits in a step
+python two_processes.py dies COUNT FOLDER           the first one is killed while the others wait for it
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import signal
 import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +30,7 @@ from torch import Tensor
 
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.methods.mlbseg.weighing import WeighedBatch, Weighing
+from nnunetv2_mlbseg.runtime.errors import TrainingStoppedError
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.learning import Learning
@@ -134,10 +140,54 @@ def joined(shares: list[dict[str, Any]]) -> list[list[tuple[Tensor, ...]]]:
     return steps
 
 
-def _enter(rank: int, count: int) -> None:
+STEP_TIMEOUT = timedelta(seconds=2)
+"""In place of the 10 minutes that torch waits in a step, where waits are tried."""
+
+
+def _enter(rank: int, count: int, timeout: timedelta | None = None) -> None:
     os.environ.setdefault("MASTER_ADDR", "localhost")
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=count)
+    dist.init_process_group("gloo", rank=rank, world_size=count, timeout=timeout)
+
+
+def _fall_behind() -> None:
+    time.sleep(2.5 * STEP_TIMEOUT.total_seconds())
+
+
+def _waits(rank: int, count: int, folder: str) -> None:
+    _enter(rank, count, STEP_TIMEOUT)
+    processes, files = Processes.present(), Path(folder)
+    with processes.first_alone():
+        if processes.is_first:
+            _fall_behind()
+            (files / "of the first").touch()
+        found = {"files": [path.name for path in files.iterdir()]}
+    if rank == 1:
+        _fall_behind()
+    found["gathered"] = processes.gather(rank)
+    found["total"] = processes.total(torch.tensor(rank + 1.0)).item()  # a step goes on as before
+    if processes.is_first:
+        _fall_behind()
+    try:
+        processes.total(torch.ones(()))
+        found["in a step"] = "waited"
+    except RuntimeError:
+        found["in a step"] = "gave up"
+    torch.save(found, files / f"{rank}.pt")
+
+
+def _dies(rank: int, count: int, folder: str) -> None:
+    _enter(rank, count, STEP_TIMEOUT)
+    processes = Processes.present()
+    try:
+        with processes.first_alone():
+            assert processes.is_first
+            _fall_behind()
+            (Path(folder) / "killed").write_text(str(time.time()))
+            os.kill(os.getpid(), signal.SIGKILL)
+    except TrainingStoppedError as error:
+        (Path(folder) / f"{rank}.txt").write_text(f"{time.time()} {error}")
+        raise
 
 
 def _steps(rank: int, count: int, folder: str) -> None:
@@ -160,8 +210,13 @@ def main() -> None:
     """Start the processes and wait for them."""
     what, count, *arguments = sys.argv[1:]
     os.environ["MASTER_PORT"] = str(run_training.find_free_network_port())
-    worker = {"steps": _steps, "train": _train}[what]
-    mp.spawn(worker, args=tuple(itertools.chain([int(count)], arguments)), nprocs=int(count))
+    worker = {"steps": _steps, "train": _train, "waits": _waits, "dies": _dies}[what]
+    started = mp.spawn(worker, args=tuple(itertools.chain([int(count)], arguments)), nprocs=int(count), join=False)
+    if what == "dies":
+        for process in started.processes:  # torch's own join would end the others
+            process.join(60)
+    while not started.join():
+        pass
 
 
 if __name__ == "__main__":
