@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="level",
         default=DEFAULT_LEVEL,
         metavar="LEVEL",
-        help="mean Dice of corrupted against true labels: a number between 0 and 1, or "
+        help="mean Dice of each class of the corrupted labels with the true ones: a number between 0 and 1, or "
         + ", ".join(f"{name} = {dice}" for name, dice in LEVELS.items())
         + f" (default: {DEFAULT_LEVEL})",
     )

@@ -21,6 +21,9 @@ LEAST_FALL, STEEPEST_FALL = 0.05, 3.0
 # No class is corrupted so far that alone, with no neighbours to stop it, it would have less than this share of the
 # target.
 LEAST_SHARE_ALONE = 1 / 3
+# Where its shape alone has come half of the way to the target, and two steps longer than this let the Dice fall by less
+# than that per step of 1, its neighbours let it go no further.
+LONG_STEP, FLAT_FALL = LONGEST_STEP / 2, 0.02
 
 
 # Measures every class at strengths for all of them.
@@ -42,6 +45,7 @@ class ClassStrength:
     fall: float = USUAL_FALL
     step: float = 0.0
     dice: float = 1.0
+    flat_steps: int = 0
 
     def settled(self, dice: float, target: float) -> bool:
         """Whether this Dice is near enough, or cannot be brought nearer."""
@@ -55,12 +59,21 @@ class ClassStrength:
             self.fall = min(max(observed, LEAST_FALL), STEEPEST_FALL)
             changed_sides = (self.dice > target) != (seen.dice > target)
             self.longest = self.longest / 2 if changed_sides else min(1.5 * self.longest, LONGEST_STEP)
+            self._stop_where_flat(observed, seen, target)
         if seen.alone < LEAST_SHARE_ALONE * target:
-            self.limit_mm = self.strength_mm * math.exp(-self.longest / 2)
+            self.limit_mm = min(self.limit_mm, self.strength_mm * math.exp(-self.longest / 2))
         self.step = min(max((seen.dice - target) / self.fall, -self.longest), self.longest)
         self.step = min(self.step, math.log(self.limit_mm / self.strength_mm))
         self.strength_mm *= math.exp(self.step)
         self.dice = seen.dice
+
+    def _stop_where_flat(self, observed: float, seen: Overlap, target: float) -> None:
+        """Make the strength before two steps in vain the limit."""
+        half_way = seen.alone < (1 + target) / 2
+        in_vain = self.step > LONG_STEP and observed < FLAT_FALL and seen.dice > target
+        self.flat_steps = self.flat_steps + 1 if half_way and in_vain else 0
+        if self.flat_steps == 2:
+            self.limit_mm = self.strength_mm * math.exp(-2 * self.step)
 
 
 def calibrate_jointly(

@@ -32,6 +32,8 @@ class Recipe(ABC):
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    # Whether a class may have parts on the far side of another one, cut off by it.
+    may_leap: ClassVar[bool] = False
 
     def draw(self, rng: np.random.Generator, classes: list[int]) -> Parameters:
         """Draw the parameters of a case, for each class on its own."""
@@ -114,10 +116,10 @@ class Recipe(ABC):
         """Turn the claims of all classes into the label map of the crop."""
         floor = self.floor(prepared, ignore_label)
         if ignore_label is None:
-            return merge_claims(prepared, claims, floor)
+            return merge_claims(prepared, claims, floor, self.may_leap)
         ignored = prepared.label == ignore_label
         floor[ignored] = np.inf
-        label = merge_claims(prepared, claims, floor)
+        label = merge_claims(prepared, claims, floor, self.may_leap)
         label[ignored] = ignore_label
         return label
 

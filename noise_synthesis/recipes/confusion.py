@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, find_objects
 
-from noise_synthesis.recipes.base import ClassParameters, Recipe
+from noise_synthesis.recipes.base import LEAST_STRENGTH_MM, ClassParameters, Recipe
 from noise_synthesis.recipes.depth import equivalent_radius_mm
-from noise_synthesis.recipes.shapes import Prepared
+from noise_synthesis.recipes.shapes import Prepared, Region
 from noise_synthesis.recipes.smooth_noise import smooth_noise
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.volumes import Frame
@@ -32,6 +32,7 @@ class ClassConfusion(Recipe):
 
     name: ClassVar[str] = "class_confusion"
     summary: ClassVar[str] = "neighbouring classes swapped in part"
+    may_leap: ClassVar[bool] = True
     knot_share: float = 0.9
 
     def draw_class(self, rng: np.random.Generator) -> ClassParameters:
@@ -52,9 +53,16 @@ class ClassConfusion(Recipe):
         return depth + np.float32(strength_mm) * smooth_noise(rng, knot_distance_mm, depth.shape, frame)
 
     def claim(self, value: int, prepared: Prepared, parameters: ClassParameters, strength_mm: float) -> np.ndarray:
-        """Claim voxels of the class itself and of those that touch it."""
-        claim = super().claim(value, prepared, parameters, strength_mm)
-        return np.where(_may_claim(value, prepared), claim, np.float32(-np.inf))
+        """Claim voxels of the class itself and of those that touch it; the field is drawn around these alone."""
+        allowed = _may_claim(value, prepared)
+        inner = _box(allowed)
+        shape = prepared.shapes[value]
+        z, y, x = (part.start for part in inner)
+        start = (shape.frame.start[0] + z, shape.frame.start[1] + y, shape.frame.start[2] + x)
+        deformed = self.deform_class(shape.depth[inner], parameters, strength_mm, replace(shape.frame, start=start))
+        claim = np.full(shape.depth.shape, -np.inf, dtype=np.float32)
+        claim[inner] = np.where(allowed[inner], deformed / np.float32(max(strength_mm, LEAST_STRENGTH_MM)), -np.inf)
+        return claim
 
     def floor(self, prepared: Prepared, ignore_label: int | None) -> np.ndarray:
         """Whatever is foreground goes to some class, and nothing else does."""
@@ -68,4 +76,12 @@ class ClassConfusion(Recipe):
 def _may_claim(value: int, prepared: Prepared) -> np.ndarray:
     """Voxels of the class and of those that touch it, in the window of the class."""
     label = prepared.label[prepared.region(value)]
-    return np.isin(label, np.unique(label[binary_dilation(label == value)]))
+    own = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in _box(prepared.shapes[value].mask))
+    touched = np.unique(label[own][binary_dilation(prepared.shapes[value].mask[own])])
+    return np.isin(label, touched[touched != 0])
+
+
+def _box(mask: np.ndarray) -> Region:
+    """Return the bounding box of a mask that is not empty."""
+    z, y, x = find_objects(mask.view(np.uint8))[0]
+    return z, y, x

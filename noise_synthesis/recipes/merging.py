@@ -18,17 +18,18 @@ CORE_SHARE = 0.1
 Claims = Mapping[int, np.ndarray]
 
 
-def merge_claims(prepared: Prepared, claims: Claims, floor: np.ndarray) -> np.ndarray:
+def merge_claims(prepared: Prepared, claims: Claims, floor: np.ndarray, may_leap: bool = False) -> np.ndarray:
     """Turn one claim per class into one label map of the shape and dtype of ``prepared.label``.
 
     A voxel belongs to the class with the highest claim, and to the background where no claim exceeds ``floor``
     (float32, shape of the label). A tie goes to the class in whose clean shape the voxel lies deepest, a tie in that as
     well to the smaller clean shape. Two neighbours that grow alike thus keep their common border. What a class would
-    have on the far side of another one, cut off from its clean shape, it does not get. A class to which its neighbours
-    leave less than ``CORE_SHARE`` of what it had, or of which nothing is left, gets its core back.
+    have on the far side of another one, cut off from its clean shape, it does not get unless it ``may_leap``. A class
+    to which its neighbours leave less than ``CORE_SHARE`` of what it had, or of which nothing is left, gets its core
+    back.
     """
     label, highest = _highest(prepared, claims, floor)
-    if len(claims) > 1:
+    if len(claims) > 1 and not may_leap:
         leaps = {value: _beyond_others(value, label, claims[value], prepared, floor) for value in claims}
         leaps = {value: leap for value, leap in leaps.items() if leap.any()}
         if leaps:
