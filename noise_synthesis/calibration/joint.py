@@ -20,7 +20,7 @@ USUAL_FALL = 0.3
 LEAST_FALL, STEEPEST_FALL = 0.05, 3.0
 # No class is corrupted so far that alone, with no neighbours to stop it, it would have less than this share of the
 # target.
-LEAST_SHARE_ALONE = 1 / 3
+LEAST_SHARE_ALONE = 1 / 4
 # Where its shape alone has come half of the way to the target, and two steps longer than this let the Dice fall by less
 # than that per step of 1, its neighbours let it go no further.
 LONG_STEP, FLAT_FALL = LONGEST_STEP / 2, 0.02

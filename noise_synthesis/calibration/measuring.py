@@ -74,7 +74,14 @@ class CaseMeter:
     def overlaps(self, case: str, parameters: Parameters, strengths_mm: Strengths) -> dict[int, Overlap]:
         """Return the overlap of each class of the case, corrupted at these strengths, ignored voxels left out."""
         reach_of = self._recipe.reach_of(strengths_mm)
-        prepared = prepare(self._crops[case], reach_of, self._per_slice, self._ignore_label, self._memory(case))
+        prepared = prepare(
+            self._crops[case],
+            reach_of,
+            self._per_slice,
+            self._ignore_label,
+            self._recipe.swaps,
+            self._memory(case),
+        )
         claims = self._recipe.claims(prepared, parameters, strengths_mm)
         return class_overlaps(self._recipe.merge(prepared, claims, self._ignore_label), claims, prepared)
 

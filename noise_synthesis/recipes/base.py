@@ -32,8 +32,8 @@ class Recipe(ABC):
 
     name: ClassVar[str]
     summary: ClassVar[str]
-    # Whether a class may have parts on the far side of another one, cut off by it.
-    may_leap: ClassVar[bool] = False
+    # Whether classes only swap voxels with those that touch them, and so may have parts cut off from their own.
+    swaps: ClassVar[bool] = False
 
     def draw(self, rng: np.random.Generator, classes: list[int]) -> Parameters:
         """Draw the parameters of a case, for each class on its own."""
@@ -91,7 +91,7 @@ class Recipe(ABC):
         crop = tight_crop(LabelVolume(label, spacing_mm))
         if crop is None:
             return corrupted
-        prepared = prepare(crop, self.reach_of(strength_mm), per_slice, ignore_label)
+        prepared = prepare(crop, self.reach_of(strength_mm), per_slice, ignore_label, self.swaps)
         if prepared.shapes:
             region = tuple(slice(s, s + n) for s, n in zip(prepared.start, prepared.label.shape, strict=True))
             corrupted[region] = self.corrupt(prepared, parameters, strength_mm, ignore_label)
@@ -116,10 +116,10 @@ class Recipe(ABC):
         """Turn the claims of all classes into the label map of the crop."""
         floor = self.floor(prepared, ignore_label)
         if ignore_label is None:
-            return merge_claims(prepared, claims, floor, self.may_leap)
+            return merge_claims(prepared, claims, floor, may_leap=self.swaps)
         ignored = prepared.label == ignore_label
         floor[ignored] = np.inf
-        label = merge_claims(prepared, claims, floor, self.may_leap)
+        label = merge_claims(prepared, claims, floor, may_leap=self.swaps)
         label[ignored] = ignore_label
         return label
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from scipy.ndimage import binary_dilation, find_objects
+from scipy.ndimage import find_objects
 
 from noise_synthesis.recipes.base import LEAST_STRENGTH_MM, ClassParameters, Recipe
 from noise_synthesis.recipes.depth import equivalent_radius_mm
-from noise_synthesis.recipes.shapes import Prepared, Region
+from noise_synthesis.recipes.shapes import Prepared, Region, touched_by
 from noise_synthesis.recipes.smooth_noise import smooth_noise
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.volumes import Frame
@@ -32,7 +32,7 @@ class ClassConfusion(Recipe):
 
     name: ClassVar[str] = "class_confusion"
     summary: ClassVar[str] = "neighbouring classes swapped in part"
-    may_leap: ClassVar[bool] = True
+    swaps: ClassVar[bool] = True
     knot_share: float = 0.9
 
     def draw_class(self, rng: np.random.Generator) -> ClassParameters:
@@ -75,10 +75,8 @@ class ClassConfusion(Recipe):
 
 def _may_claim(value: int, prepared: Prepared) -> np.ndarray:
     """Voxels of the class and of those that touch it, in the window of the class."""
-    label = prepared.label[prepared.region(value)]
-    own = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in _box(prepared.shapes[value].mask))
-    touched = np.unique(label[own][binary_dilation(prepared.shapes[value].mask[own])])
-    return np.isin(label, touched[touched != 0])
+    label, mask = prepared.label[prepared.region(value)], prepared.shapes[value].mask
+    return np.isin(label, touched_by(label, mask))
 
 
 def _box(mask: np.ndarray) -> Region:

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import find_objects
+from scipy.ndimage import binary_dilation, find_objects
 
 from noise_synthesis.recipes.depth import depth_map
 from noise_synthesis.safe_io.volumes import Frame, TightCrop, classes_in
@@ -104,11 +104,13 @@ def prepare(
     reaches_mm: Callable[[int], float],
     per_slice: bool,
     ignore_label: int | None,
+    among_touching: bool = False,
     memory: Memory = lambda key, make: make(),
 ) -> Prepared:
     """Pad a crop and measure its shapes, with room for a corruption that reaches ``reaches_mm(class)`` far.
 
-    A single class has the whole padded crop for its window.
+    A single class has the whole padded crop for its window. With ``among_touching`` no window reaches beyond the
+    classes that touch its own.
     """
     boxes: dict[int, Box] = memory("boxes", lambda: class_boxes(crop, ignore_label))
     margins = {value: margin_mm(reaches_mm(value)) for value in boxes}
@@ -118,16 +120,44 @@ def prepare(
         value = next(iter(boxes))
         shape = memory((value, widest), lambda: Shape(depth_map(label == value, frame), frame.start, frame))
         return Prepared(label, frame.start, {value: shape})
+    ends = memory("ends", lambda: _ends(label, frame, boxes)) if among_touching else {}
     shapes = {
-        value: memory((value, margin), partial(_shape, label, value, boxes[value], margin, frame))
+        value: memory((value, margin), partial(_shape, label, value, boxes[value], margin, frame, ends.get(value)))
         for value, margin in margins.items()
     }
     return Prepared(label, frame.start, dict(sorted(shapes.items(), key=lambda item: (item[1].voxels, item[0]))))
 
 
-def _shape(label: np.ndarray, value: int, box: Box, room_mm: float, frame: Frame) -> Shape:
-    """Cut the window of a class out of a padded crop and measure the class in it."""
+def touched_by(label: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return the values of a label, without background, in a mask and beside it."""
+    own = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in find_objects(mask.view(np.uint8))[0])
+    values = np.unique(label[own][binary_dilation(mask[own])])
+    return values[values != 0]
+
+
+def _ends(label: np.ndarray, frame: Frame, boxes: Mapping[int, Box]) -> dict[int, Box]:
+    """Return for every class the box around it and all classes that touch it, one voxel wider."""
+    result = {}
+    for value, box in boxes.items():
+        z, y, x = (
+            slice(low - start, high - start)
+            for (low, high), start in zip(_widened(box, 0.0, frame), frame.start, strict=True)
+        )
+        touched = [
+            boxes[other] for other in touched_by(label[z, y, x], label[z, y, x] == value).tolist() if other in boxes
+        ]
+        around = [
+            (min(low for low, _ in sides), max(high for _, high in sides)) for sides in zip(*touched, strict=True)
+        ]
+        result[value] = _widened(around, 0.0, frame)
+    return result
+
+
+def _shape(label: np.ndarray, value: int, box: Box, room_mm: float, frame: Frame, ends: Box | None) -> Shape:
+    """Cut the window of a class, which goes no further than ``ends``, out of a padded crop and measure the class."""
     window = _widened(box, room_mm, frame)
+    if ends is not None:
+        window = [(max(a, low), min(b, high)) for (a, b), (low, high) in zip(window, ends, strict=True)]
     home = _widened(box, HOME_DIAGONALS * extent_mm(box, frame.spacing_mm), frame)
     z, y, x = (slice(a - low, b - low) for (a, b), low in zip(window, frame.start, strict=True))
     start = (window[0][0], window[1][0], window[2][0])
