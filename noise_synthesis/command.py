@@ -5,14 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from noise_synthesis.calibration.levels import DEFAULT_LEVEL, LEVELS, parse_level
 from noise_synthesis.recipes.names import DEFAULT_RECIPE, RECIPE_NAMES
 from noise_synthesis.safe_io.errors import InputError
-
-if TYPE_CHECKING:
-    from noise_synthesis.corrupt import CorruptionPlan
 
 DEFAULT_SEED = 0
 MOST_PROCESSES = 8
@@ -36,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="level",
         default=DEFAULT_LEVEL,
         metavar="LEVEL",
-        help="mean Dice of corrupted against true labels: a number between 0 and 1, or "
+        help="mean Dice of each class of the corrupted labels with the true ones: a number between 0 and 1, or "
         + ", ".join(f"{name} = {dice}" for name, dice in LEVELS.items())
         + f" (default: {DEFAULT_LEVEL})",
     )
@@ -76,12 +72,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _corrupt(args: argparse.Namespace) -> None:
     from noise_synthesis.corrupt_folder import PROVENANCE, NoiseOptions, corrupt_folder
+    from noise_synthesis.summary import class_lines, summary, warn_of_missed_classes
 
     options = NoiseOptions(
         parse_level(args.level), args.seed, args.recipe, args.per_slice, args.ignore_label, args.processes
     )
     plan = corrupt_folder(args.source, args.target, options, args.force)
-    print(summary(plan))
+    told = plan.provenance()
+    print("\n".join([summary(told), *class_lines(told)]))
+    warn_of_missed_classes(told)
     print(f"wrote {len(plan.parameters)} label files and {PROVENANCE} to {args.target}")
 
 
@@ -108,14 +107,3 @@ def check_arguments(args: argparse.Namespace) -> None:
     if args.gallery is not None and args.gallery.exists() and not args.force:
         raise InputError(f"{args.gallery}: exists already; choose another name, or replace it with --force")
     parse_level(args.level)
-
-
-def summary(plan: CorruptionPlan) -> str:
-    """Return one paragraph on a plan: strength, Dice reached, spread."""
-    spread = plan.provenance()["spread"]
-    return (
-        f"{plan.recipe.name}, {'slice by slice' if plan.per_slice else 'in 3D'}, strength {plan.strength_mm:.2f} mm: "
-        f"mean Dice {plan.mean_dice:.4f} (wanted {plan.target_dice:.4f}) over {len(plan.dice)} cases\n"
-        f"per case: standard deviation {spread['std']:.3f}, lowest {spread['min']:.3f}, "
-        f"median {spread['median']:.3f}, highest {spread['max']:.3f}"
-    )

@@ -43,8 +43,8 @@ def corrupt_noisy_labels(
     ``labels`` reads and writes the files (default: SimpleITK). Voxels of ``ignore_label`` stay as they are.
 
     Returns:
-        What the provenance file says about the noise: level, recipe, parameters, Dice per case. ``{"level": None}`` if
-        there is no case to corrupt.
+        What the provenance file says about the noise: level, recipe, parameters, Dice per class and case.
+        ``{"level": None}`` if there is no case to corrupt.
     """
     if not names:
         return {"level": None}
