@@ -37,9 +37,7 @@ class LinkedCase:
             InputError: a file is missing or unreadable, or the case is not sound.
         """
         for path in self.case.images:
-            companions(
-                path, self.name, self.format, is_image=True
-            )  # before anything is read with a wrong spacing
+            companions(path, self.name, self.format, is_image=True)  # before anything is read with a wrong spacing
         image = self._read_images()
         has_label = fate != "unlabeled" or self.case.label.is_file()
         if has_label:

@@ -36,8 +36,9 @@ def merge_claims(prepared: Prepared, claims: Claims, floor: np.ndarray, may_leap
             cut = {value: np.where(leap, np.float32(-np.inf), claims[value]) for value, leap in leaps.items()}
             claims = {**claims, **cut}
             label, highest = _highest(prepared, claims, floor)
-    for value, claim in claims.items():
-        _keep_core(value, claim, label, prepared, floor, highest)
+    # A core may cover what a class of another clean shape had left, which then gets its own, in which it stays.
+    while any([_keep_core(value, claim, label, prepared, floor, highest) for value, claim in claims.items()]):
+        pass
     return label
 
 
@@ -84,8 +85,8 @@ def _attached(mask: np.ndarray, clean: np.ndarray, structure: np.ndarray) -> np.
 
 def _keep_core(
     value: int, claim: np.ndarray, label: np.ndarray, prepared: Prepared, floor: np.ndarray, highest: np.ndarray
-) -> None:
-    """Give a class its core back, in place, if too little of it is left.
+) -> bool:
+    """Give a class its core back, in place, if too little of it is left; return whether that was so.
 
     The core is what of its clean shape is nearest to the voxel where its claim is the strongest beside the ``highest``.
     Clean shapes do not overlap, so that a core takes nothing from another.
@@ -94,9 +95,10 @@ def _keep_core(
     kept = label[region] == value
     had = np.count_nonzero((claim > floor[region]) & shape.mask)
     if kept.any() and np.count_nonzero(kept & shape.mask) >= math.ceil(CORE_SHARE * had):
-        return
+        return False
     places = np.argwhere(shape.mask)
     centre = places[(claim - highest[region])[shape.mask].argmax()]
     distance = np.linalg.norm((places - centre) * np.asarray(shape.frame.spacing_mm), axis=1)
     core = np.argsort(distance, kind="stable")[: math.ceil(CORE_SHARE * shape.voxels)]
     label[region][tuple(places[core].T)] = value
+    return True

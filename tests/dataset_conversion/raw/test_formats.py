@@ -132,6 +132,15 @@ def test_numbers_are_written_on_the_voxels_of_a_label(source, example, tmp_path)
         assert found.grid.difference(grid.grid) is None
 
 
+def test_noise_leaves_every_property_of_a_label(source, example, tmp_path):
+    assert run("noise", source / "labelsTr", tmp_path / "labelsTr", "--level", 0.8, "-np", 1) == 0
+    shutil.copytree(source / "imagesTr", tmp_path / "imagesTr")
+    for case in CASES:
+        before, after = (as_nnunet_reads(folder, example, case) for folder in (source, tmp_path))
+        same(before, after, label=False)
+        assert set(np.unique(after["label"])) == {0, 1} and (after["label"] != before["label"]).any()
+
+
 def test_scores_of_a_folder_with_itself_are_perfect(source, example, tmp_path):
     shutil.copytree(source / "labelsTr", tmp_path / "same")
     assert run("evaluate", tmp_path / "same", source / "labelsTr", "--json", tmp_path / "s.json") == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from noise_examples import drawn, frame_of
@@ -112,6 +112,7 @@ def test_a_class_that_is_moved_away_altogether_keeps_a_core_as_well() -> None:
 
 
 @given(npst.arrays(np.int64, (2, 5, 6), elements=st.integers(0, 3)), st.integers(0, 2**31))
+@example(np.array([[[1, 2, *[3] * 4], *[[3] * 6] * 4], [[3] * 6] * 5]), 152970)
 @settings(max_examples=80, deadline=None)
 def test_no_class_is_lost_whatever_is_claimed(label: np.ndarray, seed: int) -> None:
     assume(label.any())
