@@ -12,7 +12,13 @@ from dataset_conversion.checks.held_out import leakage
 from dataset_conversion.checks.nnunet import nnunet_integrity
 from dataset_conversion.checks.preprocessed import stale_preprocessing
 from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
-from dataset_conversion.checks.sets import ct_statistics, label_contents, outliers, without_a_place
+from dataset_conversion.checks.sets import (
+    classes_not_shown,
+    ct_statistics,
+    label_contents,
+    outliers,
+    without_a_place,
+)
 from dataset_conversion.raw.dataset import RawDataset, read_raw_dataset
 from dataset_conversion.raw.label_files import label_format, nnunet_reader
 from dataset_conversion.raw.parallel import over_cases
@@ -43,6 +49,7 @@ def check_dataset(folder: Path, processes: int, *, with_nnunet: bool = True) -> 
     facts: list[CaseFacts] = over_cases(inspect_case, jobs, processes, "reading cases")
     findings += [finding for case in facts for finding in case.findings]
     findings += label_contents(facts, supervision, dataset.ignore_label)
+    findings += classes_not_shown(facts, supervision, splits, dataset.labels)
     findings += outliers(facts)
     findings += duplicates(facts, splits)
     findings += leakage(dataset, facts, supervision, splits, reader, processes)

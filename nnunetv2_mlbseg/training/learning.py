@@ -9,6 +9,7 @@ import torch
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from torch import Tensor, nn
 
+from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.networks.fingerprints import weight_sums
 from nnunetv2_mlbseg.networks.surgery import plain_network
 from nnunetv2_mlbseg.progress.run_state import RunState
@@ -73,6 +74,7 @@ class Learning:
             generators=Generators(settings.seed, device),
             processes=processes,
             images=course.stages.imperfect_images if processes.count > 1 else None,
+            unshown=Unshown.of(task.unshown, task.classes, device),
         )
         self.method = course.method(settings, task, self.passes, heads)
 
@@ -97,7 +99,7 @@ class Learning:
         with self.guard.step():
             if stage.by_method:
                 found = self.step(Batch.of(loaded, self.passes.device), moment)
-            elif self.processes.count > 1:
+            elif self.processes.count > 1 or self.passes.unshown is not None:
                 found = self.supervised_step(Batch.of(loaded, self.passes.device), stage.quantity)
             else:
                 loss = nnunets(loaded)["loss"]
@@ -112,10 +114,11 @@ class Learning:
         return terms.found()
 
     def supervised_step(self, batch: Batch, quantity: str) -> dict[str, Any]:
-        """nnU-Net's ``train_step`` on a batch that several processes share; returns this one's share of the loss.
+        """nnU-Net's ``train_step`` where its own will not do; returns this process's share of the loss.
 
-        nnU-Net's own way for that, torch's data-parallel wrapper, fails on parameters without a gradient, which there
-        are without deep supervision, and takes the mean over processes that may hold unequal numbers of pixels.
+        Its own counts classes of which the clean images say nothing. And its own way to share a batch among processes,
+        torch's data-parallel wrapper, fails on parameters without a gradient, which there are without deep
+        supervision, and takes the mean over processes that may hold unequal numbers of pixels.
         """
         passes = self.passes
         passes.descent.optimizer.zero_grad(set_to_none=True)  # frees their memory for the forward pass
