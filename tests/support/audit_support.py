@@ -12,10 +12,11 @@ from nnunetv2_mlbseg.audit.label_files import Label
 from nnunetv2_mlbseg.audit.network_opinion import Opinion
 from nnunetv2_mlbseg.audit.one_case import CaseAudit, Thresholds, Witnesses, audit_case
 from nnunetv2_mlbseg.audit.weight_maps import WeightMaps
+from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.maths.weighting.depth import depth_levels
 
 
-def two_squares(name: str, seed: int, shape=(6, 30, 40)):
+def two_squares(name: str, seed: int, shape=(6, 30, 40), unshown: Unshown | None = None):
     """Two squares; the label misses rows of one, more with every seed. Their audit and an image."""
     rng = np.random.default_rng(seed)
     truth = np.zeros(shape, np.int64)
@@ -31,7 +32,8 @@ def two_squares(name: str, seed: int, shape=(6, 30, 40)):
     share[2, 5:7, 8:15] = 0.9
     weights = WeightMaps(share, 1 - share)
     opinion, levels = Opinion(probabilities, probabilities), depth_levels(label.classes)
-    audited = audit_case(name, opinion, label, Witnesses(None), Thresholds(0.9, 0.0), 0, levels, weights)
+    known = Witnesses(None), Thresholds(0.9, 0.0)
+    audited = audit_case(name, opinion, label, *known, 0, levels, weights, unshown)
     return audited, rng.random(shape)
 
 
