@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.networks.fingerprints import weight_sums
+from nnunetv2_mlbseg.networks.output_layers import copy_rows_, output_layers
 from nnunetv2_mlbseg.networks.surgery import plain_network
 from nnunetv2_mlbseg.progress.run_state import RunState
 from nnunetv2_mlbseg.runtime.random_state import Generators
@@ -57,6 +58,7 @@ class Learning:
         check_sharing_supported(plain, processes)
         for module in (plain, heads):
             processes.copy_from_first_(module)
+        self._output_layers: list[nn.Module] | None = None
         self.initial_sums = weight_sums(plain)
         """Of every parameter as it was initialised: what differs later was loaded."""
         self.teacher = Teacher(plain, settings.ema_decay)
@@ -124,8 +126,20 @@ class Learning:
         passes.descent.optimizer.zero_grad(set_to_none=True)  # frees their memory for the forward pass
         loss = passes.supervised(passes.student(batch.clean.images), batch.clean.target)
         passes.descent.step(loss, WARM_UP_CLIP)
+        if passes.unshown is not None:
+            self._begin_as_background(passes.unshown, batch.clean.images)
         share = loss.detach() / self.processes.count
         return {"loss": share, quantity: share}
+
+    def _begin_as_background(self, unshown: Unshown, images: Tensor) -> None:
+        """Keep classes that clean images do not show as probable as the background, from which they will split off.
+
+        Their own logits would be anything after a warm-up that does not teach them, tens of nats away from the others,
+        and take that long to learn (Cermelli et al., CVPR 2020, begin new classes likewise).
+        """
+        if self._output_layers is None:
+            self._output_layers = output_layers(self.student, images)
+        copy_rows_(self._output_layers, 0, unshown.classes)
 
     def finish_step(self) -> dict[str, Tensor]:
         """Move the teacher, unless the step was left out, and say whether it was."""
