@@ -1,9 +1,10 @@
 """Weights where a label is of a class that no clean image shows: the given label counts as it is.
 
 The clean images cannot say which of a pixel's two labels is right if one of them is such a class. There the imperfect
-label of a noisy case is taken at face value, with the weight of an average pixel. A generated label knows nothing of
-such a class either, and the network's own word would teach it whatever it happens to say: there neither label counts.
-All other pixels are weighed as if there were no such class.
+label of a noisy case is taken at face value. These labels are a third map beside the two of Eq. 8: normalised by the
+sum of all maps ("joint"), where each label counts as much as the mean pixel, or by its own. A generated label knows
+nothing of such a class, and the network's own word would teach it whatever it happens to say: there neither label
+counts. All other pixels are weighed as if there were no such class.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class FaceValue:
     def weigh(self, seen: Seen, state: Record, total: Total = unchanged) -> list[WeightedLabels]:
         """What the weighting finds, and the labels at face value."""
         weighted = self.weighting.weigh(judged(seen, self.unshown), state, total)
-        return with_face_value(weighted, face_values(seen, self.unshown), total)
+        return with_face_value(weighted, face_values(seen, self.unshown), self.weighting.normalization, total)
 
 
 def judged(seen: Seen, unshown: Unshown) -> Seen:
@@ -75,12 +76,16 @@ def face_values(seen: Seen, unshown: Unshown) -> Tensor:
 
 
 @torch.no_grad()
-def with_face_value(weighted: Sequence[WeightedLabels], face: Tensor, total: Total = unchanged) -> list[WeightedLabels]:
-    """Weighted labels with some more, each of which gets the mean weight of a labelled pixel; all sums stay.
+def with_face_value(
+    weighted: Sequence[WeightedLabels], face: Tensor, how: str, total: Total = unchanged
+) -> list[WeightedLabels]:
+    """Weighted labels with some more, all of which weigh the same.
 
     Args:
         weighted: At every scale; without a label where ``face`` has one.
         face: (B, *S) int64 at full resolution, negative = none.
+        how: the normalization. With "joint" each gets the mean weight of a labelled pixel, and the sum of all weights
+            stays; otherwise they add up to 1 themselves.
         total: sums over the processes that share a batch.
 
     Returns:
@@ -92,9 +97,12 @@ def with_face_value(weighted: Sequence[WeightedLabels], face: Tensor, total: Tot
         there, known = here >= 0, (labels.imperfect >= 0) | (labels.pseudo >= 0)
         weights = torch.stack([weight for _, weight in labels.pairs()])
         sums = total(torch.stack([weights.sum(), known.sum().to(weights.dtype), there.sum().to(weights.dtype)]))
-        pixels = (sums[1] + sums[2]).clamp_min(1)
-        weights = weights * (sums[1] / pixels)
-        of_imperfect = torch.where(there, sums[0] / pixels, weights[0])
+        if how == "joint":
+            pixels = (sums[1] + sums[2]).clamp_min(1)
+            weights, each = weights * (sums[1] / pixels), sums[0] / pixels
+        else:
+            each = 1 / sums[2].clamp_min(1)
+        of_imperfect = torch.where(there, each, weights[0])
         more = {} if labels.rival is None else {"weight_rival": weights[2]}
         imperfect = torch.where(there, here, labels.imperfect)
         found.append(
