@@ -20,6 +20,7 @@ from torch import Tensor
 
 from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
+from nnunetv2_mlbseg.maths.unshown import Unshown
 
 LIMIT = math.log(40)
 """The largest bias: against a network that gives a class less than 1 part in 40 it can do nothing, so that shares which
@@ -91,7 +92,12 @@ def aligned(probabilities: Tensor, generated: Tensor, record: ShareRecord) -> Te
 
 @torch.no_grad()
 def followed(
-    record: ShareRecord, clean: Tensor, pseudo: Tensor, generated: Tensor, total: Total = unchanged
+    record: ShareRecord,
+    clean: Tensor,
+    pseudo: Tensor,
+    generated: Tensor,
+    total: Total = unchanged,
+    unshown: Unshown | None = None,
 ) -> ShareRecord:
     """The record after one more batch; its bias is for the next one.
 
@@ -102,13 +108,19 @@ def followed(
         pseudo: (B, *S) int64, pseudo labels made with the record's bias.
         generated: (B,) bool, which of these images are unlabeled.
         total: sums over the processes that share a batch.
+        unshown: classes that clean images do not show, so that their share is not known; they keep a bias of 0, and
+            their pixels do not count.
     """
     classes = len(record.bias)
     unlabeled = torch.where(_per_image(generated, pseudo), pseudo, -1)
+    if unshown is not None:
+        unlabeled = torch.where(unshown.among(unlabeled), -1, unlabeled)
     now = total(torch.stack([_pixels(clean, classes), _pixels(unlabeled, classes)]))
     kept = DECAY * torch.stack([record.clean, record.pseudo]) + (1 - DECAY) * now
     ratio = _shares(kept[0]).log() - _shares(kept[1]).log()
     moved = (record.bias + RATE * (ratio - ratio[0])).clamp(-LIMIT, LIMIT)
+    if unshown is not None:
+        moved = torch.where(unshown.flags, 0.0, moved)
     return ShareRecord(kept[0], kept[1], torch.where(now[1].sum() > 0, moved, record.bias))
 
 

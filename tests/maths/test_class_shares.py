@@ -11,6 +11,7 @@ from maths_support import NoHostReads
 from scipy.optimize import linprog
 
 from nnunetv2_mlbseg.maths.class_shares import DECAY, LIMIT, RATE, ShareRecord, aligned, fitted_bias, followed
+from nnunetv2_mlbseg.maths.unshown import Unshown
 
 BOTH = torch.tensor([False, True])
 
@@ -127,3 +128,15 @@ def test_several_classes_are_fitted_as_optimal_transport_assigns_them() -> None:
 def test_a_fitted_bias_stays_within_its_limit_and_leaves_classes_that_no_clean_scan_has() -> None:
     logits = torch.tensor([[30.0, 0.0, 0.0]]).repeat(100, 1)
     assert fitted_bias(logits, torch.tensor([0.5, 0.5, 0.0])).tolist() == pytest.approx([0, LIMIT, 0])
+
+
+def test_a_class_without_a_known_share_keeps_no_bias_and_its_pixels_do_not_count() -> None:
+    """The other two move as if there were no third."""
+    clean, pseudo = torch.tensor([[0, 0, 0, 1]]), torch.tensor([[0, 1, 0, 0], [0, 0, 0, 0]])
+    with_third = torch.cat([pseudo, torch.tensor([[2, 2], [2, 2]])], 1)
+    record, expected = ShareRecord.empty(3), ShareRecord.empty(2)
+    for _ in range(5):
+        record = followed(record, clean, with_third, BOTH, unshown=Unshown.of((2,), 3))
+        expected = followed(expected, clean, pseudo, BOTH)
+    torch.testing.assert_close(record.bias[:2], expected.bias)
+    assert expected.bias[1] != 0 and record.bias[2] == 0 and record.pseudo[2] == 0

@@ -228,16 +228,20 @@ def seen_of_images(whole: Seen, part: slice) -> Seen:
 def in_two_processes(of_half: Callable[[slice, Total], Result]) -> list[Result]:
     """What each of two processes finds that hold half a batch.
 
-    First every half hands out what it would add to a sum over both, then gets those sums. What is handed out must not
-    depend on an earlier sum.
+    One sum over both after the other becomes known: what the halves hand out for the next may depend on those before.
     """
-    handed: list[list[Tensor]] = []
-    for half in HALVES:
-        handed.append([])
-        of_half(half, lambda value: handed[-1].append(value) or value)
-    sums = [a + b for a, b in zip(*handed, strict=True)]
-    found = []
-    for half in HALVES:
-        left = iter(sums)
-        found.append(of_half(half, lambda _, left=left: next(left)))
-    return found
+    sums: list[Tensor] = []
+    while True:
+        found, handed = [], []
+        for half in HALVES:
+            values: list[Tensor] = []
+
+            def total(value: Tensor, values: list[Tensor] = values) -> Tensor:
+                values.append(value)
+                return sums[len(values) - 1] if len(values) <= len(sums) else value
+
+            found.append(of_half(half, total))
+            handed.append(values)
+        if len(sums) == len(handed[0]):
+            return found
+        sums.append(handed[0][len(sums)] + handed[1][len(sums)])

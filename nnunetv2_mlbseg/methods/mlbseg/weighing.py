@@ -182,7 +182,7 @@ class Weighing:
         ensemble = aligned(ensemble, generated, record)
         seen = torch.where(ensemble.sum(1) > 0, pseudo_labels(ensemble), IGNORE)
         clean = as_labels(batch.clean.target, self.task.ignore_label)
-        return ensemble, followed(record, clean, seen, generated, self.passes.total)
+        return ensemble, followed(record, clean, seen, generated, self.passes.total, self.passes.unshown)
 
     def _imperfect(self, images: ImperfectImages, views: Views) -> ImperfectLabels:
         """The imperfect labels in every view; a pixel keeps the depth level that it has in the image."""
