@@ -120,7 +120,13 @@ class ConfusionRecord(Record):
         Returns:
             (B, C, *S), adds up to 1. Of no use where there is no label.
         """
-        return (network + self._words(labels)).softmax(dim=1)
+        tables, kinds = self._words(labels)
+        scores = tables.gather(2, kinds.flatten(1).unsqueeze(1).expand(-1, tables.shape[1], -1)).view(network.shape)
+        scores += network
+        scores -= scores.amax(dim=1, keepdim=True)
+        scores.exp_()
+        scores /= scores.sum(dim=1, keepdim=True)
+        return scores
 
     def evidence(self, labels: ImperfectLabels, against: Tensor) -> Tensor:
         """What a given label adds to the log-odds of its own class n against class a.
@@ -133,18 +139,27 @@ class ConfusionRecord(Record):
         Returns:
             (B, *S); 0 for generated labels, which are no witnesses of their own.
         """
-        words, own = self._words(labels), labels.classes.clamp_min(0)
-        difference = words.gather(1, own.unsqueeze(1)) - words.gather(1, against.unsqueeze(1))
-        return torch.where(_per_image(labels.generated, against), 0.0, difference.squeeze(1))
+        tables, kinds = self._words(labels)
+        tables = tables.flatten(1)
 
-    def _words(self, labels: ImperfectLabels) -> Tensor:
-        """What the label of every pixel says for each class: log M + k2 log P, (B, C, *S)."""
+        def word(classes: Tensor) -> Tensor:
+            places = classes * (tables.shape[1] // len(self.counts)) + kinds
+            return tables.gather(1, places.flatten(1)).view(kinds.shape)
+
+        difference = word(labels.classes.clamp_min(0)) - word(against)
+        return torch.where(_per_image(labels.generated, against), 0.0, difference)
+
+    def _words(self, labels: ImperfectLabels) -> tuple[Tensor, Tensor]:
+        """What labels say for each class, log M + k2 log P: tables (B, C, C * D), and the column of every pixel.
+
+        A column is a label at a depth. The words of all classes at all pixels are C times as many: look up what is
+        needed.
+        """
         matrices = self.of_cases(labels.case)
         depths = matrices.shape[3]
         logs = (matrices + LEAST_CONFUSION / depths).log() + self.common.view(-1, 1, 1)
         kinds = labels.classes.clamp_min(0) * depths + labels.levels.clamp_min(0)  # label and depth as one number
-        words = logs.flatten(2).gather(2, kinds.flatten(1).unsqueeze(1).expand(-1, logs.shape[1], -1))
-        return words.view(len(kinds), -1, *kinds.shape[1:])
+        return logs.flatten(2), kinds
 
 
 @torch.no_grad()
@@ -159,10 +174,15 @@ def image_counts(probabilities: Tensor, labels: Tensor, levels: Tensor) -> Tenso
         (B, C, C, D), float32 or float64.
     """
     rows, labels, levels = at_least_float32(probabilities).flatten(2), labels.flatten(1), levels.flatten(1)
-    classes = torch.arange(rows.shape[1], device=labels.device)
+    images, classes, _ = rows.shape
+    if not rows.is_cuda:
+        kinds = torch.where(labels >= 0, labels * LEVELS + levels, classes * LEVELS)  # the last: no label
+        bins = rows.new_zeros(images, classes, classes * LEVELS + 1)
+        bins.scatter_add_(2, kinds.unsqueeze(1).expand(-1, classes, -1), rows)
+        return bins[..., :-1].unflatten(2, (classes, LEVELS))
     tables = []
-    for level in range(LEVELS):  # not a bin per pixel: on a GPU most would wait for the same few addresses
-        one_hot = torch.where(levels == level, labels, -1).unsqueeze(2) == classes
+    for level in range(LEVELS):  # on a GPU most pixels would wait for the same few bins
+        one_hot = torch.where(levels == level, labels, -1).unsqueeze(2) == torch.arange(classes, device=labels.device)
         tables.append(rows @ one_hot.to(rows.dtype))
     return torch.stack(tables, dim=3)
 

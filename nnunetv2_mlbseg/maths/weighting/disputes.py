@@ -92,7 +92,7 @@ class DisputeRecord(Record):
 
 def bounded_logs(probabilities: Tensor) -> Tensor:
     """The network's word: logarithms, no class less than :data:`LEAST_PROBABILITY`."""
-    return (at_least_float32(probabilities) + LEAST_PROBABILITY).log()
+    return (at_least_float32(probabilities) + LEAST_PROBABILITY).log_()
 
 
 def kind_of_dispute(imperfect: ImperfectLabels, pseudo: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -112,8 +112,8 @@ def tied_weights(
     source, n, p = kind_of_dispute(imperfect, pseudo)
     agreed = imperfect.classes == pseudo
     against = torch.where(agreed, rivals(imperfect.classes, probabilities) if rival is None else rival, p)
-    logs = bounded_logs(probabilities)
-    odds = _at(logs, n) - _at(logs, against) + record.confusion.evidence(imperfect, against)
+    word = bounded_logs(_at(probabilities, n)) - bounded_logs(_at(probabilities, against))
+    odds = word + record.confusion.evidence(imperfect, against)
     part = (odds + torch.where(agreed, 0.0, strength * record.preference[source, n, p])).sigmoid()
     half = torch.where(source == 1, 0.5, part / 2)
     has_n, has_p = imperfect.classes >= 0, pseudo >= 0
