@@ -21,6 +21,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("step benchmark")
     group.addoption("--images", type=int, default=10, help="images in each of the two batches, a multiple of 5")
     group.addoption("--size", type=int, default=96, help="height and width in pixels")
+    group.addoption("--classes", default="2", help="numbers of classes for the overhead, as 2,35,117")
+    group.addoption("--preset", default="default", help="settings for the overhead: default or paper")
     group.addoption("--rounds", type=int, default=3, help="runs of each way; the fastest counts")
     group.addoption("--device", default="cpu", help="cpu or cuda")
 
@@ -74,3 +76,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """The table, after all benchmarks."""
     for line in config.stash[table.FOUND].lines():
         terminalreporter.write_line(line)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One benchmark of the overhead for each number of classes."""
+    if "classes" in metafunc.fixturenames:
+        metafunc.parametrize("classes", [int(number) for number in metafunc.config.option.classes.split(",")])

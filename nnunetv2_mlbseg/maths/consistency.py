@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
+from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, sums_of_products, unchanged
 
 
 def view_consistency(aligned: Tensor, covered: Tensor, total: Total = unchanged) -> Tensor:
@@ -91,8 +91,7 @@ class _SquaredDistance(torch.autograd.Function):
     def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
         apart = first - second
         ctx.save_for_backward(apart)
-        rows = apart.flatten(2)
-        return (rows.unsqueeze(2) @ rows.unsqueeze(3)).sum()  # a product for each map: no volume of squares
+        return sums_of_products(apart, apart).sum()
 
     @staticmethod
     @once_differentiable

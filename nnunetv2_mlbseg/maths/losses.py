@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nnunetv2_mlbseg.maths.labels import IGNORE
-from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
+from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, sums_of_products, unchanged
 
 DICE_SMOOTH = 1e-5
 """As in nnU-Net's loss: a class that is neither expected nor predicted has a Dice of 1."""
@@ -117,37 +117,51 @@ def mixture_dice_loss(
     whole = parts.sum(dim=1, keepdim=True)
     shares = parts / whole.clamp_min(torch.finfo(whole.dtype).tiny)
     all_labels = torch.stack(list(labels), dim=1).clamp_min(0)
-    sums: Tensor = _MixtureSums.apply(probabilities, all_labels, shares, (whole > 0).to(shares.dtype))
+    sums = overlap(probabilities, all_labels, shares).sum(dim=1)
     sums = total(sums.detach()) + sums - sums.detach()  # the batch's value, this process's gradient
     dice = (2 * sums[0] + DICE_SMOOTH) / (sums[1] + DICE_SMOOTH)
     loss = 1 - dice[1:].mean()
     return loss - loss.detach() + loss.detach() / total(loss.new_ones(()))
 
 
-class _MixtureSums(torch.autograd.Function):
-    """What Dice is made of, (2, C): the sums of products, and of both, of probabilities and a mixture of K labels.
+def overlap(probabilities: Tensor, labels: Tensor, shares: Tensor) -> Tensor:
+    """What Dice is made of: the sums over pixels of products, and of both, of probabilities and a mixture of K labels.
 
-    The mixture itself, one-hot, is not made: it has K values of C at a pixel. Takes probabilities (B, C, *S), labels
-    and their shares (B, K, *S), and 1 or 0 for pixels that count (B, 1, *S).
+    The mixture itself is not made, one value for each class: of its C values at a pixel at most K are not 0.
+
+    Args:
+        probabilities: (B, C, *S). Gradient flows into them.
+        labels: (B, K, *S) int64.
+        shares: (B, K, *S), of every label; they add up to 1, or to 0 where a pixel does not count.
+
+    Returns:
+        (2, B, C): products; sums.
     """
+    inside = (shares.sum(dim=1, keepdim=True) > 0).to(shares.dtype)
+    found: Tensor = _Overlap.apply(probabilities, labels, shares, inside)
+    return found
+
+
+class _Overlap(torch.autograd.Function):
+    """As :func:`overlap`; with 1 or 0 for pixels that count, (B, 1, *S)."""
 
     @staticmethod
     def forward(ctx: Any, probabilities: Tensor, labels: Tensor, shares: Tensor, inside: Tensor) -> Tensor:
         ctx.save_for_backward(labels, shares, inside)
-        ctx.classes = probabilities.shape[1]
-        products = _by_class(labels, probabilities.gather(1, labels) * shares, ctx.classes)
-        predicted = (probabilities.flatten(2) @ inside.flatten(2).transpose(1, 2)).sum(dim=(0, 2))
-        return torch.stack([products, predicted + _by_class(labels, shares, ctx.classes)])
+        classes = probabilities.shape[1]
+        products = _by_class(labels, probabilities.gather(1, labels) * shares, classes)
+        return torch.stack([products, sums_of_products(probabilities, inside) + _by_class(labels, shares, classes)])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         labels, shares, inside = ctx.saved_tensors
-        found = inside * gradient[1].view(1, -1, *[1] * (inside.ndim - 2))
-        return found.scatter_add_(1, labels, gradient[0][labels] * shares), None, None, None
+        found = inside * gradient[1].view(*gradient[1].shape, *[1] * (inside.ndim - 2))
+        of_labels = gradient[0].gather(1, labels.flatten(1)).view(labels.shape)
+        return found.scatter_add_(1, labels, of_labels * shares), None, None, None
 
 
 def _by_class(labels: Tensor, values: Tensor, classes: int) -> Tensor:
-    """Sums (C,) of values by their labels, (B, K, *S) each; first within each image, for precision."""
+    """Sums (B, C) of values by their labels, (B, K, *S) each."""
     sums = values.new_zeros(len(values), classes)
-    return sums.scatter_add_(1, labels.flatten(1), values.flatten(1)).sum(dim=0)
+    return sums.scatter_add_(1, labels.flatten(1), values.flatten(1))

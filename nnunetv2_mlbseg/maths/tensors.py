@@ -31,3 +31,14 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     if tensor.dtype in (torch.float32, torch.float64):
         return tensor
     return tensor.to(torch.float32)
+
+
+def sums_of_products(first: Tensor, second: Tensor) -> Tensor:
+    """The sum over all pixels of two maps' product: (B, C, *S) and (B, C or 1, *S) to (B, C).
+
+    On the CPU as a product of matrices, which makes no third volume. A GPU may take such products in half precision or
+    TF32, and has new memory at once.
+    """
+    if first.is_cuda:
+        return (first * second).flatten(2).sum(dim=2)
+    return (first.flatten(2).unsqueeze(2) @ second.flatten(2).unsqueeze(3)).flatten(1)

@@ -115,18 +115,17 @@ class ConfusionRecord(Record):
         """The probability of every class given image and label: the E step.
 
         Args:
-            network: (B, C, *S), logarithms of the network's probabilities, up to a number for each pixel.
+            network: (B, C, *S), the network's probabilities, none of them 0, up to a factor for each pixel.
 
         Returns:
             (B, C, *S), adds up to 1. Of no use where there is no label.
         """
         tables, kinds = self._words(labels)
-        scores = tables.gather(2, kinds.flatten(1).unsqueeze(1).expand(-1, tables.shape[1], -1)).view(network.shape)
-        scores += network
-        scores -= scores.amax(dim=1, keepdim=True)
-        scores.exp_()
-        scores /= scores.sum(dim=1, keepdim=True)
-        return scores
+        factors = (tables - tables.amax(dim=1, keepdim=True)).exp()  # of tables, not of maps: far fewer numbers
+        found = factors.gather(2, kinds.flatten(1).unsqueeze(1).expand(-1, factors.shape[1], -1)).view(network.shape)
+        found *= network
+        found /= found.sum(dim=1, keepdim=True)
+        return found
 
     def evidence(self, labels: ImperfectLabels, against: Tensor) -> Tensor:
         """What a given label adds to the log-odds of its own class n against class a.
