@@ -101,15 +101,17 @@ class ConfusionRecord(Record):
         """
         given = torch.where(_per_image(labels.generated, labels.classes), -1, labels.classes)
         images = torch.nan_to_num(image_counts(belief, given, labels.levels))
-        # A row for every case and one for images from none, with the number of images in the last column: one sum over
-        # the processes tells everything.
         known = len(self.cases)
-        row = torch.where((labels.case >= 0) & (labels.case < known), labels.case, known)
-        amounts = torch.cat([images.flatten(1), images.new_ones(len(images), 1)], dim=1)
-        sums = total(amounts.new_zeros(known + 1, amounts.shape[1]).index_add(0, row, amounts))
-        seen, there = sums[:, :-1].view(-1, *images.shape[1:]), sums[:known, -1] > 0
-        counts = decay * self.counts + (1 - decay) * seen.sum(0)
-        return ConfusionRecord(counts, torch.where(_wide(there), CASE_DECAY * self.cases + seen[:known], self.cases))
+        told = (labels.case >= 0) & (labels.case < known)  # of images from no such case the first case gets nothing
+        row, own = torch.where(told, labels.case, 0), torch.where(_wide(told), images, 0.0)
+        there = total(images.new_zeros(max(known, 1)).index_add(0, row, told.to(images.dtype)))[:known] > 0
+        cases = self.cases * _wide(torch.where(there, CASE_DECAY, 1.0))
+        if known and total is unchanged:
+            cases.index_add_(0, row, own)
+        elif known:
+            cases += total(torch.zeros_like(cases).index_add_(0, row, own))
+        counts = decay * self.counts + (1 - decay) * total(images.sum(0))
+        return ConfusionRecord(counts, cases)
 
     def belief(self, labels: ImperfectLabels, network: Tensor) -> Tensor:
         """The probability of every class given image and label: the E step.
