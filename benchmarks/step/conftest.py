@@ -15,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import table
 from scene import Scene, Sizes
 
+from nnunetv2_mlbseg.runtime.threads import use_large_pages
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The size of the step and how it is timed."""
@@ -30,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """One thread, so that CPU time is comparable; an empty table."""
     torch.set_num_threads(1)
+    use_large_pages(torch.device(config.option.device))  # as a training
     config.stash[table.FOUND] = table.Found()
 
 
@@ -70,6 +73,26 @@ def fastest(request: pytest.FixtureRequest, benchmark: Any) -> Iterator[Callable
         return benchmark.stats.stats.min
 
     yield measure
+
+
+@pytest.fixture
+def in_turns(request: pytest.FixtureRequest) -> Callable[[dict[str, Callable[[], Any]]], dict[str, float]]:
+    """As ``fastest``, of several ways that take turns, so that a busy machine slows all of them."""
+    options = request.config.option
+    clock = time.perf_counter if options.device == "cuda" else time.process_time
+
+    def once(way: Callable[[], Any]) -> float:
+        start = clock()
+        way()
+        if options.device == "cuda":
+            torch.cuda.synchronize()
+        return clock() - start
+
+    def measure(ways: dict[str, Callable[[], Any]]) -> dict[str, float]:
+        rounds = [{name: once(way) for name, way in ways.items()} for _ in range(options.rounds + 1)]
+        return {name: min(seconds[name] for seconds in rounds[1:]) for name in ways}
+
+    return measure
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -88,7 +88,10 @@ class Scene:
 
     def _images(self, name: str, count: int) -> dict[str, Tensor]:
         shape = (count, 1, self.sizes.size, self.sizes.size)
-        target: Any = torch.randint(self.sizes.classes, shape, dtype=torch.int16, device=self.device)
+        # Squares of 8 pixels: labels of structures lie side by side in memory, those of single pixels would not.
+        side = -(-self.sizes.size // 8)
+        squares = torch.randint(self.sizes.classes, (count, 1, side, side), dtype=torch.int16, device=self.device)
+        target: Any = squares.repeat_interleave(8, 2).repeat_interleave(8, 3)[..., : shape[2], : shape[3]].contiguous()
         if self.sizes.deep:
             target = [target[..., :: 2**scale, :: 2**scale] for scale in range(self.sizes.stages - 1)]
         generated = torch.zeros(count, dtype=torch.bool, device=self.device)

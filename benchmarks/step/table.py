@@ -61,7 +61,7 @@ class Found:
     def _overhead(self) -> list[str]:
         lines = ["", f"{'classes':10}{'networks':>10}{'step':>10}{'beyond the networks':>21}"] if self.overhead else []
         for classes, ways in self.overhead.items():
-            alone, whole = ways["networks_alone"], ways["whole"]
+            alone, whole = ways["networks"], ways["whole"]
             lines.append(f"{classes:<10}{alone:10.3f}{whole:10.3f}{whole / alone - 1:21.1%}")
         return lines
 

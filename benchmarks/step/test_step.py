@@ -82,13 +82,12 @@ def test_growth(axis, point, way, fastest, found, request):
     found.growth[axis].setdefault(value, {})[way] = fastest(scene.ways()[way])
 
 
-@pytest.mark.parametrize("way", ["networks_alone", "whole"])
-def test_overhead(way, classes, sizes, request, fastest, found):
+def test_overhead(classes, sizes, request, in_turns, found):
     """Seconds of a step on a network as nnU-Net plans it for 128 pixels, and of the passes through networks in it."""
     option = request.config.option
     sizes = dataclasses.replace(sizes, classes=classes, stages=6, deep=option.preset == "default")
     scene = Scene(sizes, option.device, preset=option.preset)
-    found.overhead[classes][way] = fastest(getattr(scene, way))
+    found.overhead[classes] = in_turns({"networks": scene.networks_alone, "whole": scene.whole})
 
 
 def test_all_ways_find_the_same_weights(sizes):
