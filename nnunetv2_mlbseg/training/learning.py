@@ -24,7 +24,7 @@ from nnunetv2_mlbseg.training.stages import Stage
 from nnunetv2_mlbseg.training.step_guard import StepGuard
 from nnunetv2_mlbseg.training.support import check_sharing_supported
 from nnunetv2_mlbseg.training.teacher import Teacher
-from nnunetv2_mlbseg.training.whole_batch_loss import cross_entropy_like
+from nnunetv2_mlbseg.training.whole_batch_loss import cross_entropy_like, one_softmax_like
 
 WARM_UP_CLIP = 12.0
 """The largest gradient norm in nnU-Net's own training step."""
@@ -69,7 +69,10 @@ class Learning:
             student_network=student,
             teacher_network=self.teacher.network,
             descent=Descent([*plain.parameters(), *heads.parameters()], optimizer, grad_scaler, processes),
-            losses={"dice_ce": loss, "ce": cross_entropy_like(loss, task.ignore_label, processes)},
+            losses={
+                "dice_ce": one_softmax_like(loss, task.ignore_label, processes),
+                "ce": cross_entropy_like(loss, task.ignore_label, processes),
+            },
             scale_factors=[float(factor) for factor in factors if factor > 0] if deep else [1.0],
             deep_supervision=deep,
             device=device,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nnunetv2_mlbseg.maths.mean_teacher import disturb
 from nnunetv2_mlbseg.maths.tangents.forward import Direction, logit_tangents
 from nnunetv2_mlbseg.maths.tangents.replayed import NotReplayable, logits_with_tangents
-from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
+from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, softmax_, unchanged
 from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.networks.features import Features, features_of
 from nnunetv2_mlbseg.runtime.processes import Processes
@@ -100,7 +100,7 @@ class Passes:
         """
         with self._autocast():
             output = self.teacher_network(self._disturbed(images, noise))
-        return self._scales(output)[0].softmax(dim=1)
+        return softmax_(self._scales(output)[0])
 
     def with_tangents(self, images: Tensor, direction: Direction) -> TangentPass:
         """The student's outputs, and their derivatives along a direction in the space of its parameters."""

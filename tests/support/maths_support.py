@@ -10,6 +10,7 @@ import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from nnunetv2_mlbseg.maths.labels import IGNORE, ImperfectLabels, resize_labels
 from nnunetv2_mlbseg.maths.tangents.forward import logit_tangents
@@ -167,6 +168,17 @@ class Problem:
     def by_virtual_step(self) -> list[list[Tensor]]:
         label_sets = [self.imperfect, self.pseudo]
         return VirtualStep(self.network).weights(self.images, label_sets, self.clean_images, self.clean)
+
+
+class Elements(TorchDispatchMode):
+    """Counts the elements of all tensors that operations make inside: what formulas touch, whatever the machine."""
+
+    made = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        self.made += sum(leaf.numel() for leaf in tree_leaves(found) if isinstance(leaf, Tensor))
+        return found
 
 
 class NoHostReads(TorchDispatchMode):

@@ -80,13 +80,13 @@ class MLBSeg(Method):
         weighed = self.weigh(batch, self.memory, self.least_of_generated(moment))
         self._seen = weighed.memory
         outputs = weighed.outputs or passes.student(weighed.shown)
-        losses = {
-            "bootstrap": settings.bootstrap_weight * bootstrap_loss(outputs, weighed.labels, passes.scale_factors)
-        }
+        probabilities = [output.softmax(dim=1) for output in outputs]  # once, for all terms
+        bootstrap = bootstrap_loss(outputs, weighed.labels, passes.scale_factors, probabilities)
+        losses = {"bootstrap": settings.bootstrap_weight * bootstrap}
         if settings.mixture_dice_weight > 0:
-            dice = mixture_dice(outputs, weighed.labels, passes.scale_factors, weighed.generated, passes.total)
+            dice = mixture_dice(probabilities, weighed.labels, passes.scale_factors, weighed.generated, passes.total)
             losses["dice"] = settings.mixture_dice_weight * dice
-        losses |= self.weigh.consistency(outputs[0], weighed.teacher, weighed.views)
+        losses |= self.weigh.consistency(probabilities[0], weighed.teacher, weighed.views)
         supervised = settings.supervised_weight * weighed.clean_loss / passes.processes.count
         begun = [None if g is None else g * settings.supervised_weight for g in weighed.clean_gradient]
         return Terms(losses, begun, {"supervised": supervised}, self._values(weighed, batch, moment))
