@@ -12,6 +12,12 @@ PAGES = "THP_MEM_ALLOC_ENABLE"
 """torch reads it when it makes its first tensor (torch 2.14): whether large ones are asked for in large pages."""
 
 
+def prepare_cpu(device: torch.device) -> None:
+    """Threads and memory as a training on the CPU needs them; nothing on other devices."""
+    use_requested_threads(device)
+    use_large_pages(device)
+
+
 def use_requested_threads(device: torch.device) -> None:
     """On the CPU take OMP_NUM_THREADS seriously, if it is a whole number above 0.
 

@@ -17,7 +17,7 @@ from nnunetv2_mlbseg.networks.surgery import plain_network
 from nnunetv2_mlbseg.progress.undefined_dice import hold_undefined_dice_
 from nnunetv2_mlbseg.runtime import errors, random_state
 from nnunetv2_mlbseg.runtime.nnunet_version import check_version
-from nnunetv2_mlbseg.runtime.threads import use_large_pages, use_requested_threads
+from nnunetv2_mlbseg.runtime.threads import prepare_cpu
 from nnunetv2_mlbseg.training.course import Configurable, Course
 from nnunetv2_mlbseg.training.descent import sgd
 from nnunetv2_mlbseg.training.inference import swapped, whole_predictions
@@ -52,8 +52,7 @@ class nnUNetTrainerMethod(nnUNetTrainer):
     ):
         errors.install()
         check_version()
-        use_requested_threads(device)
-        use_large_pages(device)
+        prepare_cpu(device)
         configurable = Configurable(self.method.Settings, self.variant, self.variant_defaults, self.method_of)
         self.course = Course.checked(configurable, plans, configuration, fold, dataset_json)
         super().__init__(plans, configuration, fold, dataset_json, device)
