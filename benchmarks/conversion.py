@@ -22,10 +22,10 @@ from scipy.ndimage import gaussian_filter
 from dataset_conversion import promise12
 from dataset_conversion.la_layouts import H5_FILE, IMAGE_FILE, LABEL_FILE, find_la_cases
 from dataset_conversion.raw.cases import CaseSettings, CaseSource, Fate
-from dataset_conversion.simulation.corruption import load_volume, write_corrupted
+from dataset_conversion.simulation.corruption import write_corrupted
 from noise_synthesis.calibration.levels import parse_level
 from noise_synthesis.corrupt import plan_corruption
-from noise_synthesis.safe_io.label_files import SimpleItkLabels
+from noise_synthesis.safe_io.label_files import SimpleItkLabels, volume_of
 
 ROUNDS = 3
 SETTINGS = CaseSettings(size=None, allowed_labels=(0, 1), ignore_label=2)
@@ -98,7 +98,7 @@ def add_noise(cases: list[CaseSource], target: Path) -> None:
     """Calibrate to L2 and write the noisy labels of cases converted before."""
     labels = SimpleItkLabels()
     paths = {case.name: target / "labelsTr" / f"{case.name}.nii.gz" for case in cases}
-    loaders = {name: partial(load_volume, labels, path) for name, path in paths.items()}
+    loaders = {name: partial(volume_of, labels, path) for name, path in paths.items()}
     plan = plan_corruption(loaders, parse_level("L2"), 0)
     for name, path in paths.items():
         write_corrupted(labels, path, target / "labelsTr_true" / path.name, plan.for_case(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from noise_synthesis.recipes.names import DEFAULT_RECIPE, RECIPE_NAMES
 from noise_synthesis.safe_io.errors import InputError
 
 if TYPE_CHECKING:
-    from noise_synthesis.corrupt import CorruptionPlan
+    from noise_synthesis.safe_io.label_files import LabelFormat
 
 DEFAULT_SEED = 0
 MOST_PROCESSES = 8
@@ -21,7 +22,7 @@ MOST_PROCESSES = 8
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument(
-        "source", type=Path, nargs="?", metavar="IN", help="folder of label files (.nii.gz, .nii, .nrrd, .mha)"
+        "source", type=Path, nargs="?", metavar="IN", help="folder of label files (NIfTI, NRRD, MHA, PNG, BMP, TIFF)"
     )
     parser.add_argument("target", type=Path, nargs="?", metavar="OUT", help="folder to write; appears when complete")
     parser.add_argument(
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="level",
         default=DEFAULT_LEVEL,
         metavar="LEVEL",
-        help="mean Dice of corrupted against true labels: a number between 0 and 1, or "
+        help="mean Dice of each class of the corrupted labels with the true ones: a number between 0 and 1, or "
         + ", ".join(f"{name} = {dice}" for name, dice in LEVELS.items())
         + f" (default: {DEFAULT_LEVEL})",
     )
@@ -64,31 +65,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace OUT, if an earlier run wrote it, and the gallery")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Corrupt the folder and say what came out; draw the gallery if wanted."""
+def run(args: argparse.Namespace, format_of: Callable[[Path], LabelFormat] | None = None) -> int:
+    """Corrupt the folder and say what came out; draw the gallery if wanted.
+
+    Args:
+        format_of: Says how the label files of a folder are read and written; None: by SimpleITK.
+    """
+    from noise_synthesis.safe_io.label_files import ITK_LABELS
+
     check_arguments(args)
+    labels = ITK_LABELS if args.source is None or format_of is None else format_of(args.source)
     if args.gallery is not None:
-        _draw_gallery(args)
+        _draw_gallery(args, labels)
     if args.target is not None:
-        _corrupt(args)
+        _corrupt(args, labels)
     return 0
 
 
-def _corrupt(args: argparse.Namespace) -> None:
+def _corrupt(args: argparse.Namespace, labels: LabelFormat) -> None:
     from noise_synthesis.corrupt_folder import PROVENANCE, NoiseOptions, corrupt_folder
+    from noise_synthesis.summary import class_lines, summary, warn_of_missed_classes
 
     options = NoiseOptions(
         parse_level(args.level), args.seed, args.recipe, args.per_slice, args.ignore_label, args.processes
     )
-    plan = corrupt_folder(args.source, args.target, options, args.force)
-    print(summary(plan))
+    plan = corrupt_folder(args.source, args.target, options, args.force, labels)
+    told = plan.provenance()
+    print("\n".join([summary(told), *class_lines(told)]))
+    warn_of_missed_classes(told)
     print(f"wrote {len(plan.parameters)} label files and {PROVENANCE} to {args.target}")
 
 
-def _draw_gallery(args: argparse.Namespace) -> None:
+def _draw_gallery(args: argparse.Namespace, labels: LabelFormat) -> None:
     from noise_synthesis.gallery import draw_gallery, some_of_folder
 
-    cases = None if args.source is None else some_of_folder(args.source)
+    cases = None if args.source is None else some_of_folder(args.source, labels)
     draw_gallery(args.gallery, cases, seed=args.seed, per_slice=args.per_slice, ignore_label=args.ignore_label)
     print(f"wrote {args.gallery}")
 
@@ -108,14 +119,3 @@ def check_arguments(args: argparse.Namespace) -> None:
     if args.gallery is not None and args.gallery.exists() and not args.force:
         raise InputError(f"{args.gallery}: exists already; choose another name, or replace it with --force")
     parse_level(args.level)
-
-
-def summary(plan: CorruptionPlan) -> str:
-    """Return one paragraph on a plan: strength, Dice reached, spread."""
-    spread = plan.provenance()["spread"]
-    return (
-        f"{plan.recipe.name}, {'slice by slice' if plan.per_slice else 'in 3D'}, strength {plan.strength_mm:.2f} mm: "
-        f"mean Dice {plan.mean_dice:.4f} (wanted {plan.target_dice:.4f}) over {len(plan.dice)} cases\n"
-        f"per case: standard deviation {spread['std']:.3f}, lowest {spread['min']:.3f}, "
-        f"median {spread['median']:.3f}, highest {spread['max']:.3f}"
-    )

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from noise_synthesis.calibration.joint import missed
 from noise_synthesis.calibration.measuring import Meters, Source, load
-from noise_synthesis.calibration.search import DiceCurve, calibrate
+from noise_synthesis.calibration.strengths import CaseSetMeasure, find_strengths
 from noise_synthesis.recipes.base import Parameters, Recipe
 from noise_synthesis.recipes.names import DEFAULT_RECIPE
 from noise_synthesis.recipes.table import find_recipe
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.volumes import LabelVolume
-
-# The first steps of the search look at no more cases than this, spread evenly over the sorted names.
-COARSE_CASES = 12
 
 
 @dataclass(frozen=True)
@@ -28,14 +26,14 @@ class CaseCorruption:
 
     recipe: Recipe
     parameters: Parameters
-    strength_mm: float
+    strengths_mm: dict[int, float]
     per_slice: bool
     ignore_label: int | None
 
     def apply(self, volume: LabelVolume) -> np.ndarray:
         """Return the corrupted label, a new array of the same shape (z, y, x) and dtype."""
         return self.recipe.apply(
-            volume.voxels, self.parameters, self.strength_mm, volume.spacing_mm, self.per_slice, self.ignore_label
+            volume.voxels, self.parameters, self.strengths_mm, volume.spacing_mm, self.per_slice, self.ignore_label
         )
 
 
@@ -44,6 +42,7 @@ class CorruptionPlan:
     """A calibrated corruption of a set of cases.
 
     Attributes:
+        strengths_mm: per class how strongly it is corrupted, classes ascending.
         dice: per case the mean Dice of its foreground classes, corrupted against clean, over the volume; cases without
             foreground have none, they stay as they are and count for nothing.
         class_dice: per case and class the same.
@@ -55,7 +54,7 @@ class CorruptionPlan:
     seed: int
     per_slice: bool
     ignore_label: int | None
-    strength_mm: float
+    strengths_mm: dict[int, float]
     parameters: dict[str, Parameters]
     dice: dict[str, float]
     class_dice: dict[str, dict[int, float]]
@@ -65,9 +64,22 @@ class CorruptionPlan:
         """Mean over the cases that have foreground."""
         return _mean(self.dice.values())
 
+    @property
+    def reached(self) -> dict[int, float]:
+        """Per class the mean Dice over the cases that have it."""
+        return {
+            value: _mean(found[value] for found in self.class_dice.values() if value in found)
+            for value in self.strengths_mm
+        }
+
+    @property
+    def missed(self) -> list[int]:
+        """The classes whose mean Dice is not within 0.02 of the target, because no strength brings it nearer."""
+        return missed(self.reached, self.target_dice)
+
     def for_case(self, case: str) -> CaseCorruption:
         """Return the corruption of one case."""
-        return CaseCorruption(self.recipe, self.parameters[case], self.strength_mm, self.per_slice, self.ignore_label)
+        return CaseCorruption(self.recipe, self.parameters[case], self.strengths_mm, self.per_slice, self.ignore_label)
 
     def provenance(self) -> dict[str, Any]:
         """Return everything needed to tell how the labels came about, ready for JSON."""
@@ -80,12 +92,24 @@ class CorruptionPlan:
             "ignore_label": self.ignore_label,
             "target_dice": self.target_dice,
             "mean_dice": round(self.mean_dice, 6),
-            "strength_mm": self.strength_mm,
+            **({"strength_mm": next(iter(self.strengths_mm.values()))} if len(self.strengths_mm) == 1 else {}),
+            "classes": {str(value): self._class_provenance(value) for value in self.strengths_mm},
             "spread": {
                 "std": round(float(values.std()), 6),
                 **{name: round(float(np.quantile(values, q)), 6) for name, q in _QUANTILES.items()},
             },
             "cases": {case: self._case_provenance(case) for case in self.parameters},
+        }
+
+    def _class_provenance(self, value: int) -> dict[str, Any]:
+        dice = {case: per_class[value] for case, per_class in self.class_dice.items() if value in per_class}
+        worst = min(dice, key=lambda case: (dice[case], case))
+        return {
+            "strength_mm": self.strengths_mm[value],
+            "mean_dice": round(self.reached[value], 6),
+            "reached": value not in self.missed,
+            "cases": len(dice),
+            "lowest": {"case": worst, "dice": round(dice[worst], 6)},
         }
 
     def _case_provenance(self, case: str) -> dict[str, Any]:
@@ -117,23 +141,26 @@ def plan_corruption(
     processes: int = 1,
     progress: Callable[[str], None] = lambda event: None,
 ) -> CorruptionPlan:
-    """Draw each case's errors and find the strength at which the mean Dice over the cases is ``target_dice``.
+    """Draw each case's errors and find for each class the strength at which its mean Dice is ``target_dice``.
 
     Args:
         cases: per case its label, or a function without arguments that loads it (for more than one process it must be
             picklable, such as a ``functools.partial``). With functions no more than one whole label per process is in
             memory.
-        target_dice: mean over cases of the mean foreground Dice per case, met within 0.005.
+        target_dice: mean Dice of each class over the cases that have it, met within 0.005. With several classes, those
+            that cannot meet it come as near as they can (``CorruptionPlan.missed``).
         seed: with the case's name it determines all random draws of the case; neither the other cases nor the number of
             processes matter to them.
         recipe: a name in ``noise_synthesis.recipes.table.RECIPES``, or a recipe.
         per_slice: corrupt axial slices as pictures of their own (for 2D training), or the volume in 3D.
         ignore_label: label value of voxels that carry no annotation; they stay as they are and count for nothing.
         processes: worker processes; 1 starts none. The result is the same to the byte.
-        progress: called with ``"loaded CASE"`` per case and ``"strength ... Dice ..."`` per step of the search.
+        progress: called with ``"loaded CASE"`` per case, and per step of the search with ``"strength ... Dice ..."``,
+            or ``"Dice ... to ..."`` for several classes.
 
     Raises:
-        InputError: no case, no foreground in any case, a label that cannot be loaded, or a target out of reach.
+        InputError: no case, no foreground in any case, a label that cannot be loaded, or a target out of reach of all
+            classes.
     """
     chosen = find_recipe(recipe)
     if seed < 0:
@@ -143,27 +170,16 @@ def plan_corruption(
     with Meters(workers, chosen, per_slice, ignore_label) as meters:
         facts = meters.add(sources, lambda case: progress(f"loaded {case}"))
         drawn = {case: chosen.draw(case_generator(seed, case), facts[case].classes) for case in sources}
-        measured = [case for case in sources if facts[case].classes]
+        measured = {case: facts[case] for case in sources if facts[case].classes}
         if not measured:
             raise InputError(f"noise: none of the {len(sources)} labels has any foreground to corrupt")
-        chosen.require_applicable(max((facts[case].classes for case in measured), key=len))
-
-        def mean_dice(names: Sequence[str], strength_mm: float) -> float:
-            dice = _mean(_mean(per_class.values()) for per_class in meters.dice(names, drawn, strength_mm).values())
-            progress(f"strength {strength_mm:.3f} mm: Dice {dice:.4f} over {len(names)} cases")
-            return dice
-
-        some = measured[:: math.ceil(len(measured) / COARSE_CASES)]
-        strength_mm = calibrate(
-            DiceCurve(lambda strength: mean_dice(measured, strength)),
-            target_dice,
-            limit_mm=max(facts[case].extent_mm for case in measured),
-            coarse=DiceCurve(lambda strength: mean_dice(some, strength)) if len(some) < len(measured) else None,
-            what=f"recipe {chosen.name}",
-        )
-        class_dice = meters.dice(measured, drawn, strength_mm)
+        chosen.require_applicable(max((known.classes for known in measured.values()), key=len))
+        measure = CaseSetMeasure(meters, drawn, progress)
+        strengths = find_strengths(measure, measured, target_dice, f"recipe {chosen.name}")
+        overlaps = meters.overlaps(measured, drawn, strengths)
+    class_dice = {case: {value: seen.dice for value, seen in found.items()} for case, found in overlaps.items()}
     dice = {case: _mean(per_class.values()) for case, per_class in class_dice.items()}
-    return CorruptionPlan(chosen, target_dice, seed, per_slice, ignore_label, strength_mm, drawn, dice, class_dice)
+    return CorruptionPlan(chosen, target_dice, seed, per_slice, ignore_label, strengths, drawn, dice, class_dice)
 
 
 def corrupt_labels(

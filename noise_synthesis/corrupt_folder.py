@@ -16,7 +16,7 @@ from tqdm import tqdm
 from noise_synthesis.corrupt import CaseCorruption, CorruptionPlan, plan_corruption
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import write_json
-from noise_synthesis.safe_io.label_files import as_volume, find_label_files, read_label, read_volume, write_like
+from noise_synthesis.safe_io.label_files import ITK_LABELS, LabelFormat, find_label_files, volume_of
 from noise_synthesis.safe_io.output_folder import check_replaceable, complete_folder
 from noise_synthesis.safe_io.version import tool_version
 
@@ -35,10 +35,15 @@ class NoiseOptions:
     processes: int
 
 
-def corrupt_folder(source: Path, target: Path, options: NoiseOptions, force: bool = False) -> CorruptionPlan:
+def corrupt_folder(
+    source: Path, target: Path, options: NoiseOptions, force: bool = False, labels: LabelFormat = ITK_LABELS
+) -> CorruptionPlan:
     """Write a corrupted copy of every label file in ``source`` to ``target``, and ``provenance.json``.
 
-    File names, geometry and data type stay. ``target`` appears when it is complete.
+    File names and geometry stay, with SimpleITK the data type as well. ``target`` appears when it is complete.
+
+    Args:
+        labels: reads and writes the files.
 
     Raises:
         InputError: unusable input or options, a target Dice out of reach, or ``target`` exists (without ``force``).
@@ -46,9 +51,9 @@ def corrupt_folder(source: Path, target: Path, options: NoiseOptions, force: boo
     files = find_label_files(source)
     check_apart(source, target)
     check_replaceable(target, PROVENANCE, force)
-    plan = _plan(files, options)
+    plan = _plan(files, options, labels)
     with complete_folder(target, PROVENANCE, force) as folder:
-        jobs = [(plan.for_case(case), path, folder / path.name) for case, path in files.items()]
+        jobs = [(labels, plan.for_case(case), path, folder / path.name) for case, path in files.items()]
         for _ in tqdm(_write_all(jobs, options.processes), "writing", len(jobs), unit="case", disable=None):
             pass
         write_json(folder / PROVENANCE, provenance(plan, source))
@@ -67,7 +72,7 @@ def provenance(plan: CorruptionPlan, source: Path) -> dict[str, Any]:
     return {"tool": "mlbseg noise", "version": tool_version(), "source": source.resolve().name, **plan.provenance()}
 
 
-def _plan(files: dict[str, Path], options: NoiseOptions) -> CorruptionPlan:
+def _plan(files: dict[str, Path], options: NoiseOptions, labels: LabelFormat) -> CorruptionPlan:
     with tqdm(desc="loading", total=len(files), unit="case", disable=None) as bar:
 
         def show(event: str) -> None:
@@ -77,7 +82,7 @@ def _plan(files: dict[str, Path], options: NoiseOptions) -> CorruptionPlan:
                 bar.set_description_str(f"calibrating, {event}")
 
         return plan_corruption(
-            {case: partial(read_volume, path) for case, path in files.items()},
+            {case: partial(volume_of, labels, path) for case, path in files.items()},
             options.target_dice,
             options.seed,
             recipe=options.recipe,
@@ -88,7 +93,7 @@ def _plan(files: dict[str, Path], options: NoiseOptions) -> CorruptionPlan:
         )
 
 
-def _write_all(jobs: list[tuple[CaseCorruption, Path, Path]], processes: int) -> Iterator[None]:
+def _write_all(jobs: list[tuple[LabelFormat, CaseCorruption, Path, Path]], processes: int) -> Iterator[None]:
     workers = min(processes, len(jobs))
     if workers <= 1:
         for job in jobs:
@@ -107,6 +112,6 @@ def _write_all(jobs: list[tuple[CaseCorruption, Path, Path]], processes: int) ->
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _write_case(corruption: CaseCorruption, source: Path, target: Path) -> None:
-    image = read_label(source)
-    write_like(corruption.apply(as_volume(image, source)), image, target)
+def _write_case(labels: LabelFormat, corruption: CaseCorruption, source: Path, target: Path) -> None:
+    volume, grid = labels.read(source)
+    labels.write(corruption.apply(volume), grid, target)

@@ -20,7 +20,7 @@ from noise_synthesis.recipes.slices import MissingSlices
 from noise_synthesis.recipes.table import RECIPES
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import atomic_path
-from noise_synthesis.safe_io.label_files import find_label_files, read_volume
+from noise_synthesis.safe_io.label_files import ITK_LABELS, LabelFormat, find_label_files, volume_of
 from noise_synthesis.safe_io.volumes import LabelVolume
 from noise_synthesis.synthetic_shapes import synthetic_volume
 
@@ -72,11 +72,11 @@ def draw_gallery(
     _save(path, columns)
 
 
-def some_of_folder(folder: Path) -> dict[str, LabelVolume]:
+def some_of_folder(folder: Path, labels: LabelFormat = ITK_LABELS) -> dict[str, LabelVolume]:
     """Read a few label files of a folder, spread evenly over their names."""
     files = find_label_files(folder)
     names = list(files)[:: -(-len(files) // SHOWN_CASES)]
-    return {name: read_volume(files[name]) for name in names}
+    return {name: volume_of(labels, files[name]) for name in names}
 
 
 def _column(cases: Mapping[str, LabelVolume], corrupt: Callable[[float], CorruptionResult]) -> dict[str, Panel]:

@@ -15,12 +15,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import table
 from scene import Scene, Sizes
 
+from nnunetv2_mlbseg.runtime.threads import use_large_pages
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The size of the step and how it is timed."""
     group = parser.getgroup("step benchmark")
     group.addoption("--images", type=int, default=10, help="images in each of the two batches, a multiple of 5")
     group.addoption("--size", type=int, default=96, help="height and width in pixels")
+    group.addoption("--classes", default="2", help="numbers of classes for the overhead, as 2,35,117")
+    group.addoption("--preset", default="default", help="settings for the overhead: default or paper")
     group.addoption("--rounds", type=int, default=3, help="runs of each way; the fastest counts")
     group.addoption("--device", default="cpu", help="cpu or cuda")
 
@@ -28,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """One thread, so that CPU time is comparable; an empty table."""
     torch.set_num_threads(1)
+    use_large_pages(torch.device(config.option.device))  # as a training
     config.stash[table.FOUND] = table.Found()
 
 
@@ -70,7 +75,33 @@ def fastest(request: pytest.FixtureRequest, benchmark: Any) -> Iterator[Callable
     yield measure
 
 
+@pytest.fixture
+def in_turns(request: pytest.FixtureRequest) -> Callable[[dict[str, Callable[[], Any]]], dict[str, float]]:
+    """As ``fastest``, of several ways that take turns, so that a busy machine slows all of them."""
+    options = request.config.option
+    clock = time.perf_counter if options.device == "cuda" else time.process_time
+
+    def once(way: Callable[[], Any]) -> float:
+        start = clock()
+        way()
+        if options.device == "cuda":
+            torch.cuda.synchronize()
+        return clock() - start
+
+    def measure(ways: dict[str, Callable[[], Any]]) -> dict[str, float]:
+        rounds = [{name: once(way) for name, way in ways.items()} for _ in range(options.rounds + 1)]
+        return {name: min(seconds[name] for seconds in rounds[1:]) for name in ways}
+
+    return measure
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """The table, after all benchmarks."""
     for line in config.stash[table.FOUND].lines():
         terminalreporter.write_line(line)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One benchmark of the overhead for each number of classes."""
+    if "classes" in metafunc.fixturenames:
+        metafunc.parametrize("classes", [int(number) for number in metafunc.config.option.classes.split(",")])

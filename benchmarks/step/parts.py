@@ -54,7 +54,7 @@ def parts(scene: Scene) -> dict[str, Callable[[], Any]]:
         method.weighting.weigh(seen, method.weighting.learned(seen, record))
 
     def consistency() -> None:
-        terms = consistency_terms(leaf, teacher, views, view_term=True)
+        terms = consistency_terms(leaf.softmax(dim=1), teacher, views, view_term=True)
         torch.autograd.grad(torch.stack(list(terms.values())).sum(), leaf)
 
     def optimiser() -> None:

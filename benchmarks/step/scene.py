@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor, nn
@@ -46,13 +47,18 @@ CORE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """One point of the benchmark: N images of ``size`` pixels squared, Q views, ``width`` times 32 features."""
+    """One point of the benchmark: N images of ``size`` pixels squared, Q views, ``width`` times 32 features.
+
+    ``stages`` of the network: features double with each, up to 512. ``deep``: with deep supervision, as nnU-Net plans.
+    """
 
     images: int = 10
     size: int = 96
     classes: int = 2
     views: int = 4
     width: float = 1.0
+    stages: int = 4
+    deep: bool = False
 
 
 class Scene:
@@ -69,6 +75,8 @@ class Scene:
         self.scaler = torch.amp.GradScaler("cuda") if self.device.type == "cuda" else None
         dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": False}
         self.loss = DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss)
+        if sizes.deep:
+            self.loss = DeepSupervisionWrapper(self.loss, [*(0.5**scale for scale in range(sizes.stages - 2)), 0])
         imperfect = sizes.images // (sizes.views + 1)
         self.batch = {**self._images("", sizes.images), **self._images("imperfect_", imperfect)}
         self.core_batch = {**self._images("", sizes.images), **self._images("imperfect_", sizes.images)}
@@ -80,7 +88,12 @@ class Scene:
 
     def _images(self, name: str, count: int) -> dict[str, Tensor]:
         shape = (count, 1, self.sizes.size, self.sizes.size)
-        target = torch.randint(self.sizes.classes, shape, dtype=torch.int16, device=self.device)
+        # Squares of 8 pixels: labels of structures lie side by side in memory, those of single pixels would not.
+        side = -(-self.sizes.size // 8)
+        squares = torch.randint(self.sizes.classes, (count, 1, side, side), dtype=torch.int16, device=self.device)
+        target: Any = squares.repeat_interleave(8, 2).repeat_interleave(8, 3)[..., : shape[2], : shape[3]].contiguous()
+        if self.sizes.deep:
+            target = [target[..., :: 2**scale, :: 2**scale] for scale in range(self.sizes.stages - 1)]
         generated = torch.zeros(count, dtype=torch.bool, device=self.device)
         case = torch.arange(count, device=self.device)
         images = torch.randn(shape, device=self.device)
@@ -138,6 +151,23 @@ class Scene:
         with self.learning.guard.step():
             found = self._iteration(self.learning, batch or self.batch)
         return found | self.learning.finish_step()
+
+    def networks_alone(self) -> None:
+        """The passes through both networks that a whole step takes, and nothing beside them: what classes cost there.
+
+        Every backward pass is that of some gradient of the outputs.
+        """
+        passes, batch = self.learning.passes, Batch.of(self.batch, self.device)
+        parameters = passes.descent.parameters
+        assert batch.imperfect is not None
+        shown = batch.imperfect.images.repeat(self.sizes.views + 1, 1, 1, 1)
+        outputs = passes.student(batch.clean.images)
+        some = [torch.ones_like(output) for output in outputs]
+        direction = list(torch.autograd.grad(outputs, parameters, some, allow_unused=True))
+        found = passes.with_tangents(shown, direction)
+        torch.autograd.grad(found.outputs or passes.student(shown), parameters, some, allow_unused=True)
+        with torch.no_grad():
+            passes.teacher_network(shown)
 
     def _iteration(self, learning: Learning, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return learning.step(Batch.of(batch, self.device), BEGIN)
@@ -198,14 +228,15 @@ class Scene:
 
 
 def network(sizes: Sizes) -> nn.Module:
-    """A 2D U-Net with the options of nnU-Net's planner; 1.9 million parameters at width 1."""
+    """A 2D U-Net with the options of nnU-Net's planner; 1.9 million parameters at width 1 and four stages."""
+    features = [min(512, max(4, round(sizes.width * 32 * 2**stage))) for stage in range(sizes.stages)]
     return PlainConvUNet(
         input_channels=1,
-        n_stages=4,
-        features_per_stage=[max(4, round(sizes.width * features)) for features in (32, 64, 128, 256)],
+        n_stages=sizes.stages,
+        features_per_stage=features,
         conv_op=nn.Conv2d,
         kernel_sizes=3,
-        strides=(1, 2, 2, 2),
+        strides=(1, *[2] * (sizes.stages - 1)),
         num_classes=sizes.classes,
         n_conv_per_stage=2,
         n_conv_per_stage_decoder=2,
@@ -214,4 +245,5 @@ def network(sizes: Sizes) -> nn.Module:
         norm_op_kwargs={"eps": 1e-5, "affine": True},
         nonlin=nn.LeakyReLU,
         nonlin_kwargs={"inplace": True},
+        deep_supervision=sizes.deep,
     )

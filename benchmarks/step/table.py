@@ -17,12 +17,13 @@ class Found:
 
     seconds: dict[str, float] = field(default_factory=dict)
     parts: dict[str, float] = field(default_factory=dict)
+    overhead: dict[int, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     mebibytes: dict[str, float] = field(default_factory=dict)
     growth: dict[str, dict[float, dict[str, float]]] = field(default_factory=lambda: defaultdict(dict))
 
     def lines(self) -> list[str]:
         """The table; sections without numbers are left out."""
-        return ["", *self._whole(), *self._parts(), *self._epoch(), *self._growth()]
+        return ["", *self._whole(), *self._parts(), *self._epoch(), *self._growth(), *self._overhead()]
 
     def _whole(self) -> list[str]:
         if "stock" not in self.seconds:
@@ -55,6 +56,13 @@ class Found:
         for axis, points in self.growth.items():
             fitted = "".join(f"{exponent(points, way):10.2f}" for way in ("stock", "whole"))
             lines.append(f"{axis:28}{fitted}   at {', '.join(f'{value:g}' for value in points)}")
+        return lines
+
+    def _overhead(self) -> list[str]:
+        lines = ["", f"{'classes':10}{'networks':>10}{'step':>10}{'beyond the networks':>21}"] if self.overhead else []
+        for classes, ways in self.overhead.items():
+            alone, whole = ways["networks"], ways["whole"]
+            lines.append(f"{classes:<10}{alone:10.3f}{whole:10.3f}{whole / alone - 1:21.1%}")
         return lines
 
 

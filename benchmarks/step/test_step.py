@@ -82,6 +82,14 @@ def test_growth(axis, point, way, fastest, found, request):
     found.growth[axis].setdefault(value, {})[way] = fastest(scene.ways()[way])
 
 
+def test_overhead(classes, sizes, request, in_turns, found):
+    """Seconds of a step on a network as nnU-Net plans it for 128 pixels, and of the passes through networks in it."""
+    option = request.config.option
+    sizes = dataclasses.replace(sizes, classes=classes, stages=6, deep=option.preset == "default")
+    scene = Scene(sizes, option.device, preset=option.preset)
+    found.overhead[classes] = in_turns({"networks": scene.networks_alone, "whole": scene.whole})
+
+
 def test_all_ways_find_the_same_weights(sizes):
     """Before any time is believed: the second-order ways and the tangents agree."""
     scene = Scene(dataclasses.replace(sizes, images=5, size=32))

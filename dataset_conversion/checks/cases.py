@@ -10,6 +10,7 @@ import numpy as np
 
 from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
 from dataset_conversion.raw.cases import TRUE_LABELS
+from dataset_conversion.raw.companions import companions
 from dataset_conversion.raw.dataset import RawCase, RawDataset
 from dataset_conversion.raw.fingerprint import Fingerprint, content_hash, fingerprint, label_hash
 from dataset_conversion.raw.formats import DatasetFormat, Reading
@@ -48,6 +49,12 @@ class CaseFacts:
 def inspect_case(case: RawCase, dataset: RawDataset, format: DatasetFormat) -> CaseFacts:
     """Read the images and labels of a case and note whatever is wrong with it; raises nothing for a bad file."""
     facts = CaseFacts(case.name)
+    for path in (*case.images, case.label):
+        try:
+            companions(path, case.name, format, is_image=path != case.label)
+        except (InputError, OSError) as error:
+            if path.is_file():  # a file that is not there is named below
+                facts.add("companion", str(error))
     image = _inspect_images(facts, case.images, dataset, format)
     if not case.label.is_file():
         facts.add("missing label", f"no label file {case.label.name} in {case.label.parent.name}")

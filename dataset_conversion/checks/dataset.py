@@ -14,7 +14,7 @@ from dataset_conversion.checks.held_out import leakage
 from dataset_conversion.checks.nnunet import encodings, nnunet_integrity
 from dataset_conversion.checks.preprocessed import stale_preprocessing
 from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
-from dataset_conversion.checks.sets import ct_statistics, label_contents, outliers, without_a_place
+from dataset_conversion.checks.sets import classes_not_shown, ct_statistics, label_contents, outliers, without_a_place
 from dataset_conversion.raw.companions import companions
 from dataset_conversion.raw.dataset import RawCase, RawDataset, read_raw_dataset
 from dataset_conversion.raw.formats import DatasetFormat, dataset_format
@@ -53,6 +53,7 @@ def _ours(dataset: RawDataset, files: DatasetFormat, processes: int) -> list[Fin
     facts: list[CaseFacts] = over_cases(inspect_case, jobs, processes, "reading cases")
     findings += [finding for case in facts for finding in case.findings]
     findings += label_contents(facts, supervision, dataset.ignore_label)
+    findings += classes_not_shown(facts, supervision, splits, dataset.labels)
     findings += outliers(facts)
     findings += duplicates(facts, splits)
     findings += leakage(dataset, facts, supervision, splits, files, processes)

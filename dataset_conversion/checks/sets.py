@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,48 @@ def label_contents(
         elif not values - {0, ignore}:
             severity = PROBLEM if role == "clean" else WARNING
             yield _about(case, "empty label", severity, f"{role or 'evaluation or stock'} case with an empty label")
+
+
+def classes_not_shown(
+    facts: Sequence[CaseFacts], supervision: Supervision | None, splits: Any, labels: Mapping[str, int]
+) -> Iterator[Finding]:
+    """Name classes that no clean training case of a fold shows; labels that could not be read may show any class.
+
+    Args:
+        labels: Values by name, with ``ignore``.
+    """
+    if supervision is None:
+        return
+    values = {case.name: case.label_values for case in facts}
+    training = [set(fold["train"]) for fold in readable_folds(splits)]
+    for name, value in labels.items():
+        if value == 0 or name == "ignore":
+            continue
+        shows = {case for case, found in values.items() if found is None or value in found}
+        missing = [
+            (number, bool(cases & shows & set(supervision.noisy)))
+            for number, cases in enumerate(training)
+            if cases & set(supervision.clean) and not cases & shows & set(supervision.clean)
+        ]
+        only_noisy, nowhere = ([number for number, noisy in missing if noisy is some] for some in (True, False))
+        if only_noisy:
+            yield Finding(
+                "class not shown",
+                WARNING,
+                f"class {name}: no clean training case of {_name_folds(only_noisy)} shows it; only noisy labels teach "
+                f"it there, as they are; make a case clean that shows it",
+            )
+        if nowhere:
+            yield Finding(
+                "class not shown",
+                WARNING,
+                f"class {name}: no clean or noisy training case of {_name_folds(nowhere)} shows it; no training learns "
+                f"it there",
+            )
+
+
+def _name_folds(folds: Sequence[int]) -> str:
+    return f"fold{'s' * (len(folds) > 1)} {', '.join(map(str, folds))}"
 
 
 def ct_statistics(channel_names: Iterable[str], supervision: Supervision) -> Iterator[Finding]:

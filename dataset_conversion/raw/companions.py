@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from dataset_conversion.raw.dataset import link_or_copy
 from dataset_conversion.raw.formats import DatasetFormat
 from noise_synthesis.safe_io.errors import InputError
 
-CHANNEL = "_0000"
+CHANNEL = re.compile(r"_\d{4}$")
 
 
 def companions(path: Path, case: str, format: DatasetFormat, *, is_image: bool) -> dict[str, Path]:
     """The files that belong to an image or label, by the names that they need beside a case of that name.
 
     Raises:
-        InputError: the voxels lie where they cannot be followed.
+        InputError: the voxels, or the spacing, lie where they are not found.
     """
     if format.reader_writer.__name__ == "Tiff3DIO":
-        stem = path.name[: -len(format.ending) - (len(CHANNEL) if is_image else 0)]
+        stem = path.name[: -len(format.ending)]
+        if is_image:
+            if not CHANNEL.search(stem) and path.with_name(f"{stem}.json").is_file():
+                raise InputError(
+                    f"{path}: nnU-Net looks for the spacing of an image under its name less five characters, and so "
+                    f"does not find {stem}.json; rename the image to {stem}_0000{format.ending}"
+                )
+            stem = stem[:-5]
         beside = path.with_name(f"{stem}.json")
         return {f"{case}.json": beside} if beside.is_file() else {}
     return {found.name: found for found in _named_in_header(path)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dataset_conversion.raw.cases import TRUE_LABELS, CaseReport, CaseSettings, Fate
-from dataset_conversion.raw.companions import link_with_companions
+from dataset_conversion.raw.companions import companions, link_with_companions
 from dataset_conversion.raw.dataset import RawCase
 from dataset_conversion.raw.formats import DatasetFormat, Reading
 from dataset_conversion.raw.images import check_label_values
@@ -36,6 +36,8 @@ class LinkedCase:
         Raises:
             InputError: a file is missing or unreadable, or the case is not sound.
         """
+        for path in self.case.images:
+            companions(path, self.name, self.format, is_image=True)  # before anything is read with a wrong spacing
         image = self._read_images()
         has_label = fate != "unlabeled" or self.case.label.is_file()
         if has_label:

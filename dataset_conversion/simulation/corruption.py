@@ -14,7 +14,7 @@ from dataset_conversion.raw.cases import FILE_ENDING, TRUE_LABELS
 from dataset_conversion.raw.parallel import over_cases
 from noise_synthesis.calibration.levels import parse_level
 from noise_synthesis.corrupt import CaseCorruption, plan_corruption
-from noise_synthesis.safe_io.label_files import LabelFormat, SimpleItkLabels
+from noise_synthesis.safe_io.label_files import LabelFormat, SimpleItkLabels, volume_of
 from noise_synthesis.safe_io.volumes import LabelVolume
 
 
@@ -43,15 +43,15 @@ def corrupt_noisy_labels(
     ``labels`` reads and writes the files (default: SimpleITK). Voxels of ``ignore_label`` stay as they are.
 
     Returns:
-        What the provenance file says about the noise: level, recipe, parameters, Dice per case. ``{"level": None}`` if
-        there is no case to corrupt.
+        What the provenance file says about the noise: level, recipe, parameters, Dice per class and case.
+        ``{"level": None}`` if there is no case to corrupt.
     """
     if not names:
         return {"level": None}
     labels = labels or SimpleItkLabels()
     files = {name: folder / TRUE_LABELS / (name + file_ending) for name in names}
     loaders: Mapping[str, Callable[[], LabelVolume]] = {
-        name: partial(load_volume, labels, path) for name, path in files.items()
+        name: partial(volume_of, labels, path) for name, path in files.items()
     }
     with tqdm(desc="calibrating the noise", unit=" steps") as bar:
         plan = plan_corruption(
@@ -67,11 +67,6 @@ def corrupt_noisy_labels(
     jobs = [(files[name], folder / "labelsTr" / (name + file_ending), plan.for_case(name)) for name in names]
     over_cases(partial(write_corrupted, labels), jobs, processes, "writing noisy labels")
     return {"level": settings.level, **plan.provenance()}
-
-
-def load_volume(labels: LabelFormat, path: Path) -> LabelVolume:
-    """Read a label file for the noise recipes."""
-    return labels.read(path)[0]
 
 
 def write_corrupted(labels: LabelFormat, true_path: Path, noisy_path: Path, corruption: CaseCorruption) -> None:

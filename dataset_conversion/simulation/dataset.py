@@ -26,6 +26,7 @@ from dataset_conversion.supervision.roles import Assignment
 from noise_synthesis.safe_io.files import write_json
 from noise_synthesis.safe_io.label_files import LabelFormat, SimpleItkLabels
 from noise_synthesis.safe_io.version import tool_version
+from noise_synthesis.summary import class_lines, warn_of_missed_classes
 
 
 class Case(Protocol):
@@ -169,6 +170,8 @@ def tell(plan: Plan, reports: Sequence[CaseReport], noise: Mapping[str, Any]) ->
     print(f"{plan.target.name}: " + ", ".join(f"{number} {fate}" for fate, number in counts.items()))
     if noise.get("mean_dice") is not None:
         print(f"noisy labels: mean Dice {noise['mean_dice']:.4f} for a target of {noise['target_dice']:.4f}")
+        print("".join(f"{line}\n" for line in class_lines(noise)), end="")
+        warn_of_missed_classes(noise)
     about: dict[str, list[str]] = {}
     for report in reports:
         for remark in report.remarks:

@@ -44,7 +44,7 @@ def add_simulation_arguments(parser: argparse.ArgumentParser, default_name: str 
         "--noise-level",
         default=DEFAULT_LEVEL,
         metavar="LEVEL",
-        help=f"mean Dice of noisy against true labels: {', '.join(LEVELS)} or in (0, 1) (default: {DEFAULT_LEVEL})",
+        help=f"mean Dice of each class with true labels: {', '.join(LEVELS)} or in (0, 1) (default: {DEFAULT_LEVEL})",
     )
     noise.add_argument(
         "--noise-recipe",

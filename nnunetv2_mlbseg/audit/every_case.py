@@ -23,6 +23,7 @@ from nnunetv2_mlbseg.audit.tables import ranked
 from nnunetv2_mlbseg.audit.thumbnails import Thumbnails, thumbnails
 from nnunetv2_mlbseg.audit.truth import Truth
 from nnunetv2_mlbseg.audit.weight_maps import weighs
+from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.maths.weighting.depth import depth_levels, is_flat
 from nnunetv2_mlbseg.training.method import LabelWeighing
 from nnunetv2_mlbseg.training.restored import TrainedFold
@@ -61,6 +62,11 @@ class Audits:
         """What the training learned about the labels."""
         return Witnesses.of(self.weighing.record)
 
+    @property
+    def not_judged(self) -> tuple[str, ...]:
+        """The names of the classes that no clean case shows."""
+        return tuple(self.class_names[value] for value in self.fold.only_noisy)
+
     def levels(self, given: Tensor) -> Tensor:
         """How deep voxels lie within a label (Z, Y, X), 0 where the training does not tell depths apart.
 
@@ -76,14 +82,15 @@ class Audits:
     def of(self, cases: Sequence[str], *, weighed: bool = True) -> Iterator[CaseAudit]:
         """Audit one case after the other, with the weight maps of the training or without."""
         maps = weighs(self.fold, self.weighing) if weighed else nullcontext(None)
+        unshown = Unshown.of(self.fold.only_noisy, len(self.class_names))
         with maps as weigh, NetworkOpinion.of(self.fold) as opinion:
             for case in self.progress(cases):
                 found = opinion.of_case(case)
                 label = self.labels.read(case, found.network.shape[1:])
                 levels = self.levels(label.classes)
                 weights = None if weigh is None else weigh(case, found.network, label.classes, levels)
-                axis = self.fold.slice_axis
-                yield audit_case(case, found, label, self.witnesses, self.thresholds, axis, levels, weights)
+                known, axis = (self.witnesses, self.thresholds), self.fold.slice_axis
+                yield audit_case(case, found, label, *known, axis, levels, weights, unshown)
 
     def write(
         self, out: Path, corrected: Path | None, truth: Truth | None, judged: Judge

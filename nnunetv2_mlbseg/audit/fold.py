@@ -48,7 +48,7 @@ def audit_fold(request: AuditRequest) -> dict[str, Any]:
             right = RightLabels.of(audits.of(fold.unseen, weighed=False))
             judged = partial(right.judged, correct_anyway=request.correct_anyway)
             cases, pictures = audits.write(folder, proposals, truth, judged)
-            expected = prospect(cases, right)
+            expected = prospect(cases, right, audits.not_judged)
             about = describe(request, audits, expected)
             if truth is not None:
                 about["measured"] = truth.summary(map(judged, audits.of(fold.roles.clean, weighed=False)))

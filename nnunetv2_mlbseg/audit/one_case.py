@@ -16,7 +16,9 @@ from nnunetv2_mlbseg.audit.network_opinion import Opinion
 from nnunetv2_mlbseg.audit.regions import Region, find_regions
 from nnunetv2_mlbseg.audit.weight_maps import WeightMaps
 from nnunetv2_mlbseg.evaluation.metrics import mean_dice
+from nnunetv2_mlbseg.maths.labels import IGNORE
 from nnunetv2_mlbseg.maths.records import Record
+from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.maths.weighting.confusion import ConfusionRecord
 from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
 
@@ -74,7 +76,7 @@ class CaseAudit:
         network: The network's own label.
         suspicion: Probability that the given label is wrong.
         uncertainty: Entropy of the network, 0 to 1.
-        likely: The most probable true class; -1 where there is no label.
+        likely: The most probable true class; the given one where that is not judged, -1 where there is no label.
         proposal: The given label, replaced where the evidence is strong.
         change: 1 - the Dice of the given label and that proposal: 0 where nothing changes.
         weights: Of the given label and of the network's in the training; None where its weighting gives no maps.
@@ -132,18 +134,28 @@ def audit_case(
     axis: int,
     levels: Tensor,
     weights: WeightMaps | None = None,
+    unshown: Unshown | None = None,
 ) -> CaseAudit:
-    """Hold a given label, with its ``levels`` of depth, against what the networks say; slices count along ``axis``."""
-    given = label.classes
-    classes = len(opinion.both)
+    """Hold a given label, with its ``levels`` of depth, against what the networks say; slices count along ``axis``.
+
+    Args:
+        unshown: Classes that no clean case shows. Where label or networks say one of them nothing is judged: the
+            networks have it from the noisy labels alone.
+    """
+    given, both = label.classes, opinion.both
+    asked = given
+    if unshown is not None:
+        asked = torch.where(unshown.among(given) | unshown.among(both.argmax(dim=0)), IGNORE, given)
+        both = unshown.without(both[None])[0]
+    classes = len(both)
     common = witnesses.common(classes)
-    confusion = case_confusion(opinion.both, given, levels, witnesses.confusion(classes), common)
-    belief = posterior(opinion.both, given, levels, confusion, common)
-    doubt, likely = suspicion(belief, given), torch.where(given >= 0, belief.argmax(dim=0), -1)
+    confusion = case_confusion(both, asked, levels, witnesses.confusion(classes), common)
+    belief = posterior(both, asked, levels, confusion, common)
+    doubt, likely = suspicion(belief, asked), torch.where(asked >= 0, belief.argmax(dim=0), given)
     regions = find_regions(
         given.numpy(), likely.numpy(), doubt.numpy(), label.grid, axis=axis, smallest_mm3=thresholds.smallest_mm3
     )
-    proposal = proposed_label(belief, given, thresholds.evidence)
+    proposal = torch.where(asked >= 0, proposed_label(belief, asked, thresholds.evidence), given)
     return CaseAudit(
         case=case,
         label=label,
@@ -157,7 +169,7 @@ def audit_case(
         likely=likely,
         proposal=proposal,
         change=1 - mean_dice(proposal.numpy(), given.numpy(), len(opinion.network)),
-        scores=label_scores(belief, given, axis),
+        scores=label_scores(belief, asked, axis),
         regions=tuple(regions),
         weights=weights,
     )

@@ -83,12 +83,14 @@ class Prospect:
         changed: 1 - the Dice of a noisy label before and after its correction, were all of them corrected.
         standing_out: Share of the noisy labels that change more than right ones do.
         right: The same changes in labels that are right.
+        not_judged: Names of classes that no clean training case shows; the network has them from the noisy labels.
     """
 
     labels: float
     changed: float
     standing_out: float
     right: RightLabels
+    not_judged: tuple[str, ...] = ()
 
     @property
     def spoiled(self) -> float | None:
@@ -103,6 +105,12 @@ class Prospect:
     @property
     def sentence(self) -> str:
         """What to think of the corrections, in one line."""
+        if not self.not_judged:
+            return self._expectation
+        return f"{self._expectation} Not judged, as no clean training case shows it: {', '.join(self.not_judged)}."
+
+    @property
+    def _expectation(self) -> str:
         if self.right.network is None or self.spoiled is None:
             return (
                 "Whether corrections help is unknown: the fold has no validation case that did not train. Look at each."
@@ -119,17 +127,20 @@ class Prospect:
         """For the JSON file."""
         facts = {"labels": self.labels, "changed": self.changed, "standing_out": self.standing_out}
         right = {"spoiled": self.spoiled, "unseen": dict(self.right.changes), "network": self.right.network}
-        return {**facts, **right, "helps": self.helps, "sentence": self.sentence}
+        whole = {"helps": self.helps, "not_judged": list(self.not_judged), "sentence": self.sentence}
+        return {**facts, **right, **whole}
 
 
-def prospect(noisy: Sequence[Mapping[str, Any]], right: RightLabels) -> Prospect:
+def prospect(noisy: Sequence[Mapping[str, Any]], right: RightLabels, not_judged: tuple[str, ...] = ()) -> Prospect:
     """Hold what the corrections change in noisy labels against what they change in right ones.
 
     Args:
         noisy: The rows of the noisy cases, with ``score`` and ``change``.
+        not_judged: See :class:`Prospect`.
     """
     labels, changed = (fmean(row[key] for row in noisy) for key in ("score", "change"))
-    return Prospect(labels, changed, fmean(right.stands_out(row["change"]) for row in noisy), right)
+    standing_out = fmean(right.stands_out(row["change"]) for row in noisy)
+    return Prospect(labels, changed, standing_out, right, not_judged)
 
 
 def refuse_corrections(found: Prospect, folder: Path) -> None:

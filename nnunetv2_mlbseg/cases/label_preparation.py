@@ -78,7 +78,7 @@ class LabelPreparation:
         bias = self.processes.gather(store.bias())[0]
         if bias is None:
             clean, unlabeled = (open_dataset(self.folder, cases) for cases in (self.roles.clean, self.roles.unlabeled))
-            bias = fit_bias(predictor, clean, unlabeled, self.processes)
+            bias = fit_bias(predictor, clean, unlabeled, self.processes, self.report)
             if self.processes.is_first:
                 store.keep_bias(bias)
             self.processes.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -21,6 +22,9 @@ from noise_synthesis.safe_io.compressed import refuse_incomplete
 from noise_synthesis.safe_io.files import atomic_files
 from noise_synthesis.safe_io.reading import last_line
 
+NEVER = -1e4
+"""The logit of a class that is not to be predicted; float16 holds it."""
+
 
 class CasePredictor:
     """Predicts preprocessed cases.
@@ -28,6 +32,7 @@ class CasePredictor:
     Args:
         network: With deep supervision switched off by the time it predicts.
         mirror_axes: Axes of test-time mirroring, or None for none.
+        never: Classes that are not to be predicted.
     """
 
     def __init__(
@@ -38,8 +43,10 @@ class CasePredictor:
         dataset_json: dict[str, Any],
         mirror_axes: tuple[int, ...] | None,
         device: torch.device,
+        never: Sequence[int] = (),
     ):
         self.network, self.plans, self.configuration, self.dataset_json = network, plans, configuration, dataset_json
+        self.never = torch.tensor(never, dtype=torch.long)
         self.label_manager = plans.get_label_manager(dataset_json)
         with redirect_stdout(StringIO()):  # without a GPU nnU-Net tells that it will not use one
             self._sliding_window = nnUNetPredictor(
@@ -56,7 +63,8 @@ class CasePredictor:
         """Logits (C, Z, Y, X) of a preprocessed case, on the CPU, and nnU-Net's properties of the case."""
         data, _, _, properties = dataset.load_case(case)
         image = torch.from_numpy(np.array(data[:]))
-        return self._sliding_window.predict_sliding_window_return_logits(image).cpu(), properties
+        logits = self._sliding_window.predict_sliding_window_return_logits(image).cpu()
+        return (logits.index_fill(0, self.never, NEVER) if len(self.never) else logits), properties
 
     def export(self, logits: Tensor, properties: dict[str, Any], path: Path) -> None:
         """Write the label that logits of a case give, in the case's own geometry.

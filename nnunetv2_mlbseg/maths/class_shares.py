@@ -13,6 +13,7 @@ This supposes that unlabeled and clean scans are of one kind: the same body part
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
+from nnunetv2_mlbseg.maths.unshown import Unshown
 
 LIMIT = math.log(40)
 """The largest bias: against a network that gives a class less than 1 part in 40 it can do nothing, so that shares which
@@ -41,6 +43,9 @@ LEAST_SHARE = 1e-4
 
 SWEEPS = 100
 """At most so many rounds over the classes when a bias is fitted; two classes need one."""
+
+SETTLED = 1e-4
+"""Log-odds: where no class moves further in a round, the fit is done. It is one part in 10,000 of a class's pixels."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,12 @@ def aligned(probabilities: Tensor, generated: Tensor, record: ShareRecord) -> Te
 
 @torch.no_grad()
 def followed(
-    record: ShareRecord, clean: Tensor, pseudo: Tensor, generated: Tensor, total: Total = unchanged
+    record: ShareRecord,
+    clean: Tensor,
+    pseudo: Tensor,
+    generated: Tensor,
+    total: Total = unchanged,
+    unshown: Unshown | None = None,
 ) -> ShareRecord:
     """The record after one more batch; its bias is for the next one.
 
@@ -102,13 +112,19 @@ def followed(
         pseudo: (B, *S) int64, pseudo labels made with the record's bias.
         generated: (B,) bool, which of these images are unlabeled.
         total: sums over the processes that share a batch.
+        unshown: classes that clean images do not show, so that their share is not known; they keep a bias of 0, and
+            their pixels do not count.
     """
     classes = len(record.bias)
     unlabeled = torch.where(_per_image(generated, pseudo), pseudo, -1)
+    if unshown is not None:
+        unlabeled = torch.where(unshown.among(unlabeled), -1, unlabeled)
     now = total(torch.stack([_pixels(clean, classes), _pixels(unlabeled, classes)]))
     kept = DECAY * torch.stack([record.clean, record.pseudo]) + (1 - DECAY) * now
     ratio = _shares(kept[0]).log() - _shares(kept[1]).log()
     moved = (record.bias + RATE * (ratio - ratio[0])).clamp(-LIMIT, LIMIT)
+    if unshown is not None:
+        moved = torch.where(unshown.flags, 0.0, moved)
     return ShareRecord(kept[0], kept[1], torch.where(now[1].sum() > 0, moved, record.bias))
 
 
@@ -116,7 +132,8 @@ def followed(
 def fitted_bias(logits: Tensor, shares: Tensor) -> Tensor:
     """The bias with which a sample of pixels is labelled with given shares of the classes.
 
-    One class after the other gets the bias at which as many pixels as it should have prefer it, until nothing moves.
+    One class after the other gets the bias at which as many pixels as it should have prefer it, until nothing moves
+    (see `SETTLED`).
 
     Args:
         logits: (N, C), of N pixels.
@@ -125,21 +142,50 @@ def fitted_bias(logits: Tensor, shares: Tensor) -> Tensor:
     Returns:
         (C,) from -LIMIT to LIMIT, on the scale of the logits.
     """
-    logits = at_least_float32(logits)
-    pixels, classes = logits.shape
-    bias = logits.new_zeros(classes)
+    rows = at_least_float32(logits).T.contiguous()
+    classes, pixels = rows.shape
+    bias = rows.new_zeros(classes)
     wanted = [min(max(round(float(share) * pixels), 1), pixels - 1) if share > 0 else 0 for share in shares]
+    nothing = rows.new_full((pixels,), -math.inf)
     for _ in range(SWEEPS):
         before = bias.clone()
-        for number in range(1, classes):
-            if not wanted[number]:
-                continue
-            others = (logits + bias).index_fill(1, torch.tensor(number), -math.inf).amax(1)
-            needed = (others - logits[:, number]).sort().values
-            bias[number] = needed[wanted[number] - 1 : wanted[number] + 1].mean().clamp(-LIMIT, LIMIT)
-        if torch.equal(bias, before):
+        _sweep_(rows, bias, wanted, range(classes), nothing)
+        if (bias - before).abs().amax() <= SETTLED:
             break
     return bias
+
+
+def _sweep_(rows: Tensor, bias: Tensor, wanted: Sequence[int], own: range, others: Tensor) -> None:
+    """One round over the classes ``own``, in halves: what the largest of all others is costs C log C, not C * C.
+
+    Args:
+        rows: (C, N), the logits by class; ``bias`` (C,) is set in place.
+        wanted: (C,) numbers of pixels.
+        others: (N,), the largest biased logit of the classes that are not in ``own``.
+    """
+    if len(own) == 1:
+        if own[0] and wanted[own[0]]:
+            needed = others - rows[own[0]]
+            bias[own[0]] = _between(needed, wanted[own[0]]).clamp(-LIMIT, LIMIT)
+        return
+    first, second = own[: len(own) // 2], own[len(own) // 2 :]
+    _sweep_(rows, bias, wanted, first, _largest(rows, bias, second, others))
+    _sweep_(rows, bias, wanted, second, _largest(rows, bias, first, others))
+
+
+def _largest(rows: Tensor, bias: Tensor, among: range, others: Tensor) -> Tensor:
+    found, biased = others.clone(), torch.empty_like(others)
+    for number in among:
+        torch.maximum(found, torch.add(rows[number], bias[number], out=biased), out=found)
+    return found
+
+
+def _between(values: Tensor, count: int) -> Tensor:
+    """Half way between the ``count`` smallest of (N,) values and all others."""
+    above = values.kthvalue(count + 1).values
+    smaller = values[values < above]
+    below = above if len(smaller) < count else smaller.amax()  # if not, several values are the same
+    return torch.stack([below, above]).mean()
 
 
 def _pixels(labels: Tensor, classes: int) -> Tensor:

@@ -24,7 +24,9 @@ def ensemble_probabilities(aligned: Tensor, covered: Tensor) -> Tensor:
     """
     aligned = at_least_float32(aligned)
     votes = covered.unsqueeze(2)
-    total = torch.where(votes, aligned, 0.0).sum(dim=0)
+    total = torch.zeros_like(aligned[0])
+    for view, inside in zip(aligned, votes, strict=True):  # one after the other: no second volume of all of them
+        total = total + torch.where(inside, view, 0.0)
     return total / votes.sum(dim=0).clamp_min(1)
 
 

@@ -31,3 +31,25 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     if tensor.dtype in (torch.float32, torch.float64):
         return tensor
     return tensor.to(torch.float32)
+
+
+def sums_of_products(first: Tensor, second: Tensor) -> Tensor:
+    """The sum over all pixels of two maps' product: (B, C, *S) and (B, C or 1, *S) to (B, C).
+
+    On the CPU as a product of matrices, which makes no third volume. A GPU may take such products in half precision or
+    TF32, and has new memory at once.
+    """
+    if first.is_cuda:
+        return (first * second).flatten(2).sum(dim=2)
+    if second.shape[1] == 1:
+        return (first.flatten(2) @ second.flatten(2).transpose(1, 2)).flatten(1)
+    return (first.flatten(2).unsqueeze(2) @ second.flatten(2).unsqueeze(3)).flatten(1)
+
+
+def softmax_(logits: Tensor) -> Tensor:
+    """Probabilities (B, C, *S) in the place of logits that nobody needs any more. No gradient flows.
+
+    In place because new memory costs more than the exponentials, where volumes are large and on the CPU.
+    """
+    exponentials = logits.sub_(logits.amax(dim=1, keepdim=True)).exp_()
+    return exponentials.div_(exponentials.sum(dim=1, keepdim=True))

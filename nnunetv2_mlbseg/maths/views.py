@@ -73,11 +73,12 @@ class Views:
         covered = self.covered(maps.shape[3:]).unsqueeze(2)
         grids = self._grid("inverses", maps.shape[3:], maps.dtype)
         # Edge values are held in the outermost half pixel, so that probabilities still add up to one there.
+        shown, *others = maps.unbind(0)
         returned = [
             _sample(view, grid, "bilinear", "border") * inside
-            for view, grid, inside in zip(maps[1:], grids[1:], covered[1:], strict=True)
+            for view, grid, inside in zip(others, grids[1:], covered[1:], strict=True)
         ]
-        return torch.stack([maps[0], *returned])
+        return torch.stack([shown, *returned])
 
     def covered(self, spatial_shape: Sequence[int]) -> Tensor:
         """Which pixels of the image each view shows: (V, B, *S) bool, true where the centre lies in the view."""

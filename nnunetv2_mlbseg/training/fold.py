@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os.path import join
 from typing import Any
 
+from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from dataset_conversion.supervision.label_values import refuse_label_values
 from nnunetv2_mlbseg.cases.leakage_guard import HeldOut
 from nnunetv2_mlbseg.cases.roles import FoldRoles, roles_of_fold
+from nnunetv2_mlbseg.cases.shown_classes import ShownClasses
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.method import Method
+from noise_synthesis.safe_io.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,17 @@ class Fold:
         roles: All of them.
         training: Those that train, sorted.
         held_out: The guard of those that do not.
+        only_noisy: Foreground classes that noisy labels show and no clean one does.
+        unshown: Those of them of which clean images say nothing in this training.
+        class_lines: For the log, on classes that no clean label shows.
     """
 
     roles: FoldRoles
     training: tuple[str, ...]
     held_out: HeldOut
+    only_noisy: tuple[int, ...] = ()
+    unshown: tuple[int, ...] = ()
+    class_lines: tuple[str, ...] = ()
 
     @property
     def unlabeled_train(self) -> bool:
@@ -49,7 +59,8 @@ class Fold:
         """Read the roles of a fold; the first process does so alone, since it may copy files.
 
         Raises:
-            InputError: see :func:`roles_of_fold`; label values have a gap; or a held-out case, or its patient, trains.
+            InputError: see :func:`roles_of_fold`; label values have a gap; a held-out case, or its patient, trains; or
+                clean cases that show no class which a method could learn from them.
         """
         refuse_label_values(dataset_json["labels"], dataset_name)
         with processes.first_alone():
@@ -66,4 +77,13 @@ class Fold:
             allowed=settings.allow_leakage,
         )
         held_out.check_names()
-        return cls(roles, training, held_out)
+        data = join(nnUNet_preprocessed, dataset_name, configuration.data_identifier)
+        shown = ShownClasses.of_fold(data, roles, dataset_json["labels"])
+        unshown = shown.only_noisy if method.noisy_teach_unshown(settings) else ()
+        if unshown and len(unshown) + len(shown.nowhere) == len(shown.names):
+            raise InputError(
+                f"{dataset_name}: no clean training case of fold {fold} shows a class beside the background, expected "
+                f"at least one; make a case clean that does, or train with nnUNetTrainerMLBSegAllLabels"
+            )
+        lines = shown.lines("noisy" in method.roles(settings), bool(unshown))
+        return cls(roles, training, held_out, shown.only_noisy, unshown, tuple(lines))

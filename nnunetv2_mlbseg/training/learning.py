@@ -9,7 +9,9 @@ import torch
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from torch import Tensor, nn
 
+from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.networks.fingerprints import weight_sums
+from nnunetv2_mlbseg.networks.output_layers import copy_rows_, output_layers
 from nnunetv2_mlbseg.networks.surgery import plain_network
 from nnunetv2_mlbseg.progress.run_state import RunState
 from nnunetv2_mlbseg.runtime.random_state import Generators
@@ -22,7 +24,7 @@ from nnunetv2_mlbseg.training.stages import Stage
 from nnunetv2_mlbseg.training.step_guard import StepGuard
 from nnunetv2_mlbseg.training.support import check_sharing_supported
 from nnunetv2_mlbseg.training.teacher import Teacher
-from nnunetv2_mlbseg.training.whole_batch_loss import cross_entropy_like
+from nnunetv2_mlbseg.training.whole_batch_loss import cross_entropy_like, one_softmax_like
 
 WARM_UP_CLIP = 12.0
 """The largest gradient norm in nnU-Net's own training step."""
@@ -56,6 +58,7 @@ class Learning:
         check_sharing_supported(plain, processes)
         for module in (plain, heads):
             processes.copy_from_first_(module)
+        self._output_layers: list[nn.Module] | None = None
         self.initial_sums = weight_sums(plain)
         """Of every parameter as it was initialised: what differs later was loaded."""
         self.teacher = Teacher(plain, settings.ema_decay)
@@ -66,13 +69,17 @@ class Learning:
             student_network=student,
             teacher_network=self.teacher.network,
             descent=Descent([*plain.parameters(), *heads.parameters()], optimizer, grad_scaler, processes),
-            losses={"dice_ce": loss, "ce": cross_entropy_like(loss, task.ignore_label, processes)},
+            losses={
+                "dice_ce": one_softmax_like(loss, task.ignore_label, processes),
+                "ce": cross_entropy_like(loss, task.ignore_label, processes),
+            },
             scale_factors=[float(factor) for factor in factors if factor > 0] if deep else [1.0],
             deep_supervision=deep,
             device=device,
             generators=Generators(settings.seed, device),
             processes=processes,
             images=course.stages.imperfect_images if processes.count > 1 else None,
+            unshown=Unshown.of(task.unshown, task.classes, device),
         )
         self.method = course.method(settings, task, self.passes, heads)
 
@@ -97,7 +104,7 @@ class Learning:
         with self.guard.step():
             if stage.by_method:
                 found = self.step(Batch.of(loaded, self.passes.device), moment)
-            elif self.processes.count > 1:
+            elif self.processes.count > 1 or self.passes.unshown is not None:
                 found = self.supervised_step(Batch.of(loaded, self.passes.device), stage.quantity)
             else:
                 loss = nnunets(loaded)["loss"]
@@ -112,17 +119,30 @@ class Learning:
         return terms.found()
 
     def supervised_step(self, batch: Batch, quantity: str) -> dict[str, Any]:
-        """nnU-Net's ``train_step`` on a batch that several processes share; returns this one's share of the loss.
+        """nnU-Net's ``train_step`` where its own will not do; returns this process's share of the loss.
 
-        nnU-Net's own way for that, torch's data-parallel wrapper, fails on parameters without a gradient, which there
-        are without deep supervision, and takes the mean over processes that may hold unequal numbers of pixels.
+        Its own counts classes of which the clean images say nothing. And its own way to share a batch among processes,
+        torch's data-parallel wrapper, fails on parameters without a gradient, which there are without deep
+        supervision, and takes the mean over processes that may hold unequal numbers of pixels.
         """
         passes = self.passes
         passes.descent.optimizer.zero_grad(set_to_none=True)  # frees their memory for the forward pass
         loss = passes.supervised(passes.student(batch.clean.images), batch.clean.target)
         passes.descent.step(loss, WARM_UP_CLIP)
+        if passes.unshown is not None:
+            self._begin_as_background(passes.unshown, batch.clean.images)
         share = loss.detach() / self.processes.count
         return {"loss": share, quantity: share}
+
+    def _begin_as_background(self, unshown: Unshown, images: Tensor) -> None:
+        """Keep classes that clean images do not show as probable as the background, from which they will split off.
+
+        Their own logits would be anything after a warm-up that does not teach them, tens of nats away from the others,
+        and take that long to learn (Cermelli et al., CVPR 2020, begin new classes likewise).
+        """
+        if self._output_layers is None:
+            self._output_layers = output_layers(self.student, images)
+        copy_rows_(self._output_layers, 0, unshown.classes)
 
     def finish_step(self) -> dict[str, Tensor]:
         """Move the teacher, unless the step was left out, and say whether it was."""

@@ -84,7 +84,9 @@ class Loading:
             return known
         mirror = mirror_axes if how.mirror else None
         with predicting(plain_network(learning.named(how.network))) as network:
-            predictor = CasePredictor(network, *of_nnunet, mirror, learning.passes.device)
+            unshown = learning.passes.unshown
+            never = () if unshown is None else unshown.classes  # the network has not learned them yet
+            predictor = CasePredictor(network, *of_nnunet, mirror, learning.passes.device, never)
             return place.generated(self.stores.generated, predictor, known=known, begun=in_use, align=how.align)
 
     def loaders(

@@ -43,6 +43,7 @@ class Task:
         dims: Spatial dimensions of a patch.
         noisy, unlabeled: Numbers of such cases.
         ignore_label: nnU-Net's, or None.
+        unshown: Classes of which the clean cases say nothing, see :meth:`Method.noisy_teach_unshown`.
     """
 
     channels: int
@@ -51,12 +52,20 @@ class Task:
     noisy: int
     unlabeled: int
     ignore_label: int | None
+    unshown: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, channels: int, labels: LabelManager, patch_size: Sequence[int], roles: FoldRoles) -> Task:
+    def of(
+        cls,
+        channels: int,
+        labels: LabelManager,
+        patch_size: Sequence[int],
+        roles: FoldRoles,
+        unshown: tuple[int, ...] = (),
+    ) -> Task:
         """By nnU-Net's labels and patch size, and the roles of the fold."""
         counts = len(roles.noisy), len(roles.unlabeled)
-        return cls(channels, labels.num_segmentation_heads, len(patch_size), *counts, labels.ignore_label)
+        return cls(channels, labels.num_segmentation_heads, len(patch_size), *counts, labels.ignore_label, unshown)
 
 
 @dataclass(frozen=True)
@@ -171,6 +180,14 @@ class Method:
     def cases_line(cls, settings: Any, roles: FoldRoles) -> str:
         """One line for the log on who trains."""
         return who_trains(roles, cls.roles(settings))
+
+    @classmethod
+    def noisy_teach_unshown(cls, settings: Any) -> bool:
+        """Whether noisy labels, as they are, teach a class that no clean training case shows.
+
+        Then no loss on clean images counts it (:meth:`Passes.supervised`): it would teach that there is no such class.
+        """
+        return False
 
     @classmethod
     def stages(cls, settings: Any, plan_batch_size: int, roles: FoldRoles) -> tuple[Stage, ...]:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from nnunetv2_mlbseg.maths.mean_teacher import disturb
 from nnunetv2_mlbseg.maths.tangents.forward import Direction, logit_tangents
 from nnunetv2_mlbseg.maths.tangents.replayed import NotReplayable, logits_with_tangents
-from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
+from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, softmax_, unchanged
+from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.networks.features import Features, features_of
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.runtime.random_state import Generators
@@ -51,6 +52,7 @@ class Passes:
         scale_factors: Deep supervision's factors above 0, finest first; ``[1.0]`` without it.
         deep_supervision: Whether networks return lists.
         images: Images of the whole imperfect batch, where processes share it; None: those at hand are all.
+        unshown: Classes of which the clean images say nothing; None: there are none.
     """
 
     student_network: nn.Module
@@ -63,6 +65,7 @@ class Passes:
     generators: Generators
     processes: Processes = field(default_factory=Processes)
     images: int | None = None
+    unshown: Unshown | None = None
 
     def __post_init__(self) -> None:
         # On the CPU the training pass is neither compiled nor in half precision, so the tangents can share it.
@@ -97,7 +100,7 @@ class Passes:
         """
         with self._autocast():
             output = self.teacher_network(self._disturbed(images, noise))
-        return self._scales(output)[0].softmax(dim=1)
+        return softmax_(self._scales(output)[0])
 
     def with_tangents(self, images: Tensor, direction: Direction) -> TangentPass:
         """The student's outputs, and their derivatives along a direction in the space of its parameters."""
@@ -110,7 +113,13 @@ class Passes:
         return TangentPass(None, *map(self._scales, logit_tangents(self.student_network, images, direction)))
 
     def supervised(self, outputs: Sequence[Tensor], target: Target, loss: str = "dice_ce") -> Tensor:
-        """nnU-Net's loss of outputs on its target; averaged over the processes it is that of the whole batch."""
+        """nnU-Net's loss of outputs for clean images; averaged over the processes it is that of the whole batch.
+
+        Classes of which the clean images say nothing are left out: no gradient reaches their logits.
+        """
+        if self.unshown is not None:
+            outputs = [self.unshown.other_logits(output) for output in outputs]
+            target = self.unshown.other_labels(target)
         return self.losses[loss](outputs if self.deep_supervision else outputs[0], target)
 
     def gradient(self, loss: Tensor) -> Gradient:

@@ -43,6 +43,7 @@ class TrainedFold:
         fold: A number or "all".
         epoch: Epochs done.
         training_cases: The cases that train; which of the roles do is up to the settings.
+        only_noisy: Foreground classes that noisy labels show and no clean one does.
         configuration_name: Such as "2d"; ``configuration`` is what the plans say about it.
         student, teacher: Plain modules, outputs and mode as in training (see :func:`predicting`).
         mirror_axes: Axes of test-time mirroring, None for none.
@@ -61,6 +62,7 @@ class TrainedFold:
     settings: Any
     roles: FoldRoles
     training_cases: tuple[str, ...]
+    only_noisy: tuple[int, ...]
     plans: PlansManager
     configuration_name: str
     configuration: ConfigurationManager
@@ -90,6 +92,7 @@ class TrainedFold:
             settings=trainer.settings,
             roles=trainer.roles,
             training_cases=course.cases.training,
+            only_noisy=course.cases.only_noisy,
             plans=trainer.plans_manager,
             configuration_name=trainer.configuration_name,
             configuration=trainer.configuration_manager,

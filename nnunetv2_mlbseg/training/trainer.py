@@ -17,7 +17,7 @@ from nnunetv2_mlbseg.networks.surgery import plain_network
 from nnunetv2_mlbseg.progress.undefined_dice import hold_undefined_dice_
 from nnunetv2_mlbseg.runtime import errors, random_state
 from nnunetv2_mlbseg.runtime.nnunet_version import check_version
-from nnunetv2_mlbseg.runtime.threads import use_requested_threads
+from nnunetv2_mlbseg.runtime.threads import prepare_cpu
 from nnunetv2_mlbseg.training.course import Configurable, Course
 from nnunetv2_mlbseg.training.descent import sgd
 from nnunetv2_mlbseg.training.inference import swapped, whole_predictions
@@ -52,7 +52,7 @@ class nnUNetTrainerMethod(nnUNetTrainer):
     ):
         errors.install()
         check_version()
-        use_requested_threads(device)
+        prepare_cpu(device)
         configurable = Configurable(self.method.Settings, self.variant, self.variant_defaults, self.method_of)
         self.course = Course.checked(configurable, plans, configuration, fold, dataset_json)
         super().__init__(plans, configuration, fold, dataset_json, device)
@@ -101,7 +101,8 @@ class nnUNetTrainerMethod(nnUNetTrainer):
     def configure_optimizers(self):
         """SGD as configured, over the network and the method's heads."""
         patch_size = self.configuration_manager.patch_size
-        self._task = Task.of(self.num_input_channels, self.label_manager, patch_size, self.roles)
+        of_cases = self.roles, self.course.cases.unshown
+        self._task = Task.of(self.num_input_channels, self.label_manager, patch_size, *of_cases)
         self._heads = self.course.method.modules(self.settings, self._task).to(self.device)
         return sgd([*self.network.parameters(), *self._heads.parameters()], self.settings, self.num_epochs)
 
@@ -121,7 +122,8 @@ class nnUNetTrainerMethod(nnUNetTrainer):
         """Check the data once, generate labels where a resumed run needs them, build the loaders."""
         if not self.was_initialized:
             self.initialize()
-        self.print_to_log_file(self.course.method.cases_line(self.settings, self.roles))
+        for line in (self.course.method.cases_line(self.settings, self.roles), *self.course.cases.class_lines):
+            self.print_to_log_file(line)
         if self.current_epoch == 0 and self.run.partial is None:
             writes = not self.disable_checkpointing
             self.preflight.first(self.learning, self.label_manager, self.settings.verify_data, writes)

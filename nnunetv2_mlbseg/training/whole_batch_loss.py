@@ -2,20 +2,23 @@
 
 nnU-Net's own module is kept where it does what is needed. It is replaced where several processes share a batch (its
 mean is that of a process's own images, and its Dice expects equally many images in each) and where there is an ignore
-label (it asks the device for the number of annotated pixels in every step, and the host waits).
+label (it asks the device for the number of annotated pixels in every step, and the host waits). A step of a method
+takes the replacement always: nnU-Net's own module takes softmax twice and makes one-hot volumes, which costs with many
+classes.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.robust_ce_loss import RobustCrossEntropyLoss
 from nnunetv2.utilities.ddp_allgather import AllGatherGrad
 from torch import Tensor, nn
 
+from nnunetv2_mlbseg.maths.labels import as_labels
+from nnunetv2_mlbseg.maths.losses import mixture_cross_entropy, overlap
 from nnunetv2_mlbseg.maths.tensors import at_least_float32
 from nnunetv2_mlbseg.runtime.processes import Processes
 
@@ -30,6 +33,14 @@ def over_whole_batch(loss: nn.Module, ignore_label: int | None, processes: Proce
     if processes.count == 1 and ignore_label is None:
         return loss
     inner = loss.loss if isinstance(loss, DeepSupervisionWrapper) else loss
+    return _at_the_scales_of(loss, DiceAndCrossEntropy(inner, ignore_label, processes))
+
+
+def one_softmax_like(loss: nn.Module, ignore_label: int | None, processes: Processes) -> nn.Module:
+    """nnU-Net's Dice and cross-entropy loss at less cost; any other loss as it is."""
+    inner = loss.loss if isinstance(loss, DeepSupervisionWrapper) else loss
+    if type(inner) is not DC_and_CE_loss:
+        return loss
     return _at_the_scales_of(loss, DiceAndCrossEntropy(inner, ignore_label, processes))
 
 
@@ -61,53 +72,40 @@ class AnnotatedCrossEntropy(RobustCrossEntropyLoss):
 
 
 class DiceAndCrossEntropy(nn.Module):
-    """nnU-Net's sum of soft Dice loss and cross-entropy, on its targets, over the whole batch.
+    """nnU-Net's sum of soft Dice loss and cross-entropy, on its targets, over the whole batch, from one softmax.
+
+    Each process may hold another number of images.
 
     Args:
-        like: nnU-Net's loss, whose weights and Dice options are taken over.
+        like: nnU-Net's loss, whose weights and Dice options are taken over; its Dice may be compiled.
     """
 
     def __init__(self, like: DC_and_CE_loss, ignore_label: int | None, processes: Processes):
         super().__init__()
-        self.ignore_label = ignore_label
         self.weight_ce, self.weight_dice = like.weight_ce, like.weight_dice
-        self.cross_entropy = AnnotatedCrossEntropy(ignore_label, processes)
-        self.dice = like.dc if processes.count == 1 else SharedDice(like.dc, processes)
+        options: Any = getattr(like.dc, "_orig_mod", like.dc)
+        self.batch_dice, self.do_bg, self.smooth = options.batch_dice, options.do_bg, float(options.smooth)
+        self.ignore_label, self.processes = ignore_label, processes
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Logits ``(B, C, *S)`` and target ``(B, 1, *S)`` to a scalar."""
-        mask = None if self.ignore_label is None else target != self.ignore_label
-        known = target if mask is None else torch.where(mask, target, 0)
-        dice = self.dice(output, known, loss_mask=mask)
-        return self.weight_ce * self.cross_entropy(output, target) + self.weight_dice * dice
+        logits = at_least_float32(output)
+        probabilities = logits.softmax(dim=1)
+        labels = as_labels(target, self.ignore_label)
+        known = (labels >= 0).to(logits.dtype)
+        annotated = self.processes.total(known.sum()).clamp_min(1)
+        cross_entropy = mixture_cross_entropy(logits, [labels], [known], probabilities) / annotated
+        dice = self._dice(overlap(probabilities, labels.clamp_min(0).unsqueeze(1), known.unsqueeze(1)))
+        return self.weight_ce * self.processes.count * cross_entropy - self.weight_dice * dice
 
-
-class SharedDice(nn.Module):
-    """nnU-Net's soft Dice loss of a batch that several processes share; each may hold another number of images.
-
-    Args:
-        like: nnU-Net's ``MemoryEfficientSoftDiceLoss``, compiled or not.
-    """
-
-    def __init__(self, like: nn.Module, processes: Processes):
-        super().__init__()
-        options: Any = getattr(like, "_orig_mod", like)
-        self.batch_dice, self.do_bg, self.smooth = options.batch_dice, options.do_bg, float(options.smooth)
-        self.processes = processes
-
-    def forward(self, output: Tensor, target: Tensor, loss_mask: Tensor | None = None) -> Tensor:
-        """Logits ``(B, C, *S)``, target and mask ``(B, 1, *S)`` to a scalar: minus the mean Dice of the classes."""
-        predicted = at_least_float32(output).softmax(dim=1)
-        truth = torch.zeros_like(predicted).scatter_(1, target.long(), 1)
-        if loss_mask is not None:
-            predicted, truth = predicted * loss_mask, truth * loss_mask
-        first = 0 if self.do_bg else 1
-        axes = tuple(range(2, output.ndim))
-        sums = torch.stack([(predicted * truth).sum(axes), predicted.sum(axes), truth.sum(axes)])[..., first:]
+    def _dice(self, sums: Tensor) -> Tensor:
+        """The mean Dice of the classes, from sums ``(2, B, C)`` of products and of both, to a scalar."""
+        sums = sums if self.do_bg else sums[..., 1:]
         if self.batch_dice:
-            sums = AllGatherGrad.apply(sums.sum(dim=1)).sum(dim=0)
-        dice: Tensor = (2 * sums[0] + self.smooth) / (sums[1] + sums[2] + self.smooth).clamp_min(1e-8)
+            sums = sums.sum(dim=1)
+            sums = sums if self.processes.count == 1 else AllGatherGrad.apply(sums).sum(dim=0)
+        dice: Tensor = (2 * sums[0] + self.smooth) / (sums[1] + self.smooth).clamp_min(1e-8)
         if self.batch_dice:
-            return -dice.mean()
+            return dice.mean()
         images = self.processes.total(dice.new_full((), dice.shape[0]))
-        return -self.processes.count * dice.mean(dim=1).sum() / images
+        return self.processes.count * dice.mean(dim=1).sum() / images

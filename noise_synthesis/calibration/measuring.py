@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
-from noise_synthesis.calibration.dice import class_dice
-from noise_synthesis.recipes.base import Parameters, Prepared, Recipe, margin_mm, prepare
+from noise_synthesis.calibration.dice import Overlap, class_overlaps
+from noise_synthesis.recipes.base import Parameters, Recipe
+from noise_synthesis.recipes.shapes import Box, Memory, Strengths, class_boxes, extent_mm, prepare
 from noise_synthesis.safe_io.errors import InputError
-from noise_synthesis.safe_io.volumes import LabelVolume, TightCrop, classes_in, tight_crop
+from noise_synthesis.safe_io.volumes import LabelVolume, TightCrop, tight_crop
 
-# Depth maps kept per process. Beyond this they are computed again at each step: slower, never larger.
+# Padded labels and depth maps kept per process. Beyond this they are computed again at each step: slower, never larger.
 CACHE_BYTES = 400_000_000
 
 Loader = Callable[[], LabelVolume]
@@ -24,10 +25,15 @@ Source = LabelVolume | Loader
 
 @dataclass(frozen=True)
 class CaseFacts:
-    """What a search has to know of a case: its foreground classes, ascending, and its diagonal in mm."""
+    """What a search has to know of a case: the diagonal in mm of all of it, and of each foreground class, ascending."""
 
-    classes: list[int]
     extent_mm: float
+    class_extents_mm: dict[int, float]
+
+    @property
+    def classes(self) -> list[int]:
+        """The foreground classes, ascending."""
+        return list(self.class_extents_mm)
 
 
 def load(case: str, source: Source) -> LabelVolume:
@@ -43,7 +49,8 @@ def load(case: str, source: Source) -> LabelVolume:
 class CaseMeter:
     """Holds the compressed crops of some cases and measures the Dice of their corrupted labels.
 
-    Memory: one whole volume at a time while loading, then compressed crops and at most ``CACHE_BYTES`` of depth maps.
+    Memory: one whole volume at a time while loading, then compressed crops, at most ``CACHE_BYTES`` of what is kept
+    from step to step, and the depth maps of the case at hand.
     """
 
     def __init__(self, recipe: Recipe, per_slice: bool, ignore_label: int | None) -> None:
@@ -51,34 +58,51 @@ class CaseMeter:
         self._per_slice = per_slice
         self._ignore_label = ignore_label
         self._crops: dict[str, TightCrop] = {}
-        self._prepared: OrderedDict[tuple[str, float], Prepared] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, Hashable], Any] = OrderedDict()
+        self._kept_bytes = 0
 
     def add(self, case: str, source: Source) -> CaseFacts:
         """Load a case and keep its crop."""
         volume = load(case, source)
         crop = tight_crop(volume)
         if crop is None:
-            return CaseFacts([], 0.0)
+            return CaseFacts(0.0, {})
         self._crops[case] = crop
-        return CaseFacts(classes_in(crop.padded(0, True)[0], self._ignore_label), crop.extent_mm)
+        boxes: dict[int, Box] = self._memory(case)("boxes", lambda: class_boxes(crop, self._ignore_label))
+        return CaseFacts(crop.extent_mm, {value: extent_mm(box, crop.spacing_mm) for value, box in boxes.items()})
 
-    def dice(self, case: str, parameters: Parameters, strength_mm: float) -> dict[int, float]:
-        """Return the Dice per class of the case corrupted at a strength, ignored voxels left out."""
-        prepared = self._prepare(case, strength_mm)
-        corrupted = self._recipe.corrupt(prepared, parameters, strength_mm, self._ignore_label)
-        valid = prepared.label != (-1 if self._ignore_label is None else self._ignore_label)
-        return class_dice(corrupted, prepared.label, list(prepared.depths), valid)
+    def overlaps(self, case: str, parameters: Parameters, strengths_mm: Strengths) -> dict[int, Overlap]:
+        """Return the overlap of each class of the case, corrupted at these strengths, ignored voxels left out."""
+        reach_of = self._recipe.reach_of(strengths_mm)
+        prepared = prepare(
+            self._crops[case],
+            reach_of,
+            self._per_slice,
+            self._ignore_label,
+            self._recipe.swaps,
+            self._memory(case),
+        )
+        claims = self._recipe.claims(prepared, parameters, strengths_mm)
+        return class_overlaps(self._recipe.merge(prepared, claims, self._ignore_label), claims, prepared)
 
-    def _prepare(self, case: str, strength_mm: float) -> Prepared:
-        key = (case, margin_mm(self._recipe, strength_mm))
-        if key not in self._prepared:
-            self._prepared[key] = prepare(
-                self._crops[case], self._recipe, strength_mm, self._per_slice, self._ignore_label
-            )
-            while len(self._prepared) > 1 and sum(kept.size_bytes for kept in self._prepared.values()) > CACHE_BYTES:
-                self._prepared.popitem(last=False)
-        self._prepared.move_to_end(key)
-        return self._prepared[key]
+    def _memory(self, case: str) -> Memory:
+        """Remember what is made for a case, and forget what has not been asked for longest."""
+
+        def recall(key: Hashable, make: Callable[[], Any]) -> Any:
+            if (case, key) not in self._kept:
+                made = self._kept[case, key] = make()
+                self._kept_bytes += _size(made)
+                while self._kept_bytes > CACHE_BYTES and len(self._kept) > 1:
+                    self._kept_bytes -= _size(self._kept.popitem(last=False)[1])
+            self._kept.move_to_end((case, key))
+            return self._kept[case, key]
+
+        return recall
+
+
+def _size(made: Any) -> int:
+    """Memory taken by a padded label with its frame, or by a shape."""
+    return made[0].nbytes if isinstance(made, tuple) else getattr(made, "nbytes", 0)
 
 
 class Meters:
@@ -110,11 +134,11 @@ class Meters:
             self._owner = {case: index % len(self._workers) for index, case in enumerate(sources)}
         return self._run("add", [(case, source) for case, source in sources.items()], tick)
 
-    def dice(
-        self, cases: Iterable[str], parameters: Mapping[str, Parameters], strength_mm: float
-    ) -> dict[str, dict[int, float]]:
-        """Return the Dice per class of every case at a strength, in the order of ``cases``."""
-        return self._run("dice", [(case, parameters[case], strength_mm) for case in cases])
+    def overlaps(
+        self, cases: Iterable[str], parameters: Mapping[str, Parameters], strengths_mm: Strengths
+    ) -> dict[str, dict[int, Overlap]]:
+        """Return the overlap of each class of every case at strengths for all classes, in the order of ``cases``."""
+        return self._run("overlaps", [(case, parameters[case], strengths_mm) for case in cases])
 
     def _run(self, method: str, calls: list[tuple], tick: Callable[[str], None] = lambda case: None) -> dict[str, Any]:
         results: dict[str, Any] = {}

@@ -58,8 +58,7 @@ def calibrate(
     Raises:
         TargetOutOfReach: an ``InputError`` that says what can be reached.
     """
-    if not 0 < target_dice < 1:
-        raise InputError(f"target Dice: got {target_dice}, expected a number between 0 and 1")
+    check_target(target_dice)
     if coarse is not None:
         bracket = _bracket_around(full, target_dice, _guess(full, coarse, target_dice, limit_mm), limit_mm)
     else:
@@ -70,6 +69,12 @@ def calibrate(
         best = _bisect(full, target_dice, bracket)
     _require_reached(full, target_dice, best, what)
     return best
+
+
+def check_target(target_dice: float) -> None:
+    """Raise an ``InputError`` where a target is no Dice that noise could have."""
+    if not 0 < target_dice < 1:
+        raise InputError(f"target Dice: got {target_dice}, expected a number between 0 and 1")
 
 
 def _guess(full: DiceCurve, coarse: DiceCurve, target: float, limit_mm: float) -> float:

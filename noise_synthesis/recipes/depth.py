@@ -1,4 +1,4 @@
-"""Shapes as depth maps: how far inside a shape a voxel lies, in mm, negative outside. And back to one label map."""
+"""Shapes as depth maps: how far inside a shape a voxel lies, in mm, negative outside."""
 
 from __future__ import annotations
 
@@ -30,32 +30,6 @@ def _signed_distance(mask: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndar
     inside = distance_transform_edt(mask, sampling=spacing_mm)
     outside = distance_transform_edt(~mask, sampling=spacing_mm)
     return np.where(mask, inside - half_voxel, half_voxel - outside).astype(np.float32)
-
-
-def class_depths(label: np.ndarray, classes: list[int], frame: Frame) -> dict[int, np.ndarray]:
-    """Return the depth map of every class of a label map."""
-    return {value: depth_map(label == value, frame) for value in classes}
-
-
-def merge_depths(corrupted: dict[int, np.ndarray], clean: dict[int, np.ndarray]) -> np.ndarray:
-    """Turn one depth map per class into one label map, without a say for label order or chance.
-
-    A voxel belongs to the class in whose corrupted shape it lies deepest, and to the background where it lies in
-    none. A tie goes to the class in whose clean shape the voxel lies deepest, a tie in that as well to the smaller
-    clean structure. Two neighbours that grow alike thus keep their common border.
-    """
-    by_size = sorted(corrupted, key=lambda value: (np.count_nonzero(clean[value] > 0), value))
-    first = corrupted[by_size[0]]
-    label = np.zeros(first.shape, dtype=np.int64)
-    deepest = np.zeros(first.shape, dtype=np.float32)
-    clean_depth = np.full(first.shape, -np.inf, dtype=np.float32)
-    for value in by_size:
-        depth = corrupted[value]
-        wins = (depth > deepest) | ((depth == deepest) & (depth > 0) & (clean[value] > clean_depth))
-        label[wins] = value
-        deepest[wins] = depth[wins]
-        clean_depth[wins] = clean[value][wins]
-    return label
 
 
 def equivalent_radius_mm(depth: np.ndarray, frame: Frame) -> float:

@@ -18,7 +18,7 @@ def smooth_noise(rng: np.random.Generator, knot_distance_mm: float, shape: tuple
 
     Independent normal numbers at knots ``knot_distance_mm`` apart over the whole volume are joined by a cubic B-spline,
     so the field is twice differentiable and changes over about that distance. With ``frame.per_slice`` every slice
-    has its own knots and is independent of its neighbours.
+    has its own knots and is independent of its neighbours. Outside the volume the outermost knots go on.
     """
     first_axis = 1 if frame.per_slice else 0
     knots = [
@@ -44,5 +44,6 @@ def _spline_along(field: np.ndarray, positions: np.ndarray, axis: int) -> np.nda
     column = [1, 1, 1]
     column[axis] = -1
     return sum(
-        np.take(field, left + offset, axis=axis) * (weight / 6).reshape(column) for offset, weight in enumerate(weights)
+        np.take(field, left + offset, axis=axis, mode="clip") * (weight / 6).reshape(column)
+        for offset, weight in enumerate(weights)
     )

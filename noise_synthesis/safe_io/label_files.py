@@ -42,6 +42,9 @@ class SimpleItkLabels:
         write_like(voxels, grid, path)
 
 
+ITK_LABELS = SimpleItkLabels()
+
+
 def find_label_files(folder: Path) -> dict[str, Path]:
     """Return the label files of a folder by case name, sorted; hidden files and other formats are left out.
 
@@ -113,9 +116,9 @@ def as_integers(array: np.ndarray, path: Path) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def read_volume(path: Path) -> LabelVolume:
+def volume_of(labels: LabelFormat, path: Path) -> LabelVolume:
     """Read a label file as a volume."""
-    return as_volume(read_label(path), path)
+    return labels.read(path)[0]
 
 
 def write_like(voxels: np.ndarray, like: sitk.Image, path: Path) -> None:

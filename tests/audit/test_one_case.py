@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
+from audit_support import two_squares
 
 from nnunetv2_mlbseg.audit.bayes import usual_confusion
 from nnunetv2_mlbseg.audit.one_case import Witnesses, proposed_label
 from nnunetv2_mlbseg.maths.records import NoRecord
+from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
 
 
@@ -30,3 +32,17 @@ def test_the_record_of_a_training_says_how_its_labels_err():
     torch.testing.assert_close(found.confusion(3), record.confusion.matrix)
     torch.testing.assert_close(found.common(3), record.confusion.common)
     assert found.as_dict() == {"confusion": record.confusion.matrix.sum(2).tolist()}
+
+
+def test_of_a_class_that_no_clean_case_shows_nothing_is_judged():
+    """The label lacks rows of both squares; those of class 1 are found, those of class 2 and its place stay."""
+    audited, _ = two_squares("case", 3)
+    found, _ = two_squares("case", 3, unshown=Unshown.of((2,), 3))
+    given = audited.label.classes
+    of_2 = (given == 2) | (audited.network == 2)
+    assert ((audited.proposal != given) & of_2).any(), "without that they would change"
+    for changed in (found.proposal != given, found.likely != given, found.suspicion > 0):
+        assert not (changed & of_2).any()
+    assert torch.equal(found.proposal[~of_2], audited.proposal[~of_2]) and (found.proposal != given).any()
+    assert found.scores.classes[1] is None and found.scores.classes[0] is not None
+    assert {2}.isdisjoint({region.given for region in found.regions} | {region.proposed for region in found.regions})

@@ -64,6 +64,12 @@ def test_without_unseen_right_labels_nothing_is_claimed(tmp_path):
     refuse_corrections(found, tmp_path)
 
 
+def test_classes_that_no_clean_case_shows_are_named():
+    found = prospect(noisy(0.4, 0.2), RIGHT, ("lesion", "cyst"))
+    assert found.sentence.endswith(" 0.833. Not judged, as no clean training case shows it: lesion, cyst.")
+    assert found.as_dict()["not_judged"] == ["lesion", "cyst"] and prospect(noisy(0.4), RIGHT).not_judged == ()
+
+
 def correction(change: float) -> CaseAudit:
     """The audit of a label that a correction would change by ``change``, as far as it is looked at."""
     found: dict[str, Any] = dict.fromkeys(field.name for field in fields(CaseAudit))

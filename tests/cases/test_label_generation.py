@@ -11,7 +11,14 @@ import pytest
 import torch
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 
-from nnunetv2_mlbseg.cases.label_generation import SAMPLED_CASES, divide, fit_bias, generate, mean_shares
+from nnunetv2_mlbseg.cases.label_generation import (
+    SAMPLED_CASES,
+    SAMPLED_VOXELS,
+    divide,
+    fit_bias,
+    generate,
+    mean_shares,
+)
 from nnunetv2_mlbseg.cases.label_store import LabelStore
 from nnunetv2_mlbseg.runtime.processes import Processes
 
@@ -67,8 +74,13 @@ def test_generated_labels_get_the_shares_of_the_clean_cases(count: int, read: in
     organ = np.zeros((1, 40, 50), int)
     organ[0, :4] = 1
     unlabeled = Dataset({case: np.zeros((1, 40, 50), int) for case in predictor.evidence})
-    bias = fit_bias(predictor, Dataset({"clean": organ}), unlabeled, Processes())
+    said: list[str] = []
+    bias = fit_bias(predictor, Dataset({"clean": organ}), unlabeled, Processes(), said.append)
     assert len(predictor.predicted) == read
+    assert said == [
+        f"Predicting {read} unlabeled cases for the class shares of the clean ones (align_shares)",
+        f"Fitting the shares of 2 classes to {SAMPLED_VOXELS // read * read} of their voxels",
+    ]
     assert bias[0] == 0 and bias[1] == pytest.approx(1.645 - 1.282, abs=0.05)
 
     labels = LabelStore(tmp_path / "generated")

@@ -101,7 +101,7 @@ def test_aligned_labels_have_the_clean_share_and_a_source_of_their_own(folder, s
     assert source == fingerprint(network) + "-aligned"
     bias = store.bias()
     assert bias is not None and bias[0] == 0 and bias[1] > 0
-    assert said[1] == f"Log-odds added for the class shares of the clean cases (align_shares): {bias[1]:+.2f}"
+    assert said[3] == f"Log-odds added for the class shares of the clean cases (align_shares): {bias[1]:+.2f}"
     assert np.mean([store.load(case)[0][:] for case in ROLES.unlabeled]) == pytest.approx(0.25, abs=0.02)
 
 

@@ -34,10 +34,10 @@ class EachPixel(nn.Module):
         return torch.cat([images, -images, column], 1)
 
 
-def _predictor(mirror_axes: tuple[int, ...] | None = None) -> CasePredictor:
+def _predictor(mirror_axes: tuple[int, ...] | None = None, never: tuple[int, ...] = ()) -> CasePredictor:
     plans = PlansManager(PLANS)
     parts = (plans, plans.get_configuration("2d"), DATASET_JSON, mirror_axes, torch.device("cpu"))
-    return CasePredictor(EachPixel(), *parts)
+    return CasePredictor(EachPixel(), *parts, never)
 
 
 @pytest.mark.parametrize(("axes", "columns"), [(None, np.arange(16.0)), ((1,), np.full(16, 7.5))])
@@ -48,6 +48,13 @@ def test_a_case_is_predicted_slice_by_slice_mirrored_where_asked_without_a_word(
     for found, expected in zip(logits, (IMAGE[0], -IMAGE[0], np.broadcast_to(columns, IMAGE[0].shape)), strict=True):
         assert np.allclose(found[middle], expected[middle], atol=0.02)
     assert capsys.readouterr().out == ""
+
+
+def test_classes_that_are_not_to_be_predicted_are_no_pixels_most_probable_one():
+    logits, _ = _predictor().logits(DATASET, "a")
+    found, _ = _predictor(never=(2,)).logits(DATASET, "a")
+    assert torch.equal(found[:2], logits[:2]) and torch.isfinite(found).all()
+    assert (logits.argmax(0) == 2).any() and not (found.argmax(0) == 2).any()
 
 
 def test_a_label_is_exported_under_its_name_with_the_ending_of_the_dataset(tmp_path, monkeypatch):

@@ -36,14 +36,15 @@ def source(raw):
     return make_nnunet(raw / "Dataset030_Own", NAMES, channels=2, classes=2)
 
 
-def test_two_classes_and_channels(source, raw):
+def test_two_classes_and_channels(source, raw, capsys):
     before = tree(source)
     assert usual("--noisy-ratio", 0.5) == 0
+    printed = capsys.readouterr().out
     folder = raw / "Dataset031_Own"
     assert read(folder / "dataset.json")["labels"] == {"background": 0, "class1": 1, "class2": 2, "ignore": 3}
     assert len(list((folder / "imagesTr").iterdir())) == 20
     provenance = read(folder / "supervision" / "provenance.json")
-    dice = []
+    dice, dice_of = [], {1: [], 2: []}
     for name in NAMES:
         label, true = (array_of(path / "labelsTr" / f"{name}.nii.gz") for path in (folder, source))
         if name in provenance["split"]["noisy"]:
@@ -52,12 +53,18 @@ def test_two_classes_and_channels(source, raw):
                 2 * ((label == c) & (true == c)).sum() / ((label == c).sum() + (true == c).sum()) for c in (1, 2)
             ]
             dice.append(np.mean(per_class))
+            for value in (1, 2):
+                dice_of[value].append(per_class[value - 1])
             assert dice[-1] == pytest.approx(provenance["noise"]["cases"][name]["dice"], abs=1e-5)
         elif name in provenance["split"]["unlabeled"]:
             assert (label == 3).all()
         else:
             np.testing.assert_array_equal(label, true)
     assert np.mean(dice) == pytest.approx(0.8, abs=0.005)
+    for value, found in dice_of.items():
+        assert np.mean(found) == pytest.approx(0.8, abs=0.02)
+        assert provenance["noise"]["classes"][str(value)]["mean_dice"] == pytest.approx(np.mean(found), abs=1e-5)
+        assert f"class {value}: mean Dice {np.mean(found):.4f} over {len(found)} cases" in printed
     assert tree(source) == before
 
 

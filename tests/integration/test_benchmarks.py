@@ -35,6 +35,15 @@ def test_step():
     assert "an iteration with loading" in done.stdout
 
 
+def test_overhead():
+    """Two numbers of classes, on the smallest images that a network of six stages takes."""
+    sizes = ("--images", 5, "--size", 64, "--rounds", 1, "--classes", "2,5", "--preset", "paper")
+    command = [sys.executable, "-m", "pytest", "-q", "benchmarks/step", "-k", "overhead", "-p", "no:cacheprovider"]
+    done = subprocess.run([*command, *map(str, sizes)], capture_output=True, text=True, timeout=600, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert re.findall(r"^(\d+) +\d+\.\d+ +\d+\.\d+ +-?\d+\.\d%$", done.stdout, re.MULTILINE) == ["2", "5"]
+
+
 def test_throughput():
     printed = run_benchmark(
         "step/throughput.py", "--device", "cpu", "--processes", 0, "--images", 5, "--size", 16, "--steps", 1

@@ -7,10 +7,24 @@ import math
 import numpy as np
 import pytest
 import torch
-from maths_support import NoHostReads
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from maths_support import Elements, NoHostReads
 from scipy.optimize import linprog
 
-from nnunetv2_mlbseg.maths.class_shares import DECAY, LIMIT, RATE, ShareRecord, aligned, fitted_bias, followed
+from nnunetv2_mlbseg.maths import class_shares
+from nnunetv2_mlbseg.maths.class_shares import (
+    DECAY,
+    LIMIT,
+    RATE,
+    SETTLED,
+    SWEEPS,
+    ShareRecord,
+    aligned,
+    fitted_bias,
+    followed,
+)
+from nnunetv2_mlbseg.maths.unshown import Unshown
 
 BOTH = torch.tensor([False, True])
 
@@ -127,3 +141,63 @@ def test_several_classes_are_fitted_as_optimal_transport_assigns_them() -> None:
 def test_a_fitted_bias_stays_within_its_limit_and_leaves_classes_that_no_clean_scan_has() -> None:
     logits = torch.tensor([[30.0, 0.0, 0.0]]).repeat(100, 1)
     assert fitted_bias(logits, torch.tensor([0.5, 0.5, 0.0])).tolist() == pytest.approx([0, LIMIT, 0])
+
+
+def test_a_class_without_a_known_share_keeps_no_bias_and_its_pixels_do_not_count() -> None:
+    """The other two move as if there were no third."""
+    clean, pseudo = torch.tensor([[0, 0, 0, 1]]), torch.tensor([[0, 1, 0, 0], [0, 0, 0, 0]])
+    with_third = torch.cat([pseudo, torch.tensor([[2, 2], [2, 2]])], 1)
+    record, expected = ShareRecord.empty(3), ShareRecord.empty(2)
+    for _ in range(5):
+        record = followed(record, clean, with_third, BOTH, unshown=Unshown.of((2,), 3))
+        expected = followed(expected, clean, pseudo, BOTH)
+    torch.testing.assert_close(record.bias[:2], expected.bias)
+    assert expected.bias[1] != 0 and record.bias[2] == 0 and record.pseudo[2] == 0
+
+
+@given(seed=st.integers(0, 2**32 - 1), classes=st.integers(2, 7), certainty=st.floats(0.1, 3))
+@settings(max_examples=50, deadline=None)
+def test_fitted_labels_have_the_wanted_shares(seed: int, classes: int, certainty: float) -> None:
+    """Each class to a pixel or so of its wanted number, whatever the logits, and so background gets the remainder."""
+    pixels, generator = 2000, torch.Generator().manual_seed(seed)
+    logits = certainty * torch.randn(pixels, classes, generator=generator)
+    wanted = torch.rand(classes, generator=generator) + 0.2
+    wanted = (wanted / wanted.sum() * pixels).round()
+    wanted[0] = pixels - wanted[1:].sum()
+    bias = fitted_bias(logits, wanted / pixels)
+    found = torch.bincount((logits + bias).argmax(1), minlength=classes)
+    assume(bool(bias.abs().max() < LIMIT))
+    assert (found[1:] - wanted[1:]).abs().max() <= 2 + classes * pixels * SETTLED
+
+
+@given(seed=st.integers(0, 2**32 - 1), classes=st.integers(2, 9))
+@settings(max_examples=30, deadline=None)
+def test_one_class_after_the_other_is_fitted_by_its_definition(seed: int, classes: int) -> None:
+    """The largest of the other classes looked up anew for every class, the quantile from all sorted values."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(300, classes, generator=generator).round(decimals=1)  # many values are the same
+    shares = torch.rand(classes, generator=generator)
+    shares = shares / shares.sum()
+    bias = np.zeros(classes, np.float32)
+    for _ in range(SWEEPS):
+        before = bias.copy()
+        for number in range(1, classes):
+            count = min(max(round(float(shares[number]) * 300), 1), 299)
+            others = np.delete(logits.numpy() + bias, number, axis=1).max(1)
+            needed = np.sort(others - logits[:, number].numpy())
+            bias[number] = np.clip((needed[count - 1] + needed[count]) / 2, -LIMIT, LIMIT)
+        if np.abs(bias - before).max() <= SETTLED:
+            break
+    np.testing.assert_allclose(fitted_bias(logits, shares).numpy(), bias, atol=1e-5)
+
+
+def test_a_sweep_over_many_classes_costs_hardly_more_than_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four times the classes: C log C is 5.3 times as much from 16 to 64; the square would be 16 times."""
+    monkeypatch.setattr(class_shares, "SWEEPS", 1)
+    made = []
+    for classes in (16, 64):
+        logits = torch.randn(500, classes, generator=torch.Generator().manual_seed(4))
+        with Elements() as counted:
+            fitted_bias(logits, torch.full((classes,), 1 / classes))
+        made.append(counted.made)
+    assert made[1] < 6 * made[0]

@@ -9,7 +9,7 @@ import torch
 from maths_support import NoHostReads
 from torch import Tensor
 
-from nnunetv2_mlbseg.maths.tensors import at_least_float32
+from nnunetv2_mlbseg.maths.tensors import at_least_float32, softmax_, sums_of_products
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -33,3 +33,21 @@ def test_half_precision_becomes_float32_and_keeps_its_gradient(dtype: torch.dtyp
 def test_the_guard_against_host_reads_fires(read: Callable[[Tensor], object]) -> None:
     with pytest.raises(AssertionError, match=r"host|dynamic shape"), NoHostReads():
         read(torch.ones(3))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("shape", [(5, 4), (2, 3, 4)])
+def test_sums_of_products_are_over_pixels(channels: int, shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(2, 3, *shape, generator=generator, dtype=torch.float64)
+    second = torch.randn(2, channels, *shape, generator=generator, dtype=torch.float64)
+    expected = (first * second).sum(dim=tuple(range(2, first.ndim)))
+    torch.testing.assert_close(sums_of_products(first, second), expected)
+
+
+def test_softmax_takes_the_place_of_its_logits_also_of_large_ones() -> None:
+    logits = 300 * torch.randn(2, 4, 5, 3, generator=torch.Generator().manual_seed(1))
+    expected = logits.softmax(dim=1)
+    found = softmax_(logits)
+    assert found.data_ptr() == logits.data_ptr()
+    torch.testing.assert_close(found, expected)

@@ -37,6 +37,6 @@ def test_consistency_terms_come_only_where_asked_for():
     views = _views(["flip"])
     output = torch.randn(4, 2, 8, 8)
     teacher = torch.rand(4, 2, 8, 8).softmax(1)
-    assert set(consistency_terms(output, teacher, views, view_term=True)) == {"views", "teacher"}
-    assert set(consistency_terms(output, None, views, view_term=True)) == {"views"}
-    assert consistency_terms(output[:2], None, _views([]), view_term=True) == {}
+    assert set(consistency_terms(output.softmax(1), teacher, views, view_term=True)) == {"views", "teacher"}
+    assert set(consistency_terms(output.softmax(1), None, views, view_term=True)) == {"views"}
+    assert consistency_terms(output[:2].softmax(1), None, _views([]), view_term=True) == {}

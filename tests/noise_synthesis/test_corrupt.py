@@ -108,13 +108,25 @@ def test_provenance_tells_how_the_labels_came_about() -> None:
         0.7,
     )
     assert told["settings"] == {"max_angle_deg": 20.0, "smallest_share": 0.2}
-    assert told["strength_mm"] == plan.strength_mm > 0
+    assert "strength_mm" not in told, "each class has its own"
+    for value, known in told["classes"].items():
+        dice = [case["class_dice"][value] for case in told["cases"].values()]
+        assert known["strength_mm"] == plan.strengths_mm[int(value)] > 0
+        assert known["mean_dice"] == pytest.approx(np.mean(dice), abs=1e-5)
+        assert (known["cases"], known["reached"]) == (4, True)
+        assert known["lowest"]["dice"] == min(dice) == told["cases"][known["lowest"]["case"]]["class_dice"][value]
     values = [case["dice"] for case in told["cases"].values()]
     assert told["mean_dice"] == pytest.approx(np.mean(values), abs=1e-5)
     assert told["spread"]["std"] == pytest.approx(np.std(values), abs=1e-5)
     assert (told["spread"]["min"], told["spread"]["max"]) == (min(values), max(values))
     assert set(told["cases"]["case00"]["parameters"]) == {"1", "2"}
     assert set(told["cases"]["case00"]["class_dice"]) == {"1", "2"}
+
+
+def test_provenance_of_one_class_has_its_strength_in_front_as_before() -> None:
+    plan = plan_corruption(blobs(3), 0.7, seed=9)
+    told = plan.provenance()
+    assert told["strength_mm"] == told["classes"]["1"]["strength_mm"] == plan.strengths_mm[1] > 0
 
 
 def test_a_plan_reports_its_progress() -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from noise_examples import blob, run_noise
+from noise_examples import blob, ring, run_noise
 
 from noise_synthesis.corrupt_folder import check_apart
 from noise_synthesis.safe_io import errors
+from noise_synthesis.summary import class_lines, summary, warn_of_missed_classes
 
 ENDINGS = (".nii.gz", ".nrrd", ".mha")
 
@@ -81,6 +82,63 @@ def test_provenance_has_what_made_the_labels(labels: Path, tmp_path: Path) -> No
     assert list(told["cases"]) == [f"case{seed}" for seed in range(6)]
     assert all(0 < case["dice"] < 1 and case["parameters"] for case in told["cases"].values())
     assert str(tmp_path) not in json.dumps(told)
+
+
+def ring_labels(folder: Path) -> Path:
+    """Four label files of three classes that touch, and a fourth class that touches none."""
+    folder.mkdir()
+    for seed in range(4):
+        label = np.pad(ring(seed).voxels, ((0, 0), (0, 0), (0, 12)))
+        label[:, 10:20, 43:49] = 4
+        sitk.WriteImage(sitk.GetImageFromArray(label), str(folder / f"ring{seed}.nii.gz"))
+    return folder
+
+
+def test_the_dice_of_each_class_is_told_and_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = ring_labels(tmp_path / "rings")
+    assert run_noise(folder, tmp_path / "noisy", "--level", "0.75", "-np", 1) == 0
+    printed = capsys.readouterr()
+    told = json.loads((tmp_path / "noisy" / "provenance.json").read_text())
+    for value in (1, 2, 3, 4):
+        dice = []
+        for seed in range(4):
+            clean, noisy = (
+                sitk.GetArrayFromImage(sitk.ReadImage(str(path / f"ring{seed}.nii.gz"))) == value
+                for path in (folder, tmp_path / "noisy")
+            )
+            dice.append(2 * (clean & noisy).sum() / (clean.sum() + noisy.sum()))
+            assert told["cases"][f"ring{seed}"]["class_dice"][str(value)] == pytest.approx(dice[-1], abs=1e-5)
+        assert told["classes"][str(value)]["mean_dice"] == pytest.approx(np.mean(dice), abs=1e-5)
+        line = f"class {value}: mean Dice {np.mean(dice):.4f} over 4 cases, lowest {min(dice):.3f} (ring"
+        assert line in printed.out
+        assert np.mean(dice) == pytest.approx(0.75, abs=0.02)
+    assert "warning" not in printed.err
+
+
+def test_classes_out_of_reach_are_named_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--level", "0.75", "-np", 1, "--recipe", "class_confusion")
+    assert run_noise(ring_labels(tmp_path / "rings"), tmp_path / "noisy", *options) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    told = json.loads((tmp_path / "noisy" / "provenance.json").read_text())["classes"]
+    missed = [value for value in told if not told[value]["reached"]]
+    assert "4" in missed and f"cannot bring {len(missed)} of 4 classes to the wanted mean Dice 0.7500" in line
+    assert all(f"{value} ({told[value]['mean_dice']:.4f})" in line for value in missed)
+
+
+def test_provenance_of_former_versions_can_be_told(capsys: pytest.CaptureFixture[str]) -> None:
+    former = {
+        "recipe": "boundary",
+        "per_slice": True,
+        "target_dice": 0.8031,
+        "mean_dice": 0.803,
+        "strength_mm": 2.5,
+        "spread": {"std": 0.01, "min": 0.7, "q25": 0.75, "median": 0.8, "q75": 0.85, "max": 0.9},
+        "cases": {"a": {"dice": 0.8, "class_dice": {"1": 0.9, "2": 0.7}}, "b": {"dice": None, "reason": "none"}},
+    }
+    assert "strength 2.50 mm: mean Dice 0.8030 (wanted 0.8031) over 1 cases" in summary(former)
+    assert class_lines(former) == [] and class_lines({"level": None}) == []
+    warn_of_missed_classes(former)
+    assert capsys.readouterr().err == ""
 
 
 def test_an_existing_folder_is_replaced_with_force_only(

@@ -12,6 +12,7 @@ from nnunetv2_mlbseg.audit.label_files import Label
 from nnunetv2_mlbseg.audit.network_opinion import Opinion
 from nnunetv2_mlbseg.audit.one_case import CaseAudit, Thresholds, Witnesses, audit_case
 from nnunetv2_mlbseg.audit.weight_maps import WeightMaps
+from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.maths.weighting.depth import depth_levels
 
 
@@ -21,7 +22,7 @@ def reading(label: np.ndarray, spacing_mm: tuple[float, float, float] = (1.0, 1.
     return Reading(label[None].astype(np.float32), {"sitk_stuff": itk, "spacing": list(spacing_mm[::-1])})
 
 
-def two_squares(name: str, seed: int, shape=(6, 30, 40)):
+def two_squares(name: str, seed: int, shape=(6, 30, 40), unshown: Unshown | None = None):
     """Two squares; the label misses rows of one, more with every seed. Their audit and an image."""
     rng = np.random.default_rng(seed)
     truth = np.zeros(shape, np.int64)
@@ -35,7 +36,8 @@ def two_squares(name: str, seed: int, shape=(6, 30, 40)):
     share[2, 5:7, 8:15] = 0.9
     weights = WeightMaps(share, 1 - share)
     opinion, levels = Opinion(probabilities, probabilities), depth_levels(label.classes)
-    audited = audit_case(name, opinion, label, Witnesses(None), Thresholds(0.9, 0.0), 0, levels, weights)
+    known = Witnesses(None), Thresholds(0.9, 0.0)
+    audited = audit_case(name, opinion, label, *known, 0, levels, weights, unshown)
     return audited, rng.random(shape)
 
 

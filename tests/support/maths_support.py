@@ -10,6 +10,7 @@ import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from nnunetv2_mlbseg.maths.labels import IGNORE, ImperfectLabels, resize_labels
 from nnunetv2_mlbseg.maths.tangents.forward import logit_tangents
@@ -169,6 +170,17 @@ class Problem:
         return VirtualStep(self.network).weights(self.images, label_sets, self.clean_images, self.clean)
 
 
+class Elements(TorchDispatchMode):
+    """Counts the elements of all tensors that operations make inside: what formulas touch, whatever the machine."""
+
+    made = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        self.made += sum(leaf.numel() for leaf in tree_leaves(found) if isinstance(leaf, Tensor))
+        return found
+
+
 class NoHostReads(TorchDispatchMode):
     """Fails on every operation that, on a GPU, would make the host wait for a value or a data-dependent shape.
 
@@ -228,16 +240,20 @@ def seen_of_images(whole: Seen, part: slice) -> Seen:
 def in_two_processes(of_half: Callable[[slice, Total], Result]) -> list[Result]:
     """What each of two processes finds that hold half a batch.
 
-    First every half hands out what it would add to a sum over both, then gets those sums. What is handed out must not
-    depend on an earlier sum.
+    One sum over both after the other becomes known: what the halves hand out for the next may depend on those before.
     """
-    handed: list[list[Tensor]] = []
-    for half in HALVES:
-        handed.append([])
-        of_half(half, lambda value: handed[-1].append(value) or value)
-    sums = [a + b for a, b in zip(*handed, strict=True)]
-    found = []
-    for half in HALVES:
-        left = iter(sums)
-        found.append(of_half(half, lambda _, left=left: next(left)))
-    return found
+    sums: list[Tensor] = []
+    while True:
+        found, handed = [], []
+        for half in HALVES:
+            values: list[Tensor] = []
+
+            def total(value: Tensor, values: list[Tensor] = values) -> Tensor:
+                values.append(value)
+                return sums[len(values) - 1] if len(values) <= len(sums) else value
+
+            found.append(of_half(half, total))
+            handed.append(values)
+        if len(sums) == len(handed[0]):
+            return found
+        sums.append(handed[0][len(sums)] + handed[1][len(sums)])

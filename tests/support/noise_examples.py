@@ -53,3 +53,50 @@ def run_noise(*arguments: object) -> int:
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     return run_command(command.run, parser.parse_args([str(argument) for argument in arguments]))
+
+
+def _touching(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """An empty volume of 6 slices, and the distance of its pixels from the middle of the slice, a little moved."""
+    rng = np.random.default_rng([7, seed])
+    z, y, x = np.mgrid[:6, :40, :40]
+    middle = 19.5 + rng.uniform(-1, 1, 2)
+    return np.zeros((6, 40, 40), np.uint8), np.hypot(y - middle[0], x - middle[1]) + 0 * z, rng.uniform(-0.5, 0.5, 3)
+
+
+def ring(seed: int, ignore_label: int | None = None) -> LabelVolume:
+    """A disk (3) in a ring three pixels thick (2), and another disk (1) that touches the ring."""
+    label, away, change = _touching(seed)
+    _, y, x = np.mgrid[:6, :40, :40]
+    label[np.hypot(y - 19.5, x - 6) < 6 + change[0]] = 1
+    label[away < 10 + change[1] + change[2]] = 2
+    label[away < 7 + change[1]] = 3
+    return _with_corner(label, ignore_label)
+
+
+def line(seed: int, ignore_label: int | None = None) -> LabelVolume:
+    """A line two pixels thick (2) between two halves of a disk (1 and 3)."""
+    label, away, change = _touching(seed)
+    columns = np.arange(40)[None, None, :] + 0 * label
+    inside = away < 11 + change[0]
+    label[inside] = np.where(columns < 20, 1, 3)[inside]
+    label[inside & (columns >= 19) & (columns < 21)] = 2
+    return _with_corner(label, ignore_label)
+
+
+def island(seed: int, ignore_label: int | None = None) -> LabelVolume:
+    """A small blob (2) inside a large one (1), and one of a few voxels (3) at its border."""
+    label, away, change = _touching(seed)
+    z, y, x = np.mgrid[:6, :40, :40]
+    label[away < 12 + change[0]] = 1
+    label[(np.hypot(y - 17, x - 22) < 3 + change[1]) & (z > 0) & (z < 5)] = 2
+    label[2:4, 18:21, 6:9] = 3
+    return _with_corner(label, ignore_label)
+
+
+def _with_corner(label: np.ndarray, ignore_label: int | None) -> LabelVolume:
+    if ignore_label is not None:
+        label[:, :16, 24:] = ignore_label
+    return LabelVolume(label, SPACING_MM)
+
+
+TOUCHING = {"ring": ring, "line": line, "island": island}

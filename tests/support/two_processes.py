@@ -40,7 +40,8 @@ from nnunetv2_mlbseg.training.whole_batch_loss import over_whole_batch
 IGNORE_LABEL = 3
 FACTORS = (2 / 3, 1 / 3, 0.0)
 BASE: dict[str, Any] = {"seed": 5, "initial_lr": 0.05, "momentum": 0.9, "ema_decay": 0.9, "weighting": "meta"}
-# Every normalisation, both losses of the clean batch, both Dice, labels by student and teacher, the virtual step.
+# Every normalisation, both losses of the clean batch, both Dice, labels by student and teacher, the virtual step, a
+# class that no clean image shows (where one has it, the pixel is ignored).
 SETTINGS: dict[str, dict[str, Any]] = {
     "sum": {"weight_normalization": "sum", "clean_loss": "ce", "pseudo_label_network": "student"},
     "joint": {"weight_normalization": "joint", "virtual_consistency": True},
@@ -48,6 +49,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "tied": {"weighting": "tied", "weight_normalization": "joint"},
     "uniform": {"weighting": "uniform", "clean_loss": "ce"},
     "image_dice": {"weight_normalization": "sum", "batch_dice": False},
+    "not_shown": {"weighting": "tied", "weight_normalization": "joint", "unshown": (1,)},
 }
 
 
@@ -77,7 +79,7 @@ def part(batch: dict[str, Any], processes: Processes) -> dict[str, Any]:
 def make_learning(settings: dict[str, Any], processes: Processes) -> Learning:
     """All that learns, with nnU-Net's own loss in one process, and with the shared one in several."""
     overrides = {**BASE, **settings}
-    batch_dice = overrides.pop("batch_dice", True)
+    batch_dice, unshown = overrides.pop("batch_dice", True), overrides.pop("unshown", ())
     student = small_network(classes=3, deep_supervision=True, dtype=torch.float64)
     dice = {"batch_dice": batch_dice, "smooth": 1e-5, "do_bg": False, "ddp": False}
     stock = DC_and_CE_loss(dice, {}, ignore_label=IGNORE_LABEL, dice_class=MemoryEfficientSoftDiceLoss)
@@ -85,7 +87,8 @@ def make_learning(settings: dict[str, Any], processes: Processes) -> Learning:
     if processes.count > 1:
         loss = over_whole_batch(loss, IGNORE_LABEL, processes)
     chosen = resolve(MLBSeg.Settings, overrides)
-    task = Task(channels=1, classes=3, dims=2, noisy=2, unlabeled=1, ignore_label=IGNORE_LABEL)
+    counts = {"noisy": 2, "unlabeled": 1}
+    task = Task(channels=1, classes=3, dims=2, **counts, ignore_label=IGNORE_LABEL, unshown=unshown)
     parts = {"task": task, "momentum": chosen.momentum, "processes": processes, "imperfect_images": 3}
     learning = learning_of(MLBSeg, chosen, student, loss, **parts)
     learning.teacher.step = 1  # the first update would make the teacher the student

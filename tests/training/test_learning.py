@@ -21,10 +21,12 @@ from method_support import (
 from run_state_example import STATE
 from torch import nn
 
+from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.progress.run_state import RunState
+from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.batch import Batch, Images
-from nnunetv2_mlbseg.training.method import Method, Terms
+from nnunetv2_mlbseg.training.method import Method, Task, Terms, warm_up
 
 SETTINGS = TrainingSettings(seed=1, initial_lr=0.1)
 CPU = torch.device("cpu")
@@ -146,3 +148,31 @@ def test_a_stage_of_ones_own_needs_terms():
     learning = learning_of(bare, SETTINGS, TanhNetwork(), CrossEntropy())
     with pytest.raises(NotImplementedError, match="Bare has a stage of its own, but no terms"):
         learning.step(Batch.of(drawn_batch(), CPU), START)
+
+
+def _three_classes(unshown: tuple[int, ...]) -> Any:
+    settings = resolve(MLBSeg.Settings, {"seed": 1, "initial_lr": 0.1, "weight_decay": 0, "deep_supervision": False})
+    task = Task(channels=1, classes=3, dims=2, noisy=1, unlabeled=1, ignore_label=None, unshown=unshown)
+    return learning_of(MLBSeg, settings, small_network(classes=3), CrossEntropy(), task=task)
+
+
+def _heads_after_warm_up(unshown: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor, bool]:
+    """The last layer's weights for each class before and after an iteration, and whether nnU-Net's own step took it."""
+    learning, batch, asked = _three_classes(unshown), drawn_batch(), []
+
+    def nnunets(loaded):
+        asked.append(loaded)
+        learning.passes.descent.step(CrossEntropy()(learning.student(loaded["data"]), loaded["target"]), 12.0)
+        return {"loss": torch.zeros(())}
+
+    head = learning.student.decoder.seg_layers[-1].weight
+    before = head.detach().clone()
+    learning.iteration(warm_up(learning.settings, 2), batch, START, nnunets)
+    return before.flatten(1), head.detach().flatten(1), bool(asked)
+
+
+def test_a_warm_up_leaves_a_class_that_clean_cases_do_not_show_as_probable_as_the_background():
+    before, after, asked = _heads_after_warm_up((2,))
+    assert not asked and torch.equal(after[2], after[0]) and not torch.equal(before[:2], after[:2])
+    before, after, asked = _heads_after_warm_up(())
+    assert asked and not torch.equal(before[2], after[2]), "nnU-Net's own step, where every class is shown"

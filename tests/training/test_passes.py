@@ -6,10 +6,13 @@ import pytest
 import torch
 from maths_support import small_network
 from method_support import CPU, TanhNetwork, learning_of
+from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from torch import nn
 
 from nnunetv2_mlbseg.maths.tensors import unchanged
+from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.networks.unetplusplus import UNetPlusPlus
 from nnunetv2_mlbseg.runtime.processes import Processes
@@ -17,6 +20,7 @@ from nnunetv2_mlbseg.runtime.random_state import Generators
 from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.descent import Descent
 from nnunetv2_mlbseg.training.passes import Passes
+from nnunetv2_mlbseg.training.whole_batch_loss import cross_entropy_like, over_whole_batch
 from noise_synthesis.safe_io.errors import InputError
 
 IMAGES = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -61,7 +65,8 @@ def test_the_teacher_gives_probabilities_without_a_graph_and_noise_only_where_as
     teacher = TanhNetwork()
     passes = _passes(TanhNetwork(), teacher)
     found = passes.teacher(IMAGES)
-    assert not found.requires_grad and torch.equal(found, teacher(IMAGES).softmax(1))
+    assert not found.requires_grad
+    torch.testing.assert_close(found, teacher(IMAGES).detach().softmax(1))
     assert torch.equal(passes.teacher(IMAGES), found)
     noisy = [passes.teacher(IMAGES, noise=0.5) for _ in range(2)]
     assert not torch.equal(noisy[0], found) and not torch.equal(*noisy), "new noise at every call"
@@ -137,3 +142,50 @@ def test_a_training_takes_scales_and_loss_from_nnunets_own():
     assert isinstance(passes.losses["ce"], DeepSupervisionWrapper) and passes.images is None
     plain = learning_of(MLBSeg, settings, TanhNetwork(), nn.MSELoss()).passes
     assert plain.scale_factors == [1.0] and not plain.deep_supervision
+
+
+def _soft_dice(logits: torch.Tensor, target: torch.Tensor, classes: range) -> torch.Tensor:
+    """Mean over some classes, the whole batch as one image, smoothed as nnU-Net does."""
+    probabilities = logits.softmax(1)
+    values = []
+    for number in classes:
+        predicted, truth = probabilities[:, number], (target[:, 0] == number).to(logits.dtype)
+        values.append((2 * (predicted * truth).sum() + 1e-5) / (predicted.sum() + truth.sum() + 1e-5))
+    return torch.stack(values).mean()
+
+
+@pytest.mark.parametrize("ignore", [None, 3])
+@pytest.mark.parametrize("loss", ["dice_ce", "ce"])
+def test_the_loss_of_clean_images_is_that_of_a_network_without_the_classes_they_do_not_show(loss, ignore):
+    """Class 1 of three: cross-entropy and Dice of classes 0 and 2 alone, at both scales; garbage at 1 is the same."""
+    dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": False}
+    stock = DC_and_CE_loss(dice, {}, ignore_label=ignore, dice_class=MemoryEfficientSoftDiceLoss)
+    nnunets = over_whole_batch(DeepSupervisionWrapper(stock, (0.75, 0.25)), ignore, Processes())
+    losses = {"dice_ce": nnunets, "ce": cross_entropy_like(nnunets, ignore, Processes())}
+    parts = {"losses": losses, "scale_factors": [0.75, 0.25], "deep_supervision": True}
+    passes = _passes(TanhNetwork(), unshown=Unshown.of((1,), 3), **parts)
+    draw = torch.Generator().manual_seed(0)
+    target = 2 * torch.randint(2, (2, 1, 8, 8), generator=draw)
+    targets, numbers = [target.short(), target[:, :, ::2, ::2].short()], [target // 2, target[:, :, ::2, ::2] // 2]
+    logits = [torch.randn(2, 3, size, size, generator=draw).requires_grad_() for size in (8, 4)]
+    found = passes.supervised(logits, targets, loss)
+    expected = torch.zeros(())
+    for factor, z, y in zip((0.75, 0.25), logits, numbers, strict=True):
+        others = z[:, [0, 2]]
+        term = nn.functional.cross_entropy(others, y[:, 0])
+        expected = expected + factor * (term - (_soft_dice(others, y, range(1, 2)) if loss == "dice_ce" else 0))
+    torch.testing.assert_close(found, expected)
+    for gradient in torch.autograd.grad(found, logits):
+        assert not gradient[:, 1].any() and gradient[:, 0].any() and gradient[:, 2].any()
+    with torch.no_grad():
+        for z in logits:
+            z[:, 1] = 1e4 * torch.randn(z[:, 1].shape, generator=draw)
+    assert torch.equal(passes.supervised(logits, targets, loss), found)
+
+
+def test_where_every_class_is_shown_the_loss_gets_the_very_outputs_and_labels():
+    received: list = []
+    passes = _passes(TanhNetwork(), losses={"ce": lambda *handed: received.extend(handed)})
+    output, target = torch.zeros(1, 2, 4, 4), torch.zeros(1, 1, 4, 4)
+    passes.supervised([output], target, "ce")
+    assert received[0] is output and received[1] is target

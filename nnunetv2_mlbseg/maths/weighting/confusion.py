@@ -101,26 +101,33 @@ class ConfusionRecord(Record):
         """
         given = torch.where(_per_image(labels.generated, labels.classes), -1, labels.classes)
         images = torch.nan_to_num(image_counts(belief, given, labels.levels))
-        # A row for every case and one for images from none, with the number of images in the last column: one sum over
-        # the processes tells everything.
         known = len(self.cases)
-        row = torch.where((labels.case >= 0) & (labels.case < known), labels.case, known)
-        amounts = torch.cat([images.flatten(1), images.new_ones(len(images), 1)], dim=1)
-        sums = total(amounts.new_zeros(known + 1, amounts.shape[1]).index_add(0, row, amounts))
-        seen, there = sums[:, :-1].view(-1, *images.shape[1:]), sums[:known, -1] > 0
-        counts = decay * self.counts + (1 - decay) * seen.sum(0)
-        return ConfusionRecord(counts, torch.where(_wide(there), CASE_DECAY * self.cases + seen[:known], self.cases))
+        told = (labels.case >= 0) & (labels.case < known)  # of images from no such case the first case gets nothing
+        row, own = torch.where(told, labels.case, 0), torch.where(_wide(told), images, 0.0)
+        there = total(images.new_zeros(max(known, 1)).index_add(0, row, told.to(images.dtype)))[:known] > 0
+        cases = self.cases * _wide(torch.where(there, CASE_DECAY, 1.0))
+        if known and total is unchanged:
+            cases.index_add_(0, row, own)
+        elif known:
+            cases += total(torch.zeros_like(cases).index_add_(0, row, own))
+        counts = decay * self.counts + (1 - decay) * total(images.sum(0))
+        return ConfusionRecord(counts, cases)
 
     def belief(self, labels: ImperfectLabels, network: Tensor) -> Tensor:
         """The probability of every class given image and label: the E step.
 
         Args:
-            network: (B, C, *S), logarithms of the network's probabilities, up to a number for each pixel.
+            network: (B, C, *S), the network's probabilities, none of them 0, up to a factor for each pixel.
 
         Returns:
             (B, C, *S), adds up to 1. Of no use where there is no label.
         """
-        return (network + self._words(labels)).softmax(dim=1)
+        tables, kinds = self._words(labels)
+        factors = (tables - tables.amax(dim=1, keepdim=True)).exp()  # of tables, not of maps: far fewer numbers
+        found = factors.gather(2, kinds.flatten(1).unsqueeze(1).expand(-1, factors.shape[1], -1)).view(network.shape)
+        found *= network
+        found /= found.sum(dim=1, keepdim=True)
+        return found
 
     def evidence(self, labels: ImperfectLabels, against: Tensor) -> Tensor:
         """What a given label adds to the log-odds of its own class n against class a.
@@ -133,18 +140,27 @@ class ConfusionRecord(Record):
         Returns:
             (B, *S); 0 for generated labels, which are no witnesses of their own.
         """
-        words, own = self._words(labels), labels.classes.clamp_min(0)
-        difference = words.gather(1, own.unsqueeze(1)) - words.gather(1, against.unsqueeze(1))
-        return torch.where(_per_image(labels.generated, against), 0.0, difference.squeeze(1))
+        tables, kinds = self._words(labels)
+        tables = tables.flatten(1)
 
-    def _words(self, labels: ImperfectLabels) -> Tensor:
-        """What the label of every pixel says for each class: log M + k2 log P, (B, C, *S)."""
+        def word(classes: Tensor) -> Tensor:
+            places = classes * (tables.shape[1] // len(self.counts)) + kinds
+            return tables.gather(1, places.flatten(1)).view(kinds.shape)
+
+        difference = word(labels.classes.clamp_min(0)) - word(against)
+        return torch.where(_per_image(labels.generated, against), 0.0, difference)
+
+    def _words(self, labels: ImperfectLabels) -> tuple[Tensor, Tensor]:
+        """What labels say for each class, log M + k2 log P: tables (B, C, C * D), and the column of every pixel.
+
+        A column is a label at a depth. The words of all classes at all pixels are C times as many: look up what is
+        needed.
+        """
         matrices = self.of_cases(labels.case)
         depths = matrices.shape[3]
         logs = (matrices + LEAST_CONFUSION / depths).log() + self.common.view(-1, 1, 1)
         kinds = labels.classes.clamp_min(0) * depths + labels.levels.clamp_min(0)  # label and depth as one number
-        words = logs.flatten(2).gather(2, kinds.flatten(1).unsqueeze(1).expand(-1, logs.shape[1], -1))
-        return words.view(len(kinds), -1, *kinds.shape[1:])
+        return logs.flatten(2), kinds
 
 
 @torch.no_grad()
@@ -159,10 +175,15 @@ def image_counts(probabilities: Tensor, labels: Tensor, levels: Tensor) -> Tenso
         (B, C, C, D), float32 or float64.
     """
     rows, labels, levels = at_least_float32(probabilities).flatten(2), labels.flatten(1), levels.flatten(1)
-    classes = torch.arange(rows.shape[1], device=labels.device)
+    images, classes, _ = rows.shape
+    if not rows.is_cuda:
+        kinds = torch.where(labels >= 0, labels * LEVELS + levels, classes * LEVELS)  # the last: no label
+        bins = rows.new_zeros(images, classes, classes * LEVELS + 1)
+        bins.scatter_add_(2, kinds.unsqueeze(1).expand(-1, classes, -1), rows)
+        return bins[..., :-1].unflatten(2, (classes, LEVELS))
     tables = []
-    for level in range(LEVELS):  # not a bin per pixel: on a GPU most would wait for the same few addresses
-        one_hot = torch.where(levels == level, labels, -1).unsqueeze(2) == classes
+    for level in range(LEVELS):  # on a GPU most pixels would wait for the same few bins
+        one_hot = torch.where(levels == level, labels, -1).unsqueeze(2) == torch.arange(classes, device=labels.device)
         tables.append(rows @ one_hot.to(rows.dtype))
     return torch.stack(tables, dim=3)
 

@@ -82,7 +82,7 @@ class DisputeRecord(Record):
         kind = ((source * classes + n) * classes + p).flatten()
         gain, extent = total(torch.stack([_sums(kind, values, classes) for values in (difference, difference.abs())]))
         scale = torch.where(extent.sum() > 0, total(disputed.sum()) / extent.sum(), 0.0)
-        belief = self.confusion.belief(imperfect, bounded_logs(probabilities))
+        belief = self.confusion.belief(imperfect, bounded(probabilities))
         return DisputeRecord(
             decay * self.gain + (1 - decay) * gain * scale,
             decay * self.extent + (1 - decay) * extent * scale,
@@ -90,9 +90,9 @@ class DisputeRecord(Record):
         )
 
 
-def bounded_logs(probabilities: Tensor) -> Tensor:
-    """The network's word: logarithms, no class less than :data:`LEAST_PROBABILITY`."""
-    return (at_least_float32(probabilities) + LEAST_PROBABILITY).log()
+def bounded(probabilities: Tensor) -> Tensor:
+    """The network's word: no class less than :data:`LEAST_PROBABILITY`, so that they add up to more than 1."""
+    return at_least_float32(probabilities) + LEAST_PROBABILITY
 
 
 def kind_of_dispute(imperfect: ImperfectLabels, pseudo: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -71,8 +71,9 @@ def class_derivatives(logits: Tensor, tangents: Tensor) -> Tensor:
         (B, C, *S), of either sign: sum_c softmax_c dz_c - dz_k.
     """
     tangents = at_least_float32(tangents.detach())
-    probabilities = at_least_float32(logits.detach()).softmax(dim=1)
-    return (probabilities * tangents).sum(dim=1, keepdim=True) - tangents
+    found = at_least_float32(logits.detach()).softmax(dim=1).to(tangents.dtype)
+    mean = found.mul_(tangents).sum(dim=1, keepdim=True)
+    return torch.sub(mean, tangents, out=found)
 
 
 def label_weights(derivatives: Tensor, labels: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ A new one is a frozen dataclass of this shape in a file of its own, and one more
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -27,11 +27,13 @@ class Weighting(Protocol[State]):
     Nothing waits for the device, and no gradient flows.
     """
 
-    needs_tangents: ClassVar[bool]
-    """Whether training with it needs the pass of `logit_tangents`."""
+    @property
+    def needs_tangents(self) -> bool:
+        """Whether training with it needs the pass of `logit_tangents`."""
 
-    weighs_by_tangents: ClassVar[bool]
-    """Whether `weigh` alone looks at the derivatives; if not, it goes by state, labels and probabilities."""
+    @property
+    def weighs_by_tangents(self) -> bool:
+        """Whether `weigh` alone looks at the derivatives; if not, it goes by state, labels and probabilities."""
 
     def begin(self, classes: int, cases: int = 0, device: torch.device | str = "cpu") -> State:
         """The state before the first batch.

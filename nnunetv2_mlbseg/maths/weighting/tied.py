@@ -35,7 +35,7 @@ from torch import Tensor
 
 from nnunetv2_mlbseg.maths.labels import ImperfectLabels, WeightedLabels, resize_labels
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
-from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord, bounded_logs, kind_of_dispute
+from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord, bounded, kind_of_dispute
 from nnunetv2_mlbseg.maths.weighting.meta import label_weights
 from nnunetv2_mlbseg.maths.weighting.normalization import normalized_parts
 from nnunetv2_mlbseg.maths.weighting.seen import Seen
@@ -112,8 +112,8 @@ def tied_weights(
     source, n, p = kind_of_dispute(imperfect, pseudo)
     agreed = imperfect.classes == pseudo
     against = torch.where(agreed, rivals(imperfect.classes, probabilities) if rival is None else rival, p)
-    logs = bounded_logs(probabilities)
-    odds = _at(logs, n) - _at(logs, against) + record.confusion.evidence(imperfect, against)
+    word = bounded(_at(probabilities, n)).log() - bounded(_at(probabilities, against)).log()
+    odds = word + record.confusion.evidence(imperfect, against)
     part = (odds + torch.where(agreed, 0.0, strength * record.preference[source, n, p])).sigmoid()
     half = torch.where(source == 1, 0.5, part / 2)
     has_n, has_p = imperfect.classes >= 0, pseudo >= 0

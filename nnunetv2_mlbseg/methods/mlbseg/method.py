@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.cases.training_cases import describe
 from nnunetv2_mlbseg.maths.schedules import ramp_up
-from nnunetv2_mlbseg.maths.weighting.strategies import make
+from nnunetv2_mlbseg.maths.weighting.face_value import FaceValue
+from nnunetv2_mlbseg.maths.weighting.strategies import Weighting, make
 from nnunetv2_mlbseg.methods.mlbseg.memory import Memory
 from nnunetv2_mlbseg.methods.mlbseg.quantities import LOGGED, statistics, trouble
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
@@ -33,9 +34,11 @@ class MLBSeg(Method):
 
     def __init__(self, settings: MLBSegSettings, task: Task, passes: Passes, heads: nn.ModuleDict):
         super().__init__(settings, task, passes, heads)
-        self.weighting = make(
+        self.weighting: Weighting[Any] = make(
             settings.weighting, settings.weight_normalization, settings.tied_decay, settings.tied_strength
         )
+        if passes.unshown is not None:
+            self.weighting = FaceValue(self.weighting, passes.unshown)
         self.weigh = Weighing(settings, task, passes, self.weighting)
         # Made at once, so that every checkpoint has their states.
         passes.generators.on_host("views"), passes.generators.on_device("noise")
@@ -58,6 +61,12 @@ class MLBSeg(Method):
         return describe(roles, settings.training_labels)
 
     @classmethod
+    def noisy_teach_unshown(cls, settings: MLBSegSettings) -> bool:
+        """Yes, unless the noisy labels do not count."""
+        counts = settings.weighted_labels != "pseudo" and settings.bootstrap_weight + settings.mixture_dice_weight > 0
+        return counts and settings.epochs > 0
+
+    @classmethod
     def stages(cls, settings: MLBSegSettings, plan_batch_size: int, roles: FoldRoles) -> tuple[Stage, ...]:
         """Warm-up on the clean cases; then bootstrapping, for which unlabeled cases get generated labels (Eq. 1)."""
         pairs = imperfect_images(settings, plan_batch_size)
@@ -71,13 +80,13 @@ class MLBSeg(Method):
         weighed = self.weigh(batch, self.memory, self.least_of_generated(moment))
         self._seen = weighed.memory
         outputs = weighed.outputs or passes.student(weighed.shown)
-        losses = {
-            "bootstrap": settings.bootstrap_weight * bootstrap_loss(outputs, weighed.labels, passes.scale_factors)
-        }
+        probabilities = [output.softmax(dim=1) for output in outputs]  # once, for all terms
+        bootstrap = bootstrap_loss(outputs, weighed.labels, passes.scale_factors, probabilities)
+        losses = {"bootstrap": settings.bootstrap_weight * bootstrap}
         if settings.mixture_dice_weight > 0:
-            dice = mixture_dice(outputs, weighed.labels, passes.scale_factors, weighed.generated, passes.total)
+            dice = mixture_dice(probabilities, weighed.labels, passes.scale_factors, weighed.generated, passes.total)
             losses["dice"] = settings.mixture_dice_weight * dice
-        losses |= self.weigh.consistency(outputs[0], weighed.teacher, weighed.views)
+        losses |= self.weigh.consistency(probabilities[0], weighed.teacher, weighed.views)
         supervised = settings.supervised_weight * weighed.clean_loss / passes.processes.count
         begun = [None if g is None else g * settings.supervised_weight for g in weighed.clean_gradient]
         return Terms(losses, begun, {"supervised": supervised}, self._values(weighed, batch, moment))

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from nnunetv2_mlbseg.maths.consistency import teacher_consistency, view_consistency
 from nnunetv2_mlbseg.maths.labels import WeightedLabels
-from nnunetv2_mlbseg.maths.losses import mixture_dice_loss, weighted_cross_entropy
-from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
+from nnunetv2_mlbseg.maths.losses import mixture_cross_entropy, mixture_dice_loss
+from nnunetv2_mlbseg.maths.tensors import Total, unchanged
 from nnunetv2_mlbseg.maths.views import Views
 
 
@@ -35,19 +35,27 @@ def lessen_generated(weighted: Sequence[WeightedLabels], generated: Tensor, fact
     return lessened
 
 
-def bootstrap_loss(outputs: Sequence[Tensor], weighted: Sequence[WeightedLabels], factors: Sequence[float]) -> Tensor:
-    """Eq. 9, with the rivals' term if there are any, summed over the scales with deep supervision's factors."""
-    return torch.stack(
-        [
-            factor * weighted_cross_entropy(z, label, weight)
-            for z, labels, factor in zip(outputs, weighted, factors, strict=True)
-            for label, weight in labels.pairs()
-        ]
-    ).sum()
+def bootstrap_loss(
+    outputs: Sequence[Tensor],
+    weighted: Sequence[WeightedLabels],
+    factors: Sequence[float],
+    probabilities: Sequence[Tensor] | None = None,
+) -> Tensor:
+    """Eq. 9, with the rivals' term if there are any, summed over the scales with deep supervision's factors.
+
+    Args:
+        probabilities: The softmax of ``outputs``, where the caller has it.
+    """
+    losses = []
+    known = [None] * len(outputs) if probabilities is None else probabilities
+    for z, p, w, factor in zip(outputs, known, weighted, factors, strict=True):
+        labels, weights = zip(*w.pairs(), strict=True)
+        losses.append(factor * mixture_cross_entropy(z, labels, weights, p))
+    return torch.stack(losses).sum()
 
 
 def mixture_dice(
-    outputs: Sequence[Tensor],
+    probabilities: Sequence[Tensor],
     weighted: Sequence[WeightedLabels],
     factors: Sequence[float],
     generated: Tensor,
@@ -59,27 +67,26 @@ def mixture_dice(
         generated: ``(V*B,)`` bool, whose imperfect label a network made; such images do not count.
     """
     losses = []
-    for z, w, factor in zip(outputs, weighted, factors, strict=True):
+    for p, w, factor in zip(probabilities, weighted, factors, strict=True):
         labels, weights = zip(*w.pairs(), strict=True)
-        losses.append(factor * mixture_dice_loss(z, labels, weights, ~generated, total))
+        losses.append(factor * mixture_dice_loss(p, labels, weights, ~generated, total))
     return torch.stack(losses).sum()
 
 
 def consistency_terms(
-    output: Tensor, teacher: Tensor | None, views: Views, view_term: bool, total: Total = unchanged
+    probabilities: Tensor, teacher: Tensor | None, views: Views, view_term: bool, total: Total = unchanged
 ) -> dict[str, Tensor]:
     """Eq. 11 ("views") and Eq. 13 ("teacher") at full resolution, each only where it is asked for.
 
     Args:
-        output: Student logits ``(V*B, C, *S)``.
+        probabilities: The student's, ``(V*B, C, *S)``.
         teacher: Teacher probabilities of the same shape, or None for no Eq. 13.
         view_term: Whether to compute Eq. 11; it also needs more than one view.
         total: Sums over the processes that share a batch; the terms are then this process's shares.
     """
-    probabilities = at_least_float32(output).softmax(dim=1)
     terms = {}
     if view_term and len(views) > 1:
-        terms["views"] = view_consistency(views.invert(probabilities), views.covered(output.shape[2:]), total)
+        terms["views"] = view_consistency(views.invert(probabilities), views.covered(probabilities.shape[2:]), total)
     if teacher is not None:
         terms["teacher"] = teacher_consistency(probabilities, teacher, total)
     return terms

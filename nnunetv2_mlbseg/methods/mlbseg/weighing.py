@@ -102,11 +102,11 @@ class Weighing:
         """Loss of the clean batch (Eq. 5) by ``clean_loss``, and its gradient."""
         return self.passes.clean_gradient(clean, self.settings.clean_loss)
 
-    def consistency(self, output: Tensor, teacher: Tensor | None, views: Views) -> dict[str, Tensor]:
+    def consistency(self, probabilities: Tensor, teacher: Tensor | None, views: Views) -> dict[str, Tensor]:
         """Eq. 11 and Eq. 13, weighted, where they have a weight."""
         weights = {"views": self.settings.consistency_weight, "teacher": self.settings.teacher_weight}
         teacher = teacher if weights["teacher"] > 0 else None
-        terms = consistency_terms(output, teacher, views, weights["views"] > 0, self.passes.total)
+        terms = consistency_terms(probabilities, teacher, views, weights["views"] > 0, self.passes.total)
         return {name: weights[name] * term for name, term in terms.items()}
 
     @property
@@ -163,7 +163,7 @@ class Weighing:
         """Where the tangents point: the clean gradient, at theta or after the virtual step of the consistency terms."""
         if not self.settings.virtual_consistency:
             return unit_direction(clean_gradient)
-        terms = self.consistency(self.passes.student(shown)[0], teacher, views)
+        terms = self.consistency(self.passes.student(shown)[0].softmax(dim=1), teacher, views)
         if not terms:
             return unit_direction(clean_gradient)
         descent = self.passes.descent
@@ -182,7 +182,7 @@ class Weighing:
         ensemble = aligned(ensemble, generated, record)
         seen = torch.where(ensemble.sum(1) > 0, pseudo_labels(ensemble), IGNORE)
         clean = as_labels(batch.clean.target, self.task.ignore_label)
-        return ensemble, followed(record, clean, seen, generated, self.passes.total)
+        return ensemble, followed(record, clean, seen, generated, self.passes.total, self.passes.unshown)
 
     def _imperfect(self, images: ImperfectImages, views: Views) -> ImperfectLabels:
         """The imperfect labels in every view; a pixel keeps the depth level that it has in the image."""
@@ -207,5 +207,10 @@ class Weighing:
             pseudo=pseudo,
             ensemble=views.apply(ensemble),
             sizes=tuple(tuple(z.shape[2:]) for z in logits),
-            derivatives=None if tangents is None else tuple(map(class_derivatives, logits, tangents)),
+            derivatives=None if tangents is None else self._derivatives(logits, tangents),
         )
+
+    def _derivatives(self, logits: Sequence[Tensor], tangents: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Of every scale, or of the finest alone where the weights of the others do not come from theirs."""
+        scales = len(logits) if self.weighting.weighs_by_tangents else 1
+        return tuple(map(class_derivatives, logits[:scales], tangents[:scales]))

@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 from nnunetv2.imageio.reader_writer_registry import recursive_find_reader_writer_by_name
 from PIL import Image
-from reader_examples import CASES, EXAMPLES, Example, as_nnunet_reads, write_example
+from reader_examples import CASES, EXAMPLES, Example, as_nnunet_reads, phantom, write_example
 
 from dataset_conversion.raw.formats import DatasetFormat, dataset_format, folder_format
 from nnunetv2_mlbseg.cli.main import main
@@ -132,6 +132,15 @@ def test_numbers_are_written_on_the_voxels_of_a_label(source, example, tmp_path)
         assert found.grid.difference(grid.grid) is None
 
 
+def test_noise_leaves_every_property_of_a_label(source, example, tmp_path):
+    assert run("noise", source / "labelsTr", tmp_path / "labelsTr", "--level", 0.8, "-np", 1) == 0
+    shutil.copytree(source / "imagesTr", tmp_path / "imagesTr")
+    for case in CASES:
+        before, after = (as_nnunet_reads(folder, example, case) for folder in (source, tmp_path))
+        same(before, after, label=False)
+        assert set(np.unique(after["label"])) == {0, 1} and (after["label"] != before["label"]).any()
+
+
 def test_scores_of_a_folder_with_itself_are_perfect(source, example, tmp_path):
     shutil.copytree(source / "labelsTr", tmp_path / "same")
     assert run("evaluate", tmp_path / "same", source / "labelsTr", "--json", tmp_path / "s.json") == 0
@@ -218,3 +227,21 @@ def test_a_damaged_byte_in_compressed_voxels_is_noticed(tmp_path):
         path.write_bytes(bytes(content))
         with pytest.raises(InputError, match="damaged or cut short"):
             read_image(path)
+
+
+def test_a_stack_whose_spacing_nnunet_does_not_find_is_refused_with_the_name_that_it_needs(raw, tmp_path, capsys):
+    """Its reader looks for the spacing of ``u0.tif`` under a name five characters shorter."""
+    example = EXAMPLES["tif, stack"]
+    write_example(raw / "Dataset010_Own", example)
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    example.write(phantom(9, example)[0], archive / "u0.tif", "u0")
+    given = ("--clean", "k[0-3]", "--noisy", "rest", "--unlabeled-images", archive)
+    assert run("split", 10, "-d", 11, *given, "-np", 1) == 2
+    assert "rename the image to u0_0000.tif" in capsys.readouterr().err and not (raw / "Dataset011_Own").exists()
+    (archive / "u0.tif").rename(archive / "u0_0000.tif")
+    assert run("split", 10, "-d", 11, *given, "-np", 1) == 0
+    reader = recursive_find_reader_writer_by_name(example.reader)()
+    image = reader.read_images([str(raw / "Dataset011_Own" / "imagesTr" / "u0_0000.tif")])[1]
+    label = reader.read_seg(str(raw / "Dataset011_Own" / "labelsTr" / "u0.tif"))[1]
+    assert image["spacing"] == label["spacing"] == [0.2, 1.0, 0.3]

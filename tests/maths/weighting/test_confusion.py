@@ -104,7 +104,7 @@ def test_nothing_is_in_common_before_the_first_batch() -> None:
 def test_belief_is_bayes_rule_at_every_pixel() -> None:
     labels, e = random_batch()
     record = ConfusionRecord.empty(3, cases=3).followed(labels, e, 0.0)
-    found = record.belief(labels, e.log())
+    found = record.belief(labels, e)
     matrices, common = record.of_cases(labels.case), record.common
     for b in range(3):
         for y in range(6):
@@ -140,7 +140,7 @@ def test_structures_do_not_grow_while_a_network_learns_from_what_is_believed(
         inside = ((9 - radius) / 2).sigmoid()
         network, record = torch.stack([1 - inside, inside]).expand(8, -1, -1, -1), ConfusionRecord.empty(2, cases=8)
         for _ in range(12):
-            word = (network + 0.03).log()
+            word = network + 0.03
             record = record.followed(labels, record.belief(labels, word), 0.5)
             network = record.belief(labels, word).mean(0).expand(8, -1, -1, -1)
         return ((network[0, 1] > 0.5).sum() / (radius < 9).sum()).item()
@@ -184,7 +184,7 @@ def test_labels_all_too_large_are_believed_in_their_core_and_not_at_their_border
         labels = imperfect_labels(given, torch.zeros(8, dtype=torch.bool), torch.arange(8))
         if not by_depth:
             labels = replace(labels, levels=torch.zeros_like(given))
-        record, word = ConfusionRecord.empty(2, cases=8), (e + 0.03).log()
+        record, word = ConfusionRecord.empty(2, cases=8), e + 0.03
         record = record.followed(labels, record.belief(labels, word), 0.0)
         error = ((record.belief(labels, word)[:, 1] > 0.5) != (truth == 1)).float()
         wrong[by_depth] = error[core].mean().item(), error[margin].mean().item()

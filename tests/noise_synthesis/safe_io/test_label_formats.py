@@ -9,7 +9,14 @@ import pytest
 import SimpleITK as sitk
 
 from noise_synthesis.safe_io.errors import InputError
-from noise_synthesis.safe_io.label_files import as_volume, find_label_files, read_label, read_volume, write_like
+from noise_synthesis.safe_io.label_files import (
+    ITK_LABELS,
+    as_volume,
+    find_label_files,
+    read_label,
+    volume_of,
+    write_like,
+)
 
 DIRECTION = (0.0, 0.8, 0.6, 1.0, 0.0, 0.0, 0.0, 0.6, -0.8)
 
@@ -45,7 +52,7 @@ def test_a_voxel_is_the_same_point_before_and_after(tmp_path: Path, ending: str,
 
 def test_axes_are_z_y_x(tmp_path: Path) -> None:
     sitk.WriteImage(label_image(), str(tmp_path / "a.nrrd"))
-    volume = read_volume(tmp_path / "a.nrrd")
+    volume = volume_of(ITK_LABELS, tmp_path / "a.nrrd")
     assert volume.voxels.shape == (4, 6, 8)
     assert volume.spacing_mm == pytest.approx((3.6, 0.7, 0.625))
 
