@@ -49,7 +49,8 @@ def copy_rows_(layers: Sequence[nn.Module], source: int, targets: Sequence[int])
     """Give some classes the weights of another one, so that their logits are the same everywhere."""
     for layer in layers:
         for parameter in layer.parameters():
-            parameter[list(targets)] = parameter[source].clone()
+            for target in targets:  # one by one: a list of them would be copied to the device, and the host waits
+                parameter[target] = parameter[source]
 
 
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)

@@ -33,7 +33,6 @@ SEEN_AS = {
     "the clean gradient lacks the scale": "update",
     "the virtual step keeps the scale": "scales",
     "the loss is not finite": "not finite",
-    "nnU-Net's loss counts pixels": "waits",
 }
 
 
@@ -80,3 +79,11 @@ def test_steps_are_those_of_float32_and_wait_for_the_gradient_scaler_alone(found
 @pytest.mark.parametrize("name", DEFECTS)
 def test_defects_are_seen(found: dict[str, Any], name: str):
     assert SEEN_AS[name] in _problems(found["defects"][name])
+
+
+def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(emulated_cuda.torch.version, "cuda", "13.0")
+    monkeypatch.setattr(emulated_cuda.shutil, "which", lambda name: None)
+    assert emulated_cuda.missing() == "there is no g++"
+    monkeypatch.setattr(emulated_cuda.torch.version, "cuda", None)
+    assert emulated_cuda.missing() == "torch is built for CUDA None, expected 13"

@@ -37,7 +37,7 @@ PACKAGES = ("nnunetv2_mlbseg/", "nnunetv2/", "torch/amp/", "torch/optim/", "torc
 def missing() -> str | None:
     """Why CUDA cannot be emulated here; None: it can."""
     if not (torch.version.cuda or "").startswith("13."):
-        return f"torch is built for CUDA {torch.version.cuda}, and the stand-in is for CUDA 13"
+        return f"torch is built for CUDA {torch.version.cuda}, expected 13"
     if not shutil.which("g++"):
         return "there is no g++"
     if len(_includes()) < 2:
