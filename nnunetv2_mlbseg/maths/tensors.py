@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,3 +33,11 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     if tensor.dtype in (torch.float32, torch.float64):
         return tensor
     return tensor.to(torch.float32)
+
+
+def without_autocast(device_type: str) -> AbstractContextManager[Any]:
+    """A block with autocast off. A device type that torch has no autocast for (MPS before torch 2.5) needs nothing."""
+    try:
+        return torch.autocast(device_type, enabled=False)
+    except RuntimeError:
+        return nullcontext()

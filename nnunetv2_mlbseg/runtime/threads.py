@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -19,3 +21,14 @@ def use_requested_threads(device: torch.device) -> None:
     value = os.environ.get(VARIABLE, "")
     if device.type == "cpu" and value.isdecimal() and int(value) > 0:
         torch.set_num_threads(int(value))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch uses one thread inside of the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -97,7 +97,7 @@ class Learning:
         with self.guard.step():
             if stage.by_method:
                 found = self.step(Batch.of(loaded, self.passes.device), moment)
-            elif self.processes.count > 1:
+            elif self.processes.count > 1 or self.passes.bfloat16:
                 found = self.supervised_step(Batch.of(loaded, self.passes.device), stage.quantity)
             else:
                 loss = nnunets(loaded)["loss"]
@@ -112,10 +112,13 @@ class Learning:
         return terms.found()
 
     def supervised_step(self, batch: Batch, quantity: str) -> dict[str, Any]:
-        """nnU-Net's ``train_step`` on a batch that several processes share; returns this one's share of the loss.
+        """nnU-Net's ``train_step`` where passes are in bfloat16 or several processes share a batch.
 
-        nnU-Net's own way for that, torch's data-parallel wrapper, fails on parameters without a gradient, which there
-        are without deep supervision, and takes the mean over processes that may hold unequal numbers of pixels.
+        nnU-Net's own way for several, torch's data-parallel wrapper, fails on parameters without a gradient, which
+        there are without deep supervision, and takes the mean over processes that may hold unequal numbers of pixels.
+
+        Returns:
+            This process's share of the loss, for the log.
         """
         passes = self.passes
         passes.descent.optimizer.zero_grad(set_to_none=True)  # frees their memory for the forward pass
