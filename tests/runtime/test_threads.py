@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nnunetv2_mlbseg.runtime.threads import use_requested_threads
+from nnunetv2_mlbseg.runtime.threads import one_thread, use_requested_threads
 
 
 @pytest.mark.parametrize(
@@ -19,5 +19,17 @@ def test_the_variable_decides_on_the_cpu(monkeypatch, value, device, threads):
         torch.set_num_threads(2)
         use_requested_threads(torch.device(device))
         assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_one_thread_holds_inside_of_a_block():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(KeyError), one_thread():
+            assert torch.get_num_threads() == 1
+            raise KeyError
+        assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
