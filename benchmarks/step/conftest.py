@@ -27,6 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--preset", default="default", help="settings for the overhead: default or paper")
     group.addoption("--rounds", type=int, default=3, help="runs of each way; the fastest counts")
     group.addoption("--device", default="cpu", help="cpu or cuda")
+    group.addoption("--bfloat16", action="store_true", help="on the CPU: the steps of a training in bfloat16 as well")
 
 
 def pytest_configure(config: pytest.Config) -> None:

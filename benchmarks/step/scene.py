@@ -169,6 +169,23 @@ class Scene:
         with torch.no_grad():
             passes.teacher_network(shown)
 
+    def in_bfloat16(self) -> dict[str, Callable[[], Any]]:
+        """The two steps of a training on the CPU in bfloat16."""
+        return {"stock": self._coarse(self._supervised), "whole": self._coarse(self.whole)}
+
+    def _supervised(self) -> dict[str, Tensor]:
+        return self.learning.supervised_step(Batch.of(self.batch, self.device), "warmup")
+
+    def _coarse(self, step: Callable[[], Any]) -> Callable[[], Any]:
+        def run() -> None:
+            self.learning.passes.bfloat16 = True
+            try:
+                step()
+            finally:
+                self.learning.passes.bfloat16 = False
+
+        return run
+
     def _iteration(self, learning: Learning, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return learning.step(Batch.of(batch, self.device), BEGIN)
 

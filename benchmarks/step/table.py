@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+IN_BFLOAT16 = ", bfloat16"
+"""Ends the name of a way."""
 SMALL = ("views", "pseudo labels", "consistency")
 
 
@@ -32,7 +34,12 @@ class Found:
         for name, value in self.seconds.items():
             memory = f"{self.mebibytes[name]:10.0f}" if name in self.mebibytes else ""
             lines.append(f"{name:28}{value:10.3f}{value / stock:10.2f}{memory}")
-        return lines
+        return [*lines, *self._bfloat16()]
+
+    def _bfloat16(self) -> list[str]:
+        pairs = {name: (self.seconds.get(name + IN_BFLOAT16), value) for name, value in self.seconds.items()}
+        ratios = [f"{name} {coarse / exact:.2f}" for name, (coarse, exact) in pairs.items() if coarse]
+        return ["", f"bfloat16 / float32: {', '.join(ratios)}"] if ratios else []
 
     def _parts(self) -> list[str]:
         if not self.parts or "whole" not in self.seconds:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from parts import loaders, parts
 from scene import Scene, Sizes
+from table import IN_BFLOAT16
 
 from nnunetv2_mlbseg.methods.mlbseg.memory import Memory
 from nnunetv2_mlbseg.training.batch import Batch
@@ -48,6 +49,14 @@ GROWTH = {
 def test_whole_step(way, scene, fastest, found):
     """Seconds of one optimisation step, from the batch on the device to the updated network."""
     found.seconds[way] = fastest(scene.ways()[way])
+
+
+@pytest.mark.parametrize("way", ["stock", "whole"])
+def test_bfloat16(way, scene, fastest, found, request):
+    """Seconds of a step of a training on the CPU in bfloat16."""
+    if not request.config.option.bfloat16:
+        pytest.skip("not asked for by --bfloat16")
+    found.seconds[f"{way}{IN_BFLOAT16}"] = fastest(scene.in_bfloat16()[way])
 
 
 @pytest.mark.parametrize("what", ["stock loading", "our loading"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,3 +55,11 @@ def softmax_(logits: Tensor) -> Tensor:
     """
     exponentials = logits.sub_(logits.amax(dim=1, keepdim=True)).exp_()
     return exponentials.div_(exponentials.sum(dim=1, keepdim=True))
+
+
+def without_autocast(device_type: str) -> AbstractContextManager[Any]:
+    """A block with autocast off. A device type that torch has no autocast for (MPS before torch 2.5) needs nothing."""
+    try:
+        return torch.autocast(device_type, enabled=False)
+    except RuntimeError:
+        return nullcontext()

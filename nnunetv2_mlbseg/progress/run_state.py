@@ -27,6 +27,7 @@ class RunState:
         random_state: The global random generators.
         partial_epoch: Of an epoch that was stopped between two iterations, else None.
         generators: The training's own random generators.
+        cpu_bfloat16: Whether passes on the CPU are in bfloat16.
         heads: Parameters that a method has beside the network.
         method: What the method remembers, under names of its own.
     """
@@ -41,20 +42,22 @@ class RunState:
     random_state: dict[str, Any]
     partial_epoch: PartialEpoch | None
     generators: dict[str, Tensor]
+    cpu_bfloat16: bool = False
     heads: dict[str, Tensor] = field(default_factory=dict)
     method: dict[str, Any] = field(default_factory=dict)
 
     def packed(self) -> dict[str, Any]:
-        """One dictionary, with the method's own names beside the others; no heads, no key."""
+        """One dictionary, with the method's own names beside the others; no heads or no bfloat16, no key."""
         own = {one.name: getattr(self, one.name) for one in dataclasses.fields(self) if one.name != "method"}
         own["partial_epoch"] = None if self.partial_epoch is None else self.partial_epoch.state()
-        if not self.heads:
-            del own["heads"]
+        for optional in ("heads", "cpu_bfloat16"):
+            if not own[optional]:
+                del own[optional]
         return {**own, **self.method}
 
     @classmethod
     def unpacked(cls, stored: Mapping[str, Any]) -> RunState:
-        """Undo :meth:`packed`; what an earlier version did not store is None or empty."""
+        """Undo :meth:`packed`; what an earlier version did not store is None, false or empty."""
         names = {one.name for one in dataclasses.fields(cls)} - {"method"}
         own = {name: value for name, value in stored.items() if name in names}
         partial = own.get("partial_epoch")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -38,3 +40,14 @@ def use_large_pages(device: torch.device) -> None:
     """
     if device.type == "cpu":
         os.environ.setdefault(PAGES, "1")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch uses one thread inside of the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

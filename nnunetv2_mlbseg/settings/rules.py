@@ -121,6 +121,11 @@ def flag(default: bool, **about: Any) -> Any:
     return _key(default, "true or false", {}, **about)
 
 
+def automatic_flag(**about: Any) -> Any:
+    """True, False, or what the training finds out: "auto", the default."""
+    return _key("auto", "auto, true or false", {}, **about)
+
+
 def one_of(default: str, *, names: Iterable[str], **about: Any) -> Any:
     """One of some names."""
     known = tuple(names)

@@ -7,13 +7,14 @@ keys.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
 from nnunetv2_mlbseg.settings.rules import (
     Section,
     Settings,
+    automatic_flag,
     flag,
     number,
     one_of,
@@ -138,6 +139,13 @@ class TrainingSettings(Settings):
     """Validation and test cases that may also train, or share image or patient with a training case."""
     seed: int | None = optional_whole(None, least=0, most=2**32 - 1, section=DATA, source="nnU-Net does not seed")
     """Start of all random numbers. null: not seeded, so that every training is another one."""
+
+    cpu_bfloat16: Literal["auto"] | bool = automatic_flag(section=DATA)
+    """Train on the CPU in bfloat16, which is coarser than float32, and faster on processors with instructions for it.
+
+    `auto`: where the processor has them and a short measurement at the start finds it faster. Derivatives for
+    pixel weights and validation stay in float32. Set it to true or false to repeat a training bit for bit.
+    """
 
     @model_validator(mode="after")
     def _trains_at_all(self) -> TrainingSettings:

@@ -42,6 +42,11 @@ class Course:
     stages: Stages
     processes: Processes
 
+    @property
+    def cases_lines(self) -> str:
+        """For the log: who trains, and which classes the clean cases do not show."""
+        return "\n".join([self.method.cases_line(self.settings, self.cases.roles), *self.cases.class_lines])
+
     @classmethod
     def checked(
         cls,

@@ -104,7 +104,7 @@ class Learning:
         with self.guard.step():
             if stage.by_method:
                 found = self.step(Batch.of(loaded, self.passes.device), moment)
-            elif self.processes.count > 1 or self.passes.unshown is not None:
+            elif self.processes.count > 1 or self.passes.unshown is not None or self.passes.bfloat16:
                 found = self.supervised_step(Batch.of(loaded, self.passes.device), stage.quantity)
             else:
                 loss = nnunets(loaded)["loss"]
@@ -119,11 +119,14 @@ class Learning:
         return terms.found()
 
     def supervised_step(self, batch: Batch, quantity: str) -> dict[str, Any]:
-        """nnU-Net's ``train_step`` where its own will not do; returns this process's share of the loss.
+        """nnU-Net's ``train_step`` where its own will not do.
 
-        Its own counts classes of which the clean images say nothing. And its own way to share a batch among processes,
-        torch's data-parallel wrapper, fails on parameters without a gradient, which there are without deep
-        supervision, and takes the mean over processes that may hold unequal numbers of pixels.
+        Its own counts classes of which the clean images say nothing, and knows no bfloat16. And its own way to share a
+        batch among processes, torch's data-parallel wrapper, fails on parameters without a gradient, which there are
+        without deep supervision, and takes the mean over processes that may hold unequal numbers of pixels.
+
+        Returns:
+            This process's share of the loss, for the log.
         """
         passes = self.passes
         passes.descent.optimizer.zero_grad(set_to_none=True)  # frees their memory for the forward pass

@@ -53,6 +53,7 @@ class Passes:
         deep_supervision: Whether networks return lists.
         images: Images of the whole imperfect batch, where processes share it; None: those at hand are all.
         unshown: Classes of which the clean images say nothing; None: there are none.
+        bfloat16: Whether passes on the CPU are in bfloat16.
     """
 
     student_network: nn.Module
@@ -66,9 +67,10 @@ class Passes:
     processes: Processes = field(default_factory=Processes)
     images: int | None = None
     unshown: Unshown | None = None
+    bfloat16: bool = False
 
     def __post_init__(self) -> None:
-        # On the CPU the training pass is neither compiled nor in half precision, so the tangents can share it.
+        # On the CPU the training pass is not compiled, so the tangents can share it where it is in float32.
         self._replays = self.device.type == "cpu"
 
     @property
@@ -76,9 +78,13 @@ class Passes:
         """From a sum over this process's images to the sum over the whole batch."""
         return self.processes.total if self.processes.count > 1 else unchanged
 
-    def student(self, images: Tensor) -> list[Tensor]:
-        """The student's logits with their graph, ``(B, C, *S)`` at every scale, finest first."""
-        with self._autocast():
+    def student(self, images: Tensor, *, exact: bool = False) -> list[Tensor]:
+        """The student's logits with their graph, ``(B, C, *S)`` at every scale, finest first.
+
+        Args:
+            exact: Not in bfloat16, which is too coarse for some.
+        """
+        with self._autocast(exact):
             return self._scales(self.student_network(images))
 
     def features(self, images: Tensor) -> tuple[list[Tensor], Features]:
@@ -89,7 +95,8 @@ class Passes:
         """
         with self._autocast(), features_of(self.student_network) as found:
             outputs = self._scales(self.student_network(images))
-        return outputs, found
+        last = None if found.last is None else at_least_float32(found.last)
+        return outputs, Features([at_least_float32(skip) for skip in found.skips], last)
 
     @torch.no_grad()
     def teacher(self, images: Tensor, noise: float = 0.0) -> Tensor:
@@ -103,8 +110,11 @@ class Passes:
         return softmax_(self._scales(output)[0])
 
     def with_tangents(self, images: Tensor, direction: Direction) -> TangentPass:
-        """The student's outputs, and their derivatives along a direction in the space of its parameters."""
-        if self._replays:
+        """The student's outputs, and their derivatives along a direction in the space of its parameters.
+
+        Without graph they are in float32, also where passes with one are in half precision.
+        """
+        if self._replays and not self.bfloat16:
             try:
                 outputs, tangents = map(self._scales, logits_with_tangents(self.student_network, images, direction))
                 return TangentPass(outputs, [output.detach() for output in outputs], tangents)
@@ -126,9 +136,13 @@ class Passes:
         """Of a loss that the processes share; times the gradient scaler's factor, if there is one."""
         return self.descent.gradient(loss)
 
-    def clean_gradient(self, clean: Images, loss: str) -> tuple[Tensor, Gradient]:
-        """Loss of the clean batch (Eq. 5) and its gradient, times the gradient scaler's factor if there is one."""
-        value = self.supervised(self.student(clean.images), clean.target, loss)
+    def clean_gradient(self, clean: Images, loss: str, *, exact: bool = False) -> tuple[Tensor, Gradient]:
+        """Loss of the clean batch (Eq. 5) and its gradient, times the gradient scaler's factor if there is one.
+
+        Args:
+            exact: Not in bfloat16.
+        """
+        value = self.supervised(self.student(clean.images, exact=exact), clean.target, loss)
         return value.detach(), self.gradient(value)
 
     def share_of_images(self) -> slice | None:
@@ -149,6 +163,9 @@ class Passes:
         outputs = [output] if isinstance(output, Tensor) else output[: len(self.scale_factors)]
         return [at_least_float32(one) for one in outputs]
 
-    def _autocast(self) -> AbstractContextManager[Any]:
-        """As nnU-Net: float16 where that is fast, which is on CUDA only."""
-        return torch.autocast("cuda") if self.device.type == "cuda" else nullcontext()
+    def _autocast(self, exact: bool = False) -> AbstractContextManager[Any]:
+        """As nnU-Net, float16 where that is fast, which is on CUDA only; on the CPU bfloat16 if the training has it."""
+        if self.device.type == "cuda":
+            return torch.autocast("cuda")
+        coarse = self.bfloat16 and not exact
+        return torch.autocast("cpu", dtype=torch.bfloat16) if coarse else nullcontext()

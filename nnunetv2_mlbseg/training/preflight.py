@@ -49,19 +49,18 @@ class Preflight:
         with sole_use(self.output, "training") if self.processes.is_first else nullcontext():
             yield
 
-    def first(self, learning: Learning, labels: LabelManager, checks_data: bool, writes: bool) -> None:
+    def first(self, learning: Learning, labels: LabelManager, writes: bool) -> None:
         """What is done before a first epoch.
 
         Args:
             labels: nnU-Net's.
-            checks_data: Whether the preprocessed data is read as a whole.
             writes: Whether checkpoints will be written.
 
         Raises:
             InputError: see :meth:`look_at_data`.
         """
         self.take_pretrained_weights(learning)
-        if checks_data:
+        if learning.settings.verify_data:
             self.look_at_data(labels)
         if writes:
             self.set_old_training_aside()

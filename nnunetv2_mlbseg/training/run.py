@@ -39,6 +39,8 @@ class Run:
         """Set in a checkpoint that SIGTERM asked for, and after reading one until its epoch is complete."""
         self.labels_from: str | None = None
         """The fingerprint of what generated or true labels came from."""
+        self.bfloat16: bool | None = None
+        """Whether passes on the CPU are in bfloat16; None before that is settled."""
         self.loaded: tuple[object, ...] | None = None
         """The loaders that there are, as :attr:`Stage.loaders` tells them apart."""
         self._pending: Mapping[str, Any] | None = None
@@ -132,6 +134,7 @@ class Run:
             random_state=(self.partial and self.partial.random_state) or random_state.capture(),
             partial_epoch=self.partial,
             generators=learning.passes.generators.states(),
+            cpu_bfloat16=bool(self.bfloat16),
             heads=learning.heads.state_dict(),
             method=learning.method.state(),
         )
@@ -143,6 +146,7 @@ class Run:
         """
         self.log = EpochLog(self.log.quantities, state.epoch_log)
         self.labels_from, self.partial, self._pending = state.generated_by, state.partial_epoch, state.random_state
+        self.bfloat16 = state.cpu_bfloat16
         now, then = self.settings.as_dict(), state.config
         changed = {key: (value, then.get(key)) for key, value in now.items() if value != then.get(key)}
         if changed:

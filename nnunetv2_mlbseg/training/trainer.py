@@ -25,6 +25,7 @@ from nnunetv2_mlbseg.training.learning import Learning
 from nnunetv2_mlbseg.training.loading import LabelStores, Loading
 from nnunetv2_mlbseg.training.method import Method, Task
 from nnunetv2_mlbseg.training.nnunet_fields import fields_of, take_fields_
+from nnunetv2_mlbseg.training.precision import settle_
 from nnunetv2_mlbseg.training.preflight import Preflight
 from nnunetv2_mlbseg.training.run import Run
 from nnunetv2_mlbseg.training.saving import Saving
@@ -122,11 +123,10 @@ class nnUNetTrainerMethod(nnUNetTrainer):
         """Check the data once, generate labels where a resumed run needs them, build the loaders."""
         if not self.was_initialized:
             self.initialize()
-        for line in (self.course.method.cases_line(self.settings, self.roles), *self.course.cases.class_lines):
-            self.print_to_log_file(line)
+        self.print_to_log_file(self.course.cases_lines)
+        settle_(self.run, self.learning, (self.num_input_channels, *self.configuration_manager.patch_size))
         if self.current_epoch == 0 and self.run.partial is None:
-            writes = not self.disable_checkpointing
-            self.preflight.first(self.learning, self.label_manager, self.settings.verify_data, writes)
+            self.preflight.first(self.learning, self.label_manager, not self.disable_checkpointing)
         self.preflight.clear_leftovers()
         super().on_train_start()
 

@@ -15,6 +15,7 @@ SETTINGS = {
     "iterations_per_epoch": 4,
     "val_iterations_per_epoch": 2,
     "seed": 1,
+    "cpu_bfloat16": False,
 }
 
 

@@ -26,13 +26,15 @@ def run_benchmark(script: str, *arguments: object) -> str:
 def test_step():
     """The smallest form of everything; of growth and peak memory one point will do."""
     some = "same_weights or whole_step or loading or part or (peak_memory and whole) or (growth and classes and 0)"
-    sizes = ("--images", 5, "--size", 16, "--rounds", 1)
+    some += " or bfloat16"
+    sizes = ("--images", 5, "--size", 16, "--rounds", 1, "--bfloat16")
     command = [sys.executable, "-m", "pytest", "-q", "benchmarks/step", "-k", some, "-p", "no:cacheprovider", *sizes]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600, cwd=REPOSITORY)
     assert done.returncode == 0, done.stdout[-3000:]
     for row in ("stock", "core", "second order", "whole", "consistency", "views"):
         assert re.search(rf"^{row} +\d+\.\d+ +\d+\.\d+", done.stdout, re.MULTILINE), row
     assert "an iteration with loading" in done.stdout
+    assert re.search(r"^bfloat16 / float32: stock \d+\.\d\d, whole \d+\.\d\d$", done.stdout, re.MULTILINE)
 
 
 def test_overhead():

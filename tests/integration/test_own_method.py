@@ -17,7 +17,14 @@ from nnunetv2_mlbseg.cli.main import main
 pytestmark = pytest.mark.integration
 
 PAGE = REPOSITORY / "docs" / "how-to" / "add-a-method.md"
-SHORT = {"warmup_epochs": 1, "epochs": 2, "iterations_per_epoch": 3, "val_iterations_per_epoch": 1, "seed": 1}
+SHORT = {
+    "warmup_epochs": 1,
+    "epochs": 2,
+    "iterations_per_epoch": 3,
+    "val_iterations_per_epoch": 1,
+    "seed": 1,
+    "cpu_bfloat16": False,
+}
 WITH_HEAD = """
 import torch
 from nnunetv2_mlbseg.training.method import Method, Terms

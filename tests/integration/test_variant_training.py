@@ -29,7 +29,13 @@ from noise_synthesis.safe_io.errors import InputError
 pytestmark = pytest.mark.integration
 
 IMPERFECT = (*SUPERVISION.noisy, *SUPERVISION.unlabeled)
-ONE_AND_ONE = {"warmup_epochs": 1, "epochs": 1, "iterations_per_epoch": 2, "val_iterations_per_epoch": 1}
+ONE_AND_ONE = {
+    "warmup_epochs": 1,
+    "epochs": 1,
+    "iterations_per_epoch": 2,
+    "val_iterations_per_epoch": 1,
+    "cpu_bfloat16": False,
+}
 CLEAN_ONLY = Supervision(clean=SUPERVISION.clean)
 
 

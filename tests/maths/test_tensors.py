@@ -9,7 +9,7 @@ import torch
 from maths_support import NoHostReads
 from torch import Tensor
 
-from nnunetv2_mlbseg.maths.tensors import at_least_float32, softmax_, sums_of_products
+from nnunetv2_mlbseg.maths.tensors import at_least_float32, softmax_, sums_of_products, without_autocast
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -51,3 +51,27 @@ def test_softmax_takes_the_place_of_its_logits_also_of_large_ones() -> None:
     found = softmax_(logits)
     assert found.data_ptr() == logits.data_ptr()
     torch.testing.assert_close(found, expected)
+
+
+def test_autocast_is_off_inside_a_block() -> None:
+    square = torch.ones(2, 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (square @ square).dtype == torch.bfloat16
+        with without_autocast("cpu"):
+            assert (square @ square).dtype == torch.float32
+        assert (square @ square).dtype == torch.bfloat16
+
+
+def test_a_device_without_autocast_needs_nothing_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch 2.3 and 2.4 answer for MPS; every torch refuses the device "meta"."""
+
+    def refuse(device_type: str, **options: object) -> None:
+        raise RuntimeError(f"User specified an unsupported autocast device_type '{device_type}'")
+
+    with pytest.raises(RuntimeError):
+        torch.autocast("meta", enabled=False)
+    with without_autocast("meta"):
+        pass
+    monkeypatch.setattr(torch, "autocast", refuse)
+    with without_autocast("mps"):
+        pass

@@ -168,9 +168,12 @@ def _all_that_learns(learning: Learning) -> dict[str, Any]:
 
 
 @every_method
-def test_two_steps_a_checkpoint_and_a_step_are_three_steps(trained, tmp_path: Path):
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_two_steps_a_checkpoint_and_a_step_are_three_steps(trained, bfloat16, tmp_path: Path):
     """Other batches every time, momentum, a teacher that follows, and everything drawn at random."""
     undisturbed, stopped, resumed = trained.begin(), trained.begin(), trained.begin()
+    for learning in (undisturbed, stopped, resumed):
+        learning.passes.bfloat16 = bfloat16
     values = [take_guarded_step(undisturbed, drawn_batch(seed), MOMENT) for seed in (1, 2, 3)]
     for seed in (1, 2):
         take_guarded_step(stopped, drawn_batch(seed), MOMENT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from nnunetv2_mlbseg.settings.rules import (
     OWN,
     Section,
     Settings,
+    automatic_flag,
     flag,
     interval,
     list_of,
@@ -40,6 +41,7 @@ class Example(Settings):
     size: int | None = optional_whole(None, least=1)
     seed: int | None = optional_whole(None, least=0, most=9)
     fast: bool = flag(True)
+    short: Literal["auto"] | bool = automatic_flag()
     loss: str = one_of("ce", names=("ce", "dice"))
     views: tuple[str, ...] = list_of(("flip",), names=("flip", "zoom"), if_empty="no views")
     cases: tuple[str, ...] = texts((), what="case names")
@@ -59,6 +61,7 @@ GOOD: dict[str, list[Any]] = {
     "size": [None, 1],
     "seed": [None, 0, 9],
     "fast": [True, False],
+    "short": ["auto", True, False],
     "loss": ["ce", "dice"],
     "views": [(), ("zoom",), ("flip", "zoom", "flip")],
     "cases": [(), ("a", "")],
@@ -73,6 +76,7 @@ BAD: dict[str, list[Any]] = {
     "size": [*NO_WHOLES, 0],
     "seed": [*NO_WHOLES, -1, 10],
     "fast": [0, 1, "true", None],
+    "short": [0, 1, "true", "Auto", None, ["auto"]],
     "loss": ["Ce", "", b"ce", None, ["ce"]],
     "views": ["flip", ["shear"], ["flip", 1], ["flip", None], [["flip"]], {"flip"}, None],
     "cases": ["a", ["a", 1], {"a": 1}, None],

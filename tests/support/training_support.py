@@ -57,7 +57,8 @@ TINY = {
         "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
     },
 }
-SHORT = {"warmup_epochs": 2, "epochs": 2, "iterations_per_epoch": 3, "val_iterations_per_epoch": 1, "seed": 1}
+LENGTH = {"warmup_epochs": 2, "epochs": 2, "iterations_per_epoch": 3, "val_iterations_per_epoch": 1}
+SHORT = {**LENGTH, "seed": 1, "cpu_bfloat16": False}
 
 
 def write_raw_dataset(raw: Path, classes: int = 1) -> Path:

@@ -96,6 +96,34 @@ def test_features_of_a_network_without_encoder_and_decoder_are_refused(network):
         _passes(network()).features(torch.zeros(1, 1, 32, 32))
 
 
+def test_passes_in_bfloat16_give_float32_and_exact_ones_are():
+    network = small_network(deep_supervision=True)
+    kinds = []
+    network.register_forward_hook(lambda _, __, outputs: kinds.append(outputs[0].dtype))
+    wide = {"scale_factors": [0.75, 0.25], "deep_supervision": True}
+    exact, coarse = _passes(network, **wide), _passes(network, **wide, bfloat16=True)
+    wanted, labels = exact.student(IMAGES), exact.teacher(IMAGES)
+    kinds.clear()
+    outputs, found = coarse.features(IMAGES)
+    assert torch.equal(outputs[1], coarse.student(IMAGES)[1]) and not torch.equal(outputs[1], wanted[1])
+    torch.testing.assert_close(outputs, wanted, rtol=0.05, atol=0.05)
+    torch.testing.assert_close(coarse.teacher(IMAGES), labels, rtol=0.05, atol=0.05)
+    assert kinds == 3 * [torch.bfloat16]
+    assert {one.dtype for one in (*outputs, *found.skips, found.last, coarse.teacher(IMAGES))} == {torch.float32}
+    assert all(torch.equal(a, b) for a, b in zip(coarse.student(IMAGES, exact=True), wanted, strict=True))
+    assert kinds[-1] == torch.float32
+
+
+def test_tangents_beside_passes_in_bfloat16_are_those_of_float32():
+    network = small_network()
+    direction = [torch.ones_like(parameter) for parameter in network.parameters()]
+    wanted = _passes(network).with_tangents(IMAGES, direction)
+    found = _passes(network, bfloat16=True).with_tangents(IMAGES, direction)
+    assert found.outputs is None and not found.logits[0].requires_grad
+    torch.testing.assert_close(found.logits, wanted.logits, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.tangents, wanted.tangents, rtol=1e-4, atol=1e-4)
+
+
 def test_tangents_come_with_the_training_pass_or_without_it():
     direction = [torch.ones_like(parameter) for parameter in TanhNetwork().parameters()]
     found = _passes(TanhNetwork()).with_tangents(IMAGES, direction)

@@ -13,7 +13,7 @@ import torch
 import torch.autograd.forward_ad as forward_ad
 from torch import Tensor, nn
 
-from nnunetv2_mlbseg.maths.tensors import at_least_float32
+from nnunetv2_mlbseg.maths.tensors import at_least_float32, without_autocast
 from nnunetv2_mlbseg.networks.surgery import parameters_replaced, plain_network, tangent_mode
 
 Direction = Sequence[Tensor | None]
@@ -55,8 +55,7 @@ def logit_tangents(network: nn.Module, images: Tensor, direction: Direction) -> 
     module = plain_network(network)
     parameters = _matched(module, direction)
     dtype = at_least_float32(parameters[0]).dtype
-    autocast_off = torch.autocast(images.device.type, enabled=False)
-    with torch.no_grad(), autocast_off, tangent_mode(module), forward_ad.dual_level():
+    with torch.no_grad(), without_autocast(images.device.type), tangent_mode(module), forward_ad.dual_level():
         duals = {
             id(parameter): forward_ad.make_dual(parameter.detach(), tangent.detach().to(parameter.dtype))
             for parameter, tangent in zip(parameters, direction, strict=True)

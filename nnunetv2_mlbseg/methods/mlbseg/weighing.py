@@ -99,8 +99,8 @@ class Weighing:
         return memory.shares.weight(least)
 
     def clean_gradient(self, clean: Images) -> tuple[Tensor, Gradient]:
-        """Loss of the clean batch (Eq. 5) by ``clean_loss``, and its gradient."""
-        return self.passes.clean_gradient(clean, self.settings.clean_loss)
+        """Loss of the clean batch (Eq. 5) by ``clean_loss``, and its gradient; exact where it weighs single pixels."""
+        return self.passes.clean_gradient(clean, self.settings.clean_loss, exact=self.weighting.weighs_by_tangents)
 
     def consistency(self, probabilities: Tensor, teacher: Tensor | None, views: Views) -> dict[str, Tensor]:
         """Eq. 11 and Eq. 13, weighted, where they have a weight."""
