@@ -19,6 +19,7 @@ from nnunetv2_mlbseg.maths.tangents.replayed import NotReplayable, logits_with_t
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, softmax_, unchanged
 from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.networks.features import Features, features_of
+from nnunetv2_mlbseg.networks.surgery import plain_network
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.runtime.random_state import Generators
 from nnunetv2_mlbseg.training.batch import Images, Target
@@ -94,7 +95,7 @@ class Passes:
             UnsupportedError: a network without encoder and decoder.
         """
         with self._autocast(), features_of(self.student_network) as found:
-            outputs = self._scales(self.student_network(images))
+            outputs = self._scales(plain_network(self.student_network)(images))  # compiled code calls no hooks
         last = None if found.last is None else at_least_float32(found.last)
         return outputs, Features([at_least_float32(skip) for skip in found.skips], last)
 

@@ -85,6 +85,17 @@ def test_features_have_the_shapes_of_encoder_and_decoder_and_pass_gradient_on():
     assert not network.encoder._forward_hooks, "nothing is left behind"
 
 
+def test_a_student_that_was_compiled_and_called_before_has_features_as_well():
+    """Compiled code runs without the hooks that are set after it."""
+    network = small_network()
+    passes = _passes(torch.compile(network, backend="eager"))
+    passes.student(IMAGES)
+    outputs, found = passes.features(IMAGES)
+    expected_outputs, expected = _passes(network).features(IMAGES)
+    assert len(found.skips) == len(expected.skips) == 3 and torch.equal(found.last, expected.last)
+    assert torch.equal(outputs[0], expected_outputs[0])
+
+
 def _unetplusplus() -> nn.Module:
     return UNetPlusPlus(1, 2, [4, 4, 4, 4, 4, 4], 2)
 
