@@ -34,6 +34,7 @@ def parts(scene: Scene) -> dict[str, Callable[[], Any]]:
     weigh, imperfect, optimizer = method.weigh, batch.imperfect, passes.descent.optimizer
     weighed = weigh(batch, Memory(), 1.0)
     views, shown, labels, teacher = weighed.views, weighed.shown, weighed.labels, weighed.teacher
+    mixtures = [each.mixture() for each in labels]
     direction = weigh._direction(weighed.clean_gradient, shown, teacher, views, batch.clean)
     _, logits, tangents = passes.with_tangents(shown, direction)
     probabilities = logits[0].softmax(dim=1)
@@ -43,7 +44,7 @@ def parts(scene: Scene) -> dict[str, Callable[[], Any]]:
 
     def training_pass() -> None:
         outputs = passes.student(shown)
-        torch.autograd.grad(bootstrap_loss(outputs, labels, [1.0]), passes.descent.parameters, allow_unused=True)
+        torch.autograd.grad(bootstrap_loss(outputs, mixtures, [1.0]), passes.descent.parameters, allow_unused=True)
 
     def pseudo() -> None:
         views.apply_labels(pseudo_labels(ensemble_of_views(probabilities, views)))
