@@ -19,6 +19,7 @@ from nnunetv2_mlbseg.maths.pseudo_labels import ensemble_of_views, pseudo_labels
 from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.tangents.forward import logit_tangents
 from nnunetv2_mlbseg.maths.tangents.replayed import logits_with_tangents
+from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives
 from nnunetv2_mlbseg.methods.mlbseg.memory import Memory
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.methods.mlbseg.quantities import statistics
@@ -36,7 +37,8 @@ def parts(scene: Scene) -> dict[str, Callable[[], Any]]:
     views, shown, labels, teacher = weighed.views, weighed.shown, weighed.labels, weighed.teacher
     mixtures = [each.mixture() for each in labels]
     direction = weigh._direction(weighed.clean_gradient, shown, teacher, views, batch.clean)
-    _, logits, tangents = passes.with_tangents(shown, direction)
+    student = passes.with_tangents(shown, direction, class_derivatives, 1)
+    logits = student.logits
     probabilities = logits[0].softmax(dim=1)
     ensemble = ensemble_of_views(probabilities, views)
     leaf = logits[0].detach().requires_grad_()
@@ -50,7 +52,7 @@ def parts(scene: Scene) -> dict[str, Callable[[], Any]]:
         views.apply_labels(pseudo_labels(ensemble_of_views(probabilities, views)))
 
     def weights() -> None:
-        seen = weigh._seen(weigh._imperfect(imperfect, views), ensemble, views, logits, tangents)
+        seen = weigh._seen(weigh._imperfect(imperfect, views), ensemble, views, student)
         record: Record = method.weighting.begin(ensemble.shape[1], method.task.noisy, scene.device)
         method.weighting.weigh(seen, method.weighting.learned(seen, record))
 

@@ -24,7 +24,7 @@ def test_bytes_are_counted_while_they_live():
         assert second.sum().shape == () and live.peak == 8000
 
 
-@pytest.mark.parametrize("weighting", ["tied", "meta"])
+@pytest.mark.parametrize("weighting", ["tied", "meta", "uniform"])
 @pytest.mark.parametrize("kind", ["plain", "residual"])
 def test_a_step_takes_hardly_more_memory_than_nnunets_own(kind, weighting):
     """The teacher and the gradient of the clean batch are what it has to hold beside the activations."""

@@ -85,7 +85,9 @@ class MLBSeg(Method):
         weighed = self.weigh(batch, self.memory, self.least_of_generated(moment))
         self._seen, factor = weighed.memory, self.settings.supervised_weight
         supervised = {"supervised": factor * weighed.clean_loss / self.passes.processes.count}
-        begun = [None if g is None else g * factor for g in weighed.clean_gradient]
+        begun = weighed.clean_gradient
+        for number, gradient in enumerate(begun):  # one after the other: no second copy of all
+            begun[number] = None if gradient is None else gradient * factor
         return weighed.lesson(), Terms({}, begun, supervised, self._values(weighed, batch, moment))
 
     def _losses(self, lesson: Lesson) -> dict[str, Tensor]:
