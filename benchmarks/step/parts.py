@@ -19,6 +19,7 @@ from nnunetv2_mlbseg.maths.pseudo_labels import ensemble_of_views, pseudo_labels
 from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.tangents.forward import logit_tangents
 from nnunetv2_mlbseg.maths.tangents.replayed import logits_with_tangents
+from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives
 from nnunetv2_mlbseg.methods.mlbseg.memory import Memory
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.methods.mlbseg.quantities import statistics
@@ -34,8 +35,10 @@ def parts(scene: Scene) -> dict[str, Callable[[], Any]]:
     weigh, imperfect, optimizer = method.weigh, batch.imperfect, passes.descent.optimizer
     weighed = weigh(batch, Memory(), 1.0)
     views, shown, labels, teacher = weighed.views, weighed.shown, weighed.labels, weighed.teacher
+    mixtures = [each.mixture() for each in labels]
     direction = weigh._direction(weighed.clean_gradient, shown, teacher, views, batch.clean)
-    _, logits, tangents = passes.with_tangents(shown, direction)
+    student = passes.with_tangents(shown, direction, class_derivatives, 1)
+    logits = student.logits
     probabilities = logits[0].softmax(dim=1)
     ensemble = ensemble_of_views(probabilities, views)
     leaf = logits[0].detach().requires_grad_()
@@ -43,13 +46,13 @@ def parts(scene: Scene) -> dict[str, Callable[[], Any]]:
 
     def training_pass() -> None:
         outputs = passes.student(shown)
-        torch.autograd.grad(bootstrap_loss(outputs, labels, [1.0]), passes.descent.parameters, allow_unused=True)
+        torch.autograd.grad(bootstrap_loss(outputs, mixtures, [1.0]), passes.descent.parameters, allow_unused=True)
 
     def pseudo() -> None:
         views.apply_labels(pseudo_labels(ensemble_of_views(probabilities, views)))
 
     def weights() -> None:
-        seen = weigh._seen(weigh._imperfect(imperfect, views), ensemble, views, logits, tangents)
+        seen = weigh._seen(weigh._imperfect(imperfect, views), ensemble, views, student)
         record: Record = method.weighting.begin(ensemble.shape[1], method.task.noisy, scene.device)
         method.weighting.weigh(seen, method.weighting.learned(seen, record))
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from nnunetv2_mlbseg.maths.tensors import at_least_float32
 
 IGNORE = -1
 """Label of a pixel that has no class; every other negative value means the same."""
@@ -33,6 +36,25 @@ class ImperfectLabels:
     case: Tensor
 
 
+class Mixture(NamedTuple):
+    """Several labels of the same pixels, K of each, with their weights.
+
+    Attributes:
+        labels: (B, K, *S) int64, none negative.
+        weights: (B, K, *S) float32 or better, no unit; 0 where a label is ignored. No gradient flows into them.
+    """
+
+    labels: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(cls, labels: Sequence[Tensor], weights: Sequence[Tensor]) -> Mixture:
+        """From K maps (B, *S) of either kind; a negative label is ignored."""
+        stacked = torch.stack(list(labels), dim=1)
+        counted = at_least_float32(torch.stack([weight.detach() for weight in weights], dim=1))
+        return cls(stacked.clamp_min(0), torch.where(stacked >= 0, counted, 0.0))
+
+
 @dataclass(frozen=True)
 class WeightedLabels:
     """Both labels of every pixel at one scale, (B, *S), with their raw and their normalised weights.
@@ -48,6 +70,10 @@ class WeightedLabels:
     weight_pseudo: Tensor
     rival: Tensor | None = None
     weight_rival: Tensor | None = None
+
+    def mixture(self) -> Mixture:
+        """Every label with its normalised weight, as losses take them."""
+        return Mixture.of(*zip(*self.pairs(), strict=True))
 
     def pairs(self) -> list[tuple[Tensor, Tensor]]:
         """Every label with its normalised weight."""

@@ -5,7 +5,6 @@ Labels are int64 of shape (B, *S) with class indices; a negative label means "ig
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nnunetv2_mlbseg.maths.labels import IGNORE
+from nnunetv2_mlbseg.maths.labels import IGNORE, Mixture
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, sums_of_products, unchanged
 
 DICE_SMOOTH = 1e-5
@@ -44,26 +43,20 @@ def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> T
     Returns:
         A scalar. With weights that sum to one it is a weighted mean in nats.
     """
-    return mixture_cross_entropy(logits, [labels], [weights])
+    return mixture_cross_entropy(logits, Mixture.of([labels], [weights]))
 
 
-def mixture_cross_entropy(
-    logits: Tensor, labels: Sequence[Tensor], weights: Sequence[Tensor], probabilities: Tensor | None = None
-) -> Tensor:
+def mixture_cross_entropy(logits: Tensor, mixture: Mixture, probabilities: Tensor | None = None) -> Tensor:
     """The sum of :func:`weighted_cross_entropy` over several labels of the same pixels, at the cost of one.
 
     Args:
         logits: (B, C, *S). Gradient flows into them, once; a second derivative is not there.
-        labels: of (B, *S) int64 each, negative = ignored.
-        weights: of (B, *S) each. No gradient flows into them.
+        mixture: K labels of every pixel.
         probabilities: (B, C, *S), the softmax of the logits, where the caller has it; no gradient flows into it.
     """
     logits = at_least_float32(logits)
     known = logits.detach().softmax(dim=1) if probabilities is None else probabilities.detach()
-    all_labels = torch.stack(list(labels), dim=1)
-    counted = at_least_float32(torch.stack([weight.detach() for weight in weights], dim=1))
-    counted = torch.where(all_labels >= 0, counted, 0.0).to(logits.dtype)
-    found: Tensor = _MixtureCrossEntropy.apply(logits, known, all_labels.clamp_min(0), counted)
+    found: Tensor = _MixtureCrossEntropy.apply(logits, known, mixture.labels, mixture.weights.to(logits.dtype))
     return found
 
 
@@ -87,13 +80,7 @@ class _MixtureCrossEntropy(torch.autograd.Function):
         return found.scatter_add_(1, labels, -weights), None, None, None
 
 
-def mixture_dice_loss(
-    probabilities: Tensor,
-    labels: Sequence[Tensor],
-    weights: Sequence[Tensor],
-    counted: Tensor,
-    total: Total = unchanged,
-) -> Tensor:
+def mixture_dice_loss(probabilities: Tensor, mixture: Mixture, counted: Tensor, total: Total = unchanged) -> Tensor:
     """1 - the soft Dice of the network's probabilities and the mixture of several labels, over the whole batch.
 
     A pixel's mixture gives every class the share of the pixel's weight that its labels have. Dice is that of nnU-Net's
@@ -101,8 +88,7 @@ def mixture_dice_loss(
 
     Args:
         probabilities: (B, C, *S). Gradient flows into them.
-        labels: of (B, *S) int64 each, negative = ignored.
-        weights: of (B, *S) each, no unit. No gradient flows; pixels without any weight do not count.
+        mixture: K labels of every pixel. Pixels without any weight do not count.
         counted: (B,) bool, which images count; without one the loss is 0.
         total: sums over the processes that share a batch.
 
@@ -111,13 +97,11 @@ def mixture_dice_loss(
         images in the loss of the whole batch.
     """
     probabilities = at_least_float32(probabilities)
-    counted = counted.view(-1, *[1] * labels[0].ndim)
-    parts = torch.stack([weight.detach().to(probabilities.dtype) for weight in weights], dim=1)
-    parts = torch.where(counted, parts, 0.0)
+    counted = counted.view(-1, *[1] * (mixture.weights.ndim - 1))
+    parts = torch.where(counted, mixture.weights.to(probabilities.dtype), 0.0)
     whole = parts.sum(dim=1, keepdim=True)
     shares = parts / whole.clamp_min(torch.finfo(whole.dtype).tiny)
-    all_labels = torch.stack(list(labels), dim=1).clamp_min(0)
-    sums = overlap(probabilities, all_labels, shares).sum(dim=1)
+    sums = overlap(probabilities, mixture.labels, shares).sum(dim=1)
     sums = total(sums.detach()) + sums - sums.detach()  # the batch's value, this process's gradient
     dice = (2 * sums[0] + DICE_SMOOTH) / (sums[1] + DICE_SMOOTH)
     loss = 1 - dice[1:].mean()

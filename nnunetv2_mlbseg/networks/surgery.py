@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 
@@ -21,6 +21,11 @@ def plain_network(network: nn.Module) -> nn.Module:
             network = network.module
         else:
             return network
+
+
+def mixes_images(network: nn.Module) -> bool:
+    """Whether what a network says of an image depends on the others of its batch: by batch normalisation."""
+    return any(isinstance(module, _BatchNorm) for module in network.modules())
 
 
 @contextmanager

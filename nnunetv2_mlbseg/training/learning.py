@@ -148,10 +148,12 @@ class Learning:
         copy_rows_(self._output_layers, 0, unshown.classes)
 
     def finish_step(self) -> dict[str, Tensor]:
-        """Move the teacher, unless the step was left out, and say whether it was."""
+        """Move the teacher, unless the step was left out, and say whether it was; gradients go before the next step."""
         if not self.guard.left_out:
             self.teacher.follow_(self.student)
-        return {"skipped": self.guard.skipped() / self.processes.count}
+        skipped = self.guard.skipped() / self.processes.count
+        self.passes.descent.optimizer.zero_grad(set_to_none=True)
+        return {"skipped": skipped}
 
     def clean_gradient(self, batch: Batch) -> Gradient:
         """The gradient of the clean batch's loss (Eq. 5), as the method takes it; with the gradient scaler's factor."""

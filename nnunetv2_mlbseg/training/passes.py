@@ -19,7 +19,7 @@ from nnunetv2_mlbseg.maths.tangents.replayed import NotReplayable, logits_with_t
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, softmax_, unchanged
 from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.networks.features import Features, features_of
-from nnunetv2_mlbseg.networks.surgery import plain_network
+from nnunetv2_mlbseg.networks.surgery import mixes_images, plain_network
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.runtime.random_state import Generators
 from nnunetv2_mlbseg.training.batch import Images, Target
@@ -28,17 +28,44 @@ from nnunetv2_mlbseg.training.descent import Descent, Gradient
 Loss = Callable[[Any, Any], Tensor]
 """nnU-Net's: of a network's output, or list of outputs, and nnU-Net's target."""
 
+OfTangents = Callable[[Tensor, Tensor], Tensor]
+"""Of logits and their derivatives, one map."""
+
+TANGENT_PARTS = 4
+"""Into how many parts images are divided for derivatives. In float32, values and derivatives of a quarter of them take
+less memory than what the training pass keeps of all in float16 for its backward pass."""
+
+
+def tangents_themselves(logits: Tensor, tangents: Tensor) -> Tensor:
+    """All of them."""
+    return tangents
+
 
 class TangentPass(NamedTuple):
     """The student's outputs at all scales, finest first, and their derivatives.
 
     ``outputs``: with their graph, where one pass gives both; None: training needs a pass of its own.
-    ``logits``, ``tangents``: ``(B, C, *S)`` each, without a graph.
+    ``logits``, ``tangents``: ``(B, C, *S)`` each, without a graph; ``tangents`` are what was asked for of them.
     """
 
     outputs: list[Tensor] | None
     logits: list[Tensor]
     tangents: list[Tensor]
+
+    @classmethod
+    def joined(cls, parts: Sequence[TangentPass]) -> TangentPass:
+        """Of the parts of a batch, that of the whole."""
+        if len(parts) == 1:
+            return parts[0]
+        with_graph = [part.outputs for part in parts if part.outputs is not None]
+        outputs = _joined(with_graph) if len(with_graph) == len(parts) else None
+        logits = _joined([part.logits for part in parts]) if outputs is None else [one.detach() for one in outputs]
+        return cls(outputs, logits, _joined([part.tangents for part in parts]))
+
+
+def _joined(parts: Sequence[list[Tensor]]) -> list[Tensor]:
+    """Scale by scale."""
+    return [torch.cat(scale) for scale in zip(*parts, strict=True)]
 
 
 @dataclass
@@ -110,11 +137,29 @@ class Passes:
             output = self.teacher_network(self._disturbed(images, noise))
         return softmax_(self._scales(output)[0])
 
-    def with_tangents(self, images: Tensor, direction: Direction) -> TangentPass:
+    def with_tangents(
+        self, images: Tensor, direction: Direction, of: OfTangents = tangents_themselves, scales: int | None = None
+    ) -> TangentPass:
         """The student's outputs, and their derivatives along a direction in the space of its parameters.
 
-        Without graph they are in float32, also where passes with one are in half precision.
+        Without graph they are in float32, also where passes with one are in half precision. They are taken of one part
+        of the images after the other, unless a layer mixes images, so that the activations of one part are all that
+        there is at once.
+
+        Args:
+            of: What to keep of a scale's logits and derivatives, both ``(B, C, *S)``; an image's has to be its own.
+            scales: Of how many scales to keep it, finest first; None: of all.
         """
+        parts = 1 if mixes_images(self.student_network) else TANGENT_PARTS
+        found = []
+        for part in images.chunk(parts):
+            outputs, logits, tangents = self._of_part(part, direction)
+            kept = list(map(of, logits[:scales], tangents[:scales]))
+            del tangents  # before those of the next part
+            found.append(TangentPass(outputs, logits, kept))
+        return TangentPass.joined(found)
+
+    def _of_part(self, images: Tensor, direction: Direction) -> TangentPass:
         if self._replays and not self.bfloat16:
             try:
                 outputs, tangents = map(self._scales, logits_with_tangents(self.student_network, images, direction))

@@ -6,8 +6,8 @@ from typing import Any
 
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from nnunetv2_mlbseg.networks.surgery import mixes_images
 from nnunetv2_mlbseg.runtime.errors import UnsupportedError
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.training.stages import Stages
@@ -76,7 +76,7 @@ def check_sharing_supported(network: nn.Module, processes: Processes) -> None:
     Raises:
         UnsupportedError: batch normalisation, whose statistics would be those of a part.
     """
-    if processes.count > 1 and any(isinstance(module, _BatchNorm) for module in network.modules()):
+    if processes.count > 1 and mixes_images(network):
         raise UnsupportedError(
             "the network has batch normalisation, which several processes would compute over their own images only: "
             "use -num_gpus 1, or a plan with instance normalisation, which nnU-Net plans by default"

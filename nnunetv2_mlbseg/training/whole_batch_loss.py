@@ -17,7 +17,7 @@ from nnunetv2.training.loss.robust_ce_loss import RobustCrossEntropyLoss
 from nnunetv2.utilities.ddp_allgather import AllGatherGrad
 from torch import Tensor, nn
 
-from nnunetv2_mlbseg.maths.labels import as_labels
+from nnunetv2_mlbseg.maths.labels import Mixture, as_labels
 from nnunetv2_mlbseg.maths.losses import mixture_cross_entropy, overlap
 from nnunetv2_mlbseg.maths.tensors import at_least_float32
 from nnunetv2_mlbseg.runtime.processes import Processes
@@ -94,7 +94,7 @@ class DiceAndCrossEntropy(nn.Module):
         labels = as_labels(target, self.ignore_label)
         known = (labels >= 0).to(logits.dtype)
         annotated = self.processes.total(known.sum()).clamp_min(1)
-        cross_entropy = mixture_cross_entropy(logits, [labels], [known], probabilities) / annotated
+        cross_entropy = mixture_cross_entropy(logits, Mixture.of([labels], [known]), probabilities) / annotated
         dice = self._dice(overlap(probabilities, labels.clamp_min(0).unsqueeze(1), known.unsqueeze(1)))
         return self.weight_ce * self.processes.count * cross_entropy - self.weight_dice * dice
 

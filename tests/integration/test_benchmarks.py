@@ -53,6 +53,11 @@ def test_throughput():
     assert len(re.findall(r"^(?:stock|ours)\D+\d+\.\d", printed, re.MULTILINE)) == 3
 
 
+def test_counted_memory():
+    printed = run_benchmark("step/counted_memory.py", "plain", "--size", 128)
+    assert len(re.findall(r"^plain +\w+ +\d+\.\d+ +\d\.\d+$", printed, re.MULTILINE)) == 4
+
+
 def test_metrics(tmp_path: Path):
     label = np.zeros((8, 24, 24), np.uint8)
     label[2:6, 5:18, 6:17] = 1

@@ -10,7 +10,7 @@ from maths_support import HALVES, NoHostReads, literal_cross_entropy
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from torch import Tensor
 
-from nnunetv2_mlbseg.maths.labels import IGNORE
+from nnunetv2_mlbseg.maths.labels import IGNORE, Mixture
 from nnunetv2_mlbseg.maths.losses import mixture_dice_loss, pixel_cross_entropy, weighted_cross_entropy
 
 # Softmax (1/4, 3/4) at each of four pixels, labelled 0, 1 and twice not at all.
@@ -94,7 +94,7 @@ def test_dice_by_hand() -> None:
     logits = torch.tensor([0.0, math.log(3)], dtype=torch.float64).view(1, 2, 1, 1).repeat(1, 1, 1, 3)
     labels = torch.tensor([[[1, 1, 1]]]), torch.tensor([[[0, 1, IGNORE]]])
     weights = torch.tensor([[[0.3, 0.1, 0.0]]]), torch.tensor([[[0.1, 0.1, 0.0]]])
-    found = mixture_dice_loss(logits.softmax(1), labels, weights, torch.tensor([True]))
+    found = mixture_dice_loss(logits.softmax(1), Mixture.of(labels, weights), torch.tensor([True]))
     assert float(found) == pytest.approx(1 - 2 * (9 / 16 + 3 / 4) / 3.25, abs=1e-5)
 
 
@@ -104,28 +104,30 @@ def test_two_equal_labels_give_nnunets_dice_loss() -> None:
     target, mask = label.clamp_min(0).unsqueeze(1), (label >= 0).unsqueeze(1)
     expected = 1 + nnunets(logits, target, mask)
     weight = torch.rand(label.shape) * (label >= 0)
-    found = mixture_dice_loss(logits.softmax(1), (label, label), (weight, weight / 7), BOTH)
+    found = mixture_dice_loss(logits.softmax(1), Mixture.of((label, label), (weight, weight / 7)), BOTH)
     torch.testing.assert_close(found, expected)
 
 
 def test_the_gradient_of_dice_flows_into_the_logits_only() -> None:
     logits, labels, weights = example()
     logits.requires_grad_()
-    assert torch.autograd.gradcheck(lambda z: mixture_dice_loss(z.softmax(1), labels, weights, BOTH), (logits,))
+    assert torch.autograd.gradcheck(
+        lambda z: mixture_dice_loss(z.softmax(1), Mixture.of(labels, weights), BOTH), (logits,)
+    )
     learned = tuple(weight.clone().requires_grad_() for weight in weights)
-    mixture_dice_loss(logits.softmax(1), labels, learned, BOTH).backward()
+    mixture_dice_loss(logits.softmax(1), Mixture.of(labels, learned), BOTH).backward()
     assert all(weight.grad is None for weight in learned)
 
 
 def test_images_that_do_not_count_have_no_part_in_dice_and_none_at_all_no_loss() -> None:
     logits, labels, weights = example()
-    first = mixture_dice_loss(logits.softmax(1), labels, weights, torch.tensor([True, False]))
+    first = mixture_dice_loss(logits.softmax(1), Mixture.of(labels, weights), torch.tensor([True, False]))
     alone = [tuple(each[:1] for each in pair) for pair in (labels, weights)]
     torch.testing.assert_close(
-        first, mixture_dice_loss(logits[:1].softmax(1), alone[0], alone[1], torch.tensor([True]))
+        first, mixture_dice_loss(logits[:1].softmax(1), Mixture.of(*alone), torch.tensor([True]))
     )
     logits.requires_grad_()
-    nothing = mixture_dice_loss(logits.softmax(1), labels, weights, torch.tensor([False, False]))
+    nothing = mixture_dice_loss(logits.softmax(1), Mixture.of(labels, weights), torch.tensor([False, False]))
     nothing.backward()
     assert float(nothing.detach()) == 0 and logits.grad is not None and not logits.grad.any()
 
@@ -133,13 +135,13 @@ def test_images_that_do_not_count_have_no_part_in_dice_and_none_at_all_no_loss()
 def test_dice_shares_of_two_processes_add_up_to_value_and_gradient_of_the_whole() -> None:
     logits, labels, weights = example()
     whole = logits.clone().requires_grad_()
-    value = mixture_dice_loss(whole.softmax(1), labels, weights, BOTH)
+    value = mixture_dice_loss(whole.softmax(1), Mixture.of(labels, weights), BOTH)
     value.backward()
 
     def share(rows: slice, total) -> tuple[Tensor, Tensor]:
         part = logits[rows].clone().requires_grad_()
         found = mixture_dice_loss(
-            part.softmax(1), [n[rows] for n in labels], [w[rows] for w in weights], BOTH[rows], total
+            part.softmax(1), Mixture.of([n[rows] for n in labels], [w[rows] for w in weights]), BOTH[rows], total
         )
         found.backward()
         assert part.grad is not None

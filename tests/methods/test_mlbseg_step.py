@@ -94,17 +94,18 @@ def test_the_noise_generator_of_another_device_is_left_behind():
 @pytest.mark.parametrize(("weighting", "forwards"), [("tied", 3), ("meta", 3), ("uniform", 2)])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_the_student_runs_once_per_purpose(network, weighting, forwards):
-    """Clean batch, tangents where the strategy needs them, training; the teacher once."""
+    """Clean batch of two, tangents where the strategy needs them, training; the teacher once. Images are counted."""
     learning = mlbseg_step(network, weighting=weighting)
-    calls = {"student": 0, "teacher": 0}
+    seen = {"student": 0, "teacher": 0}
 
     def count(name):
-        def hook(*_):
-            calls[name] += 1
+        def hook(_, inputs, __):
+            seen[name] += len(inputs[0])
 
         return hook
 
     learning.student.register_forward_hook(count("student"))
     learning.teacher.network.register_forward_hook(count("teacher"))
     take_step(learning, drawn_batch())
-    assert calls == {"student": forwards, "teacher": 1}
+    shown = 2 * len(learning.settings.all_views)
+    assert seen == {"student": 2 + (forwards - 1) * shown, "teacher": shown}

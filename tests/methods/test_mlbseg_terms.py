@@ -23,7 +23,7 @@ def test_weights_at_every_scale_are_normalised_on_their_own_and_sum_to_the_loss_
     imperfect[0, :4] = -1
     pseudo = torch.randint(0, 3, (2, 8, 8))
     weighted = Uniform("sum").weigh(seen(logits, None, imperfect, pseudo), NoRecord())
-    loss = bootstrap_loss(logits, weighted, [0.75, 0.25])
+    loss = bootstrap_loss(logits, [labels.mixture() for labels in weighted], [0.75, 0.25])
     expected = 0.0
     for z, factor, step in ((logits[0], 0.75, 1), (logits[1], 0.25, 2)):
         offset = step // 2

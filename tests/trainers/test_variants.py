@@ -125,7 +125,7 @@ def test_one_label_alone_is_its_own_weighted_cross_entropy():
     for which, labels in (("imperfect", imperfect), ("pseudo", pseudo)):
         counted = labels_that_count(imperfect, pseudo, which)
         weighted = Uniform("accepted").weigh(seen([logits], None, *counted), NoRecord())
-        loss = bootstrap_loss([logits], weighted, [1.0])
+        loss = bootstrap_loss([logits], [each.mixture() for each in weighted], [1.0])
         assert torch.allclose(loss, torch.nn.functional.cross_entropy(logits, labels))
     assert labels_that_count(imperfect, pseudo, "both") == (imperfect, pseudo)
     with pytest.raises(ValueError, match="unknown choice of labels 'neither'"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from nnunetv2_mlbseg.methods.mlbseg.quantities import LOGGED, statistics, troubl
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
 from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_images
 from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss, mixture_dice
-from nnunetv2_mlbseg.methods.mlbseg.weighing import WeighedBatch, Weighing
+from nnunetv2_mlbseg.methods.mlbseg.weighing import Lesson, WeighedBatch, Weighing
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.batch import Batch
@@ -76,20 +77,29 @@ class MLBSeg(Method):
 
     def terms(self, batch: Batch, moment: Moment) -> Terms:
         """Eq. 9, 11, 13 and the Dice of the mixture; the gradient of the clean batch has begun already (Eq. 5)."""
-        settings, passes = self.settings, self.passes
+        lesson, begun = self._lesson(batch, moment)
+        return replace(begun, losses=self._losses(lesson))
+
+    def _lesson(self, batch: Batch, moment: Moment) -> tuple[Lesson, Terms]:
+        """What the training pass needs, so that nothing else lives through it; and all that it does not change."""
         weighed = self.weigh(batch, self.memory, self.least_of_generated(moment))
-        self._seen = weighed.memory
-        outputs = weighed.outputs or passes.student(weighed.shown)
+        self._seen, factor = weighed.memory, self.settings.supervised_weight
+        supervised = {"supervised": factor * weighed.clean_loss / self.passes.processes.count}
+        begun = weighed.clean_gradient
+        for number, gradient in enumerate(begun):  # one after the other: no second copy of all
+            begun[number] = None if gradient is None else gradient * factor
+        return weighed.lesson(), Terms({}, begun, supervised, self._values(weighed, batch, moment))
+
+    def _losses(self, lesson: Lesson) -> dict[str, Tensor]:
+        settings, passes = self.settings, self.passes
+        outputs = lesson.outputs or passes.student(lesson.shown)
         probabilities = [output.softmax(dim=1) for output in outputs]  # once, for all terms
-        bootstrap = bootstrap_loss(outputs, weighed.labels, passes.scale_factors, probabilities)
+        bootstrap = bootstrap_loss(outputs, lesson.mixtures, passes.scale_factors, probabilities)
         losses = {"bootstrap": settings.bootstrap_weight * bootstrap}
         if settings.mixture_dice_weight > 0:
-            dice = mixture_dice(probabilities, weighed.labels, passes.scale_factors, weighed.generated, passes.total)
+            dice = mixture_dice(probabilities, lesson.mixtures, passes.scale_factors, lesson.generated, passes.total)
             losses["dice"] = settings.mixture_dice_weight * dice
-        losses |= self.weigh.consistency(probabilities[0], weighed.teacher, weighed.views)
-        supervised = settings.supervised_weight * weighed.clean_loss / passes.processes.count
-        begun = [None if g is None else g * settings.supervised_weight for g in weighed.clean_gradient]
-        return Terms(losses, begun, {"supervised": supervised}, self._values(weighed, batch, moment))
+        return losses | self.weigh.consistency(probabilities[0], lesson.teacher, lesson.views)
 
     def after_step(self) -> None:
         """Go on from the memory that has this batch in it."""
@@ -140,7 +150,7 @@ class MLBSeg(Method):
         """For the log: numbers of the weights, and what went wrong; of several processes each counts for its part."""
         count, total = self.passes.processes.count, self.passes.total
         values = statistics(weighed.labels[0], len(weighed.views), total)
-        counted = total(trouble(weighed.labels[0], weighed.tangents, batch.clean.target, self.task.ignore_label))
+        counted = total(trouble(weighed.labels[0], weighed.derivatives, batch.clean.target, self.task.ignore_label))
         flags = {"no_weight": counted[0] == 0, "weight_overflow": counted[1] > 0, "no_foreground": counted[2] == 0}
         values |= {name: flag.float() / count for name, flag in flags.items()}
         if self.task.unlabeled:

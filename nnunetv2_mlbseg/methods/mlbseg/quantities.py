@@ -72,12 +72,14 @@ def statistics(weighted: WeightedLabels, views: int = 1, total: Total = unchange
 
 
 @torch.no_grad()
-def trouble(weighted: WeightedLabels, tangents: Tensor | None, target: Target, ignore_label: int | None) -> Tensor:
+def trouble(weighted: WeightedLabels, derivatives: Tensor | None, target: Target, ignore_label: int | None) -> Tensor:
     """What an epoch's log counts: ``(3,)`` numbers, which processes that share a batch add up.
 
-    Pixels with a weight, 1 if a tangent is not finite, and foreground pixels of nnU-Net's clean target.
+    Pixels with a weight, 1 if a derivative is not finite, and foreground pixels of nnU-Net's clean target.
     """
     weights = torch.stack([weighted.weight_imperfect, weighted.weight_pseudo])
     labels = as_labels(target, ignore_label)
-    extremes = weights.new_zeros(2) if tangents is None else torch.stack(torch.aminmax(tangents))  # NaN is one of both
+    extremes = (
+        weights.new_zeros(2) if derivatives is None else torch.stack(torch.aminmax(derivatives))
+    )  # NaN is one of both
     return torch.stack([(weights > 0).sum(), (~torch.isfinite(extremes)).any(), (labels > 0).sum()]).float()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg.maths.consistency import teacher_consistency, view_consistency
-from nnunetv2_mlbseg.maths.labels import WeightedLabels
+from nnunetv2_mlbseg.maths.labels import Mixture, WeightedLabels
 from nnunetv2_mlbseg.maths.losses import mixture_cross_entropy, mixture_dice_loss
 from nnunetv2_mlbseg.maths.tensors import Total, unchanged
 from nnunetv2_mlbseg.maths.views import Views
@@ -37,26 +37,26 @@ def lessen_generated(weighted: Sequence[WeightedLabels], generated: Tensor, fact
 
 def bootstrap_loss(
     outputs: Sequence[Tensor],
-    weighted: Sequence[WeightedLabels],
+    mixtures: Sequence[Mixture],
     factors: Sequence[float],
     probabilities: Sequence[Tensor] | None = None,
 ) -> Tensor:
     """Eq. 9, with the rivals' term if there are any, summed over the scales with deep supervision's factors.
 
     Args:
+        mixtures: All labels of every pixel with their weights, of every scale.
         probabilities: The softmax of ``outputs``, where the caller has it.
     """
     losses = []
     known = [None] * len(outputs) if probabilities is None else probabilities
-    for z, p, w, factor in zip(outputs, known, weighted, factors, strict=True):
-        labels, weights = zip(*w.pairs(), strict=True)
-        losses.append(factor * mixture_cross_entropy(z, labels, weights, p))
+    for z, p, mixture, factor in zip(outputs, known, mixtures, factors, strict=True):
+        losses.append(factor * mixture_cross_entropy(z, mixture, p))
     return torch.stack(losses).sum()
 
 
 def mixture_dice(
     probabilities: Sequence[Tensor],
-    weighted: Sequence[WeightedLabels],
+    mixtures: Sequence[Mixture],
     factors: Sequence[float],
     generated: Tensor,
     total: Total = unchanged,
@@ -67,9 +67,8 @@ def mixture_dice(
         generated: ``(V*B,)`` bool, whose imperfect label a network made; such images do not count.
     """
     losses = []
-    for p, w, factor in zip(probabilities, weighted, factors, strict=True):
-        labels, weights = zip(*w.pairs(), strict=True)
-        losses.append(factor * mixture_dice_loss(p, labels, weights, ~generated, total))
+    for p, mixture, factor in zip(probabilities, mixtures, factors, strict=True):
+        losses.append(factor * mixture_dice_loss(p, mixture, ~generated, total))
     return torch.stack(losses).sum()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,14 @@ import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg.maths.class_shares import ShareRecord, aligned, followed
-from nnunetv2_mlbseg.maths.labels import IGNORE, ImperfectLabels, WeightedLabels, as_labels, labels_that_count
+from nnunetv2_mlbseg.maths.labels import (
+    IGNORE,
+    ImperfectLabels,
+    Mixture,
+    WeightedLabels,
+    as_labels,
+    labels_that_count,
+)
 from nnunetv2_mlbseg.maths.pseudo_labels import ensemble_of_views, pseudo_labels
 from nnunetv2_mlbseg.maths.tangents.forward import displaced, unit_direction
 from nnunetv2_mlbseg.maths.views import Views, draw_views
@@ -24,7 +30,19 @@ from nnunetv2_mlbseg.methods.mlbseg.terms import consistency_terms, lessen_gener
 from nnunetv2_mlbseg.training.batch import Batch, Images, ImperfectImages
 from nnunetv2_mlbseg.training.descent import Gradient
 from nnunetv2_mlbseg.training.method import Task
-from nnunetv2_mlbseg.training.passes import Passes
+from nnunetv2_mlbseg.training.passes import Passes, TangentPass
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the training pass needs of a weighed batch; see there. ``mixtures``: one entry per scale."""
+
+    views: Views
+    shown: Tensor
+    outputs: list[Tensor] | None
+    teacher: Tensor | None
+    mixtures: list[Mixture]
+    generated: Tensor
 
 
 @dataclass(frozen=True)
@@ -40,7 +58,7 @@ class WeighedBatch:
         generated: ``(V*B,)`` bool, whose imperfect label a network made.
         memory: With this batch in it.
         clean_loss, clean_gradient: Of the clean batch; the gradient times the gradient scaler's factor if there is one.
-        tangents: Derivatives of ``logits`` along the clean gradient, where the weights need them.
+        derivatives: `class_derivatives` of ``logits`` along the clean gradient, where the weights need them.
     """
 
     views: Views
@@ -53,7 +71,12 @@ class WeighedBatch:
     memory: Memory
     clean_loss: Tensor
     clean_gradient: Gradient
-    tangents: Tensor | None = None
+    derivatives: Tensor | None = None
+
+    def lesson(self) -> Lesson:
+        """What the training pass needs of it, which is much less."""
+        mixtures = [labels.mixture() for labels in self.labels]
+        return Lesson(self.views, self.shown, self.outputs, self.teacher, mixtures, self.generated)
 
 
 @dataclass(frozen=True)
@@ -75,19 +98,21 @@ class Weighing:
         views, shown = self._in_views(batch.imperfect)
         clean_loss, clean_gradient = self.clean_gradient(batch.clean)
         teacher = self._teacher(shown)
-        outputs, logits, tangents = self._student(clean_gradient, shown, teacher, views, batch.clean)
-        ensemble = ensemble_of_views(logits[0].softmax(dim=1) if self._by_student else self._known(teacher), views)
+        student = self._student(clean_gradient, shown, teacher, views, batch.clean)
+        ensemble = ensemble_of_views(
+            student.logits[0].softmax(dim=1) if self._by_student else self._known(teacher), views
+        )
         ensemble, shares = self._aligned(ensemble, batch, memory)
         imperfect = self._imperfect(batch.imperfect, views)
-        seen = self._seen(imperfect, ensemble, views, logits, tangents)
+        seen = self._seen(imperfect, ensemble, views, student)
         record = memory.disputes or self.weighting.begin(ensemble.shape[1], self._cases, self.passes.device)
         record = self.weighting.learned(seen, record, self.passes.total)
         labels = self.weighting.weigh(seen, record, self.passes.total)
         if least != 1:
             labels = lessen_generated(labels, imperfect.generated, self.weight_of_generated(memory, least))
-        networks = (logits[0], outputs, teacher)
+        networks = (student.logits[0], student.outputs, teacher)
         clean = (clean_loss, clean_gradient)
-        derivatives = None if tangents is None else tangents[0]
+        derivatives = student.tangents[0] if student.tangents else None
         return WeighedBatch(
             views, shown, *networks, labels, imperfect.generated, Memory(record, shares), *clean, derivatives
         )
@@ -150,12 +175,17 @@ class Weighing:
 
     def _student(
         self, clean_gradient: Gradient, shown: Tensor, teacher: Tensor | None, views: Views, clean: Images
-    ) -> tuple[list[Tensor] | None, list[Tensor], list[Tensor] | None]:
-        """The student's outputs with their graph, if there are any yet, its logits, and the tangents, if needed."""
+    ) -> TangentPass:
+        """The student's outputs with their graph, if there are any yet, its logits, and derivatives, if needed.
+
+        Of every scale, or of the finest alone where the weights of the others do not come from theirs.
+        """
         if not self.weighting.needs_tangents:
             outputs = self.passes.student(shown)  # one forward pass serves weighing and training
-            return outputs, [output.detach() for output in outputs], None
-        return self.passes.with_tangents(shown, self._direction(clean_gradient, shown, teacher, views, clean))
+            return TangentPass(outputs, [output.detach() for output in outputs], [])
+        direction = self._direction(clean_gradient, shown, teacher, views, clean)
+        scales = len(self.passes.scale_factors) if self.weighting.weighs_by_tangents else 1
+        return self.passes.with_tangents(shown, direction, class_derivatives, scales)
 
     def _direction(
         self, clean_gradient: Gradient, shown: Tensor, teacher: Tensor | None, views: Views, clean: Images
@@ -197,8 +227,7 @@ class Weighing:
         imperfect: ImperfectLabels,
         ensemble: Tensor,
         views: Views,
-        logits: Sequence[Tensor],
-        tangents: Sequence[Tensor] | None,
+        student: TangentPass,
     ) -> Seen:
         pseudo = views.apply_labels(pseudo_labels(ensemble))
         given, pseudo = labels_that_count(imperfect.classes, pseudo, self.settings.weighted_labels)
@@ -206,11 +235,6 @@ class Weighing:
             imperfect=ImperfectLabels(given, imperfect.levels, imperfect.generated, imperfect.case),
             pseudo=pseudo,
             ensemble=views.apply(ensemble),
-            sizes=tuple(tuple(z.shape[2:]) for z in logits),
-            derivatives=None if tangents is None else self._derivatives(logits, tangents),
+            sizes=tuple(tuple(z.shape[2:]) for z in student.logits),
+            derivatives=tuple(student.tangents) or None,
         )
-
-    def _derivatives(self, logits: Sequence[Tensor], tangents: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Of every scale, or of the finest alone where the weights of the others do not come from theirs."""
-        scales = len(logits) if self.weighting.weighs_by_tangents else 1
-        return tuple(map(class_derivatives, logits[:scales], tangents[:scales]))
