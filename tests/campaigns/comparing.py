@@ -14,9 +14,15 @@ from training_support import SUPERVISION, Workspace
 
 from nnunetv2_mlbseg.cases.label_store import LabelStore
 from nnunetv2_mlbseg.progress import checkpoint
+from nnunetv2_mlbseg.runtime import sole_use
 
 WEIGHTS = ("student_weights", "teacher_weights", "network_weights")
 TIMES = ("epoch_start_timestamps", "epoch_end_timestamps")
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """Hidden files below a folder, but for the lock of the fold, which stays."""
+    return [path for path in folder.rglob(".*") if path.name != sole_use.NAME]
 
 
 def final(workspace: Workspace) -> dict[str, Any]:
@@ -27,7 +33,7 @@ def final(workspace: Workspace) -> dict[str, Any]:
 def differences(expected: Workspace, found: Workspace, validated: bool) -> list[str]:
     """Every way in which two finished trainings differ: weights, counters, logs, generated labels, left-over files."""
     lines = [*_states(final(expected), final(found)), *_labels(expected, found)]
-    lines += [f"temporary file left behind: {path.name}" for path in found.fold_folder().rglob(".*")]
+    lines += [f"temporary file left behind: {path.name}" for path in left_behind(found.fold_folder())]
     if (found.fold_folder() / "checkpoint_latest.pth").exists():
         lines.append("checkpoint_latest.pth was not removed at the end")
     if validated:

@@ -302,7 +302,7 @@ def broken_json(folder: Path, case: str, rng: random.Random) -> None:
         b"",
         content[: len(content) // 2],
         content + b"]",
-        content.decode().encode("utf-16"),
+        content.decode().encode("utf-16-le"),  # without the mark by which it is known
         b"\xff\xfe\x00",
         b"[" * 100_000,
         b"[" * 40 + b"]" * 40,
