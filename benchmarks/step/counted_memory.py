@@ -2,7 +2,7 @@
 
     python benchmarks/step/counted_memory.py
 
-Counts the bytes of tensors that live at once, in float16 as on a GPU, at the batch sizes that nnU-Net plans for
+Counts the bytes of tensors that live at once, in half precision as on a GPU, at the batch sizes that nnU-Net plans for
 256 x 256. torch's allocator and cuDNN take more on top, for both alike.
 """
 

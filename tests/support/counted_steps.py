@@ -87,8 +87,8 @@ class Scaler:
 
 
 def half_precision(*_: Any) -> Any:
-    """What passes are in on a GPU."""
-    return torch.autocast("cpu", dtype=torch.float16)
+    """As on a GPU, but for the kind of 16 bits, which any torch has on the CPU."""
+    return torch.autocast("cpu", dtype=torch.bfloat16)
 
 
 @contextmanager
