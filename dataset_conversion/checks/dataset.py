@@ -18,7 +18,7 @@ from dataset_conversion.checks.sets import classes_not_shown, ct_statistics, lab
 from dataset_conversion.raw.companions import companions
 from dataset_conversion.raw.dataset import RawCase, RawDataset, read_raw_dataset
 from dataset_conversion.raw.formats import DatasetFormat, dataset_format
-from dataset_conversion.raw.parallel import over_cases
+from dataset_conversion.raw.parallel import over_cases, processes_worth
 from dataset_conversion.supervision.files import (
     SPLITS_FILE,
     SUPERVISION_FOLDER,
@@ -49,6 +49,7 @@ def _ours(dataset: RawDataset, files: DatasetFormat, processes: int) -> list[Fin
     findings = [*_description(dataset), *_stray_files(dataset, files), *encodings(dataset.folder)]
     supervision, splits, found = _read_roles(dataset)
     findings += found
+    processes = processes_worth(processes, (path for case in dataset.cases for path in (*case.images, case.label)))
     jobs = [(case, dataset, files) for case in dataset.cases]
     facts: list[CaseFacts] = over_cases(inspect_case, jobs, processes, "reading cases")
     findings += [finding for case in facts for finding in case.findings]

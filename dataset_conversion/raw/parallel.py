@@ -5,9 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -17,6 +18,8 @@ from noise_synthesis.safe_io.errors import InputError
 Result = TypeVar("Result")
 NNUNET_PROCESSES = "nnUNet_def_n_proc"
 NNUNET_DEFAULT_PROCESSES = 8
+BYTES_OF_A_START = 32 * 2**20
+"""Of compressed images, which are read while a worker process starts and imports."""
 
 
 def default_processes() -> int:
@@ -30,6 +33,16 @@ def default_processes() -> int:
     if not wanted.strip().isdecimal():
         raise InputError(f"{NNUNET_PROCESSES}={wanted}: expected a number of processes, such as {cores}")
     return max(1, min(int(wanted), cores))
+
+
+def processes_worth(processes: int, files: Iterable[Path]) -> int:
+    """Return so many of ``processes`` that each reads for longer than it takes to start.
+
+    Args:
+        files: all that will be read.
+    """
+    total = sum(file.stat().st_size for file in files if file.is_file())
+    return max(1, min(processes, total // BYTES_OF_A_START))
 
 
 def over_cases(

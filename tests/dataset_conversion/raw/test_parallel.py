@@ -6,7 +6,13 @@ import os
 
 import pytest
 
-from dataset_conversion.raw.parallel import NNUNET_PROCESSES, default_processes, over_cases
+from dataset_conversion.raw.parallel import (
+    BYTES_OF_A_START,
+    NNUNET_PROCESSES,
+    default_processes,
+    over_cases,
+    processes_worth,
+)
 from noise_synthesis.safe_io.errors import InputError
 
 
@@ -38,3 +44,10 @@ def test_a_number_of_processes_that_is_none_is_one_line(monkeypatch):
     monkeypatch.setenv(NNUNET_PROCESSES, "two")
     with pytest.raises(InputError, match="nnUNet_def_n_proc=two: expected a number of processes"):
         default_processes()
+
+
+def test_no_more_processes_than_there_is_to_read(tmp_path):
+    path = tmp_path / "a"
+    with path.open("wb") as file:
+        file.truncate(3 * BYTES_OF_A_START)
+    assert [processes_worth(8, [path]), processes_worth(2, [path]), processes_worth(8, [tmp_path / "b"])] == [3, 2, 1]
