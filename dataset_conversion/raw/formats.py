@@ -30,6 +30,10 @@ _PICTURE_MM = 999
 """What nnU-Net says of the slices of a picture, which is only one."""
 
 
+_READ_AS = {".nii": ".nii.gz", ".mhd": ".mha"}
+"""Endings that nnU-Net knows for fewer readers than those of their kin, or for none."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """The files of a case as nnU-Net's reader gives them.
@@ -195,9 +199,8 @@ def folder_format(files: Sequence[Path], *folders: Path) -> DatasetFormat:
             description = read_json(place / "dataset.json")
             if isinstance(description, dict) and description.get("file_ending") == ending:
                 return dataset_format(description, files[:3])
-    by_itk = ending.lower() in (".nii", ".mhd")  # which nnU-Net knows for another reader only, or not at all
-    reader = {"overwrite_image_reader_writer": "SimpleITKIO"} if by_itk else {}
-    return dataset_format({"file_ending": ending, **reader}, files[:3])
+    found = dataset_format({"file_ending": _READ_AS.get(ending.lower(), ending)}, files[:3])
+    return DatasetFormat(found.reader_writer, ending)
 
 
 def smallest_type(voxels: np.ndarray) -> type:

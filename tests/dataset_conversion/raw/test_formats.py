@@ -141,6 +141,16 @@ def test_noise_leaves_every_property_of_a_label(source, example, tmp_path):
         assert set(np.unique(after["label"])) == {0, 1} and (after["label"] != before["label"]).any()
 
 
+def test_labels_alone_are_read_by_the_first_reader_that_can(source, example, tmp_path):
+    """No dataset.json says which one it is: sheared files are left to nibabel, also uncompressed ones."""
+    shutil.copytree(source / "labelsTr", tmp_path / "alone")
+    assert run("noise", tmp_path / "alone", tmp_path / "noisy", "--level", 0.8, "-np", 1) == 0
+    assert run("evaluate", tmp_path / "noisy", tmp_path / "alone") == 0
+    files = DatasetFormat(recursive_find_reader_writer_by_name(example.reader), example.ending)
+    grids = [files.read(folder / f"k0{example.ending}")[1].grid for folder in (tmp_path / "noisy", source / "labelsTr")]
+    assert grids[0].difference(grids[1]) is None
+
+
 def test_scores_of_a_folder_with_itself_are_perfect(source, example, tmp_path):
     shutil.copytree(source / "labelsTr", tmp_path / "same")
     assert run("evaluate", tmp_path / "same", source / "labelsTr", "--json", tmp_path / "s.json") == 0
