@@ -33,7 +33,6 @@ TRAINING: dict[str, Any] = {
     "ema_decay": 0.99,  # the default averages over more iterations than there are here
     "inference_network": "teacher",
     "seed": 0,
-    "cpu_bfloat16": False,  # that every machine shows about the same
 }
 NETWORKS = {"warmup": "after warm-up", "student": "MLB-Seg student", "teacher": "MLB-Seg teacher"}
 Results = dict[str, dict[str, float | None]]

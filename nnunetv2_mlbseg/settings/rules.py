@@ -121,9 +121,9 @@ def flag(default: bool, **about: Any) -> Any:
     return _key(default, "true or false", {}, **about)
 
 
-def automatic_flag(**about: Any) -> Any:
-    """True, False, or what the training finds out: "auto", the default."""
-    return _key("auto", "auto, true or false", {}, **about)
+def automatic_flag(default: bool, **about: Any) -> Any:
+    """True, False, or "auto": what the training finds out."""
+    return _key(default, "auto, true or false", {}, **about)
 
 
 def one_of(default: str, *, names: Iterable[str], **about: Any) -> Any:

@@ -140,11 +140,11 @@ class TrainingSettings(Settings):
     seed: int | None = optional_whole(None, least=0, most=2**32 - 1, section=DATA, source="nnU-Net does not seed")
     """Start of all random numbers. null: not seeded, so that every training is another one."""
 
-    cpu_bfloat16: Literal["auto"] | bool = automatic_flag(section=DATA)
+    cpu_bfloat16: Literal["auto"] | bool = automatic_flag(False, section=DATA)
     """Train on the CPU in bfloat16, which is coarser than float32, and faster on processors with instructions for it.
 
     `auto`: where the processor has them and a short measurement at the start finds it faster. Derivatives for
-    pixel weights and validation stay in float32. Set it to true or false to repeat a training bit for bit.
+    pixel weights and validation stay in float32. A training with `auto` may not repeat bit for bit.
     """
 
     @model_validator(mode="after")

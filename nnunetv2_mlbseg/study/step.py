@@ -82,8 +82,7 @@ def train(study: Study, root: Path, folder: str) -> None:
     training = Training(study, root, folder)
     fold = training.fold
     with locked(training.target) as lock, one_gpu(training.device, training.environment) as gpu:
-        # Runs that are compared have one precision; "auto" would measure for each of them.
-        write_json(training.target / "config.json", {"cpu_bfloat16": False, **training.run["config"]})
+        write_json(training.target / "config.json", training.run["config"])
         training.results.mkdir(exist_ok=True)
         run = Commands(training.target / "logs", training.environment | gpu.variables, lock, *gpu.locks)
         began, resumed = time.monotonic(), False
