@@ -41,7 +41,7 @@ class Example(Settings):
     size: int | None = optional_whole(None, least=1)
     seed: int | None = optional_whole(None, least=0, most=9)
     fast: bool = flag(True)
-    short: Literal["auto"] | bool = automatic_flag()
+    short: Literal["auto"] | bool = automatic_flag(False)
     loss: str = one_of("ce", names=("ce", "dice"))
     views: tuple[str, ...] = list_of(("flip",), names=("flip", "zoom"), if_empty="no views")
     cases: tuple[str, ...] = texts((), what="case names")
