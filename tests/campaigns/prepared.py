@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from training_support import Workspace, add_configuration, write_raw_dataset
+from training_support import Workspace, add_configuration
 
 SETTINGS = {
     "warmup_epochs": 2,
@@ -33,11 +33,7 @@ def prepare(root: Path, **settings: Any) -> Workspace:
     Raises:
         AssertionError: nnU-Net's command failed.
     """
-    workspace = Workspace(root)
-    write_raw_dataset(workspace.root / "raw")
-    workspace.plan_and_preprocess()
-    add_configuration(workspace.preprocessed, mlbseg={**SETTINGS, **settings})
-    return workspace
+    return Workspace.prepared(root, mlbseg={**SETTINGS, **settings})
 
 
 def prepared_in(root: Path, given: Path | None, **settings: Any) -> Workspace:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_support import TRAINER, Workspace, add_configuration, write_raw_dataset
+from training_support import TRAINER, Workspace
 
 from nnunetv2_mlbseg.runtime.stop_request import EXIT_CODE as STOPPED
 
@@ -29,11 +29,7 @@ ON = "bfloat16 on the CPU: on, a pass took 0.50 of its time in float32 (on below
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    workspace = Workspace(tmp_path_factory.mktemp("template"))
-    write_raw_dataset(workspace.root / "raw")
-    workspace.plan_and_preprocess()
-    add_configuration(workspace.preprocessed)
-    return workspace.root
+    return Workspace.prepared(tmp_path_factory.mktemp("template")).root
 
 
 def _copy(template: Path, root: Path) -> Workspace:

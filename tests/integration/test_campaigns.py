@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
-from training_support import Workspace, add_configuration, write_raw_dataset
+from training_support import Workspace
 
 pytestmark = pytest.mark.integration
 CAMPAIGNS = REPOSITORY / "tests" / "campaigns"
@@ -18,11 +18,7 @@ CAMPAIGNS = REPOSITORY / "tests" / "campaigns"
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Preprocessed once for all campaigns."""
-    workspace = Workspace(tmp_path_factory.mktemp("template"))
-    write_raw_dataset(workspace.root / "raw")
-    workspace.plan_and_preprocess()
-    add_configuration(workspace.preprocessed)
-    return workspace.root
+    return Workspace.prepared(tmp_path_factory.mktemp("template")).root
 
 
 def _run(name: str, *options: object) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY
-from training_support import SUPERVISION, Workspace, add_configuration, write_raw_dataset
+from training_support import SUPERVISION, Workspace
 
 from nnunetv2_mlbseg.cases.datasets import open_dataset
 from nnunetv2_mlbseg.cases.label_store import LabelStore
@@ -27,10 +27,7 @@ def _stored(path: Path) -> dict:
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The dataset that it was trained on, and generated labels under the source that it knows."""
-    made = Workspace(tmp_path_factory.mktemp("former"))
-    write_raw_dataset(made.root / "raw")
-    made.plan_and_preprocess()
-    add_configuration(made.preprocessed)
+    made = Workspace.prepared(tmp_path_factory.mktemp("former"))
     fold = made.fold_folder()
     fold.mkdir(parents=True)
     shutil.copy(FORMER, fold / "checkpoint_latest.pth")

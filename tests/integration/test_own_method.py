@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from conftest import REPOSITORY
-from training_support import Workspace, add_configuration, write_raw_dataset
+from training_support import Workspace
 
 from nnunetv2_mlbseg.cli.main import main
 
@@ -52,11 +52,7 @@ class nnUNetTrainerOrigin(nnUNetTrainerMethod):
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    made = Workspace(tmp_path_factory.mktemp("own"))
-    write_raw_dataset(made.root / "raw")
-    made.plan_and_preprocess()
-    add_configuration(made.preprocessed, mlbseg=SHORT)
-    return made
+    return Workspace.prepared(tmp_path_factory.mktemp("own"), mlbseg=SHORT)
 
 
 def _of_page() -> str:

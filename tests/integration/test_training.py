@@ -36,11 +36,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Raw and preprocessed data, made once by nnU-Net's own command."""
-    workspace = Workspace(tmp_path_factory.mktemp("template"))
-    write_raw_dataset(workspace.root / "raw")
-    workspace.plan_and_preprocess()
-    add_configuration(workspace.preprocessed)
-    return workspace.root
+    return Workspace.prepared(tmp_path_factory.mktemp("template")).root
 
 
 @pytest.fixture

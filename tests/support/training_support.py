@@ -105,6 +105,19 @@ class Workspace:
             (root / name).mkdir(parents=True, exist_ok=True)
             self.env[f"nnUNet_{name}"] = str(root / name)
 
+    @classmethod
+    def prepared(cls, root: Path, **changes) -> Workspace:
+        """The tiny dataset below ``root``, preprocessed by nnU-Net's command, with the configuration ``2d_tiny``.
+
+        Args:
+            changes: For :func:`add_configuration`.
+        """
+        workspace = cls(root)
+        write_raw_dataset(workspace.root / "raw")
+        workspace.plan_and_preprocess()
+        add_configuration(workspace.preprocessed, **changes)
+        return workspace
+
     @property
     def raw(self) -> Path:
         return self.root / "raw" / self.dataset
