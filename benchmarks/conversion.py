@@ -25,7 +25,7 @@ from dataset_conversion.raw.cases import CaseSettings, CaseSource, Fate
 from dataset_conversion.simulation.corruption import write_corrupted
 from noise_synthesis.calibration.levels import parse_level
 from noise_synthesis.corrupt import plan_corruption
-from noise_synthesis.safe_io.label_files import SimpleItkLabels, volume_of
+from noise_synthesis.safe_io.label_files import ITK_LABELS, volume_of
 
 ROUNDS = 3
 SETTINGS = CaseSettings(size=None, allowed_labels=(0, 1), ignore_label=2)
@@ -96,7 +96,7 @@ def convert(cases: list[CaseSource], fate: Fate, target: Path) -> None:
 
 def add_noise(cases: list[CaseSource], target: Path) -> None:
     """Calibrate to L2 and write the noisy labels of cases converted before."""
-    labels = SimpleItkLabels()
+    labels = ITK_LABELS
     paths = {case.name: target / "labelsTr" / f"{case.name}.nii.gz" for case in cases}
     loaders = {name: partial(volume_of, labels, path) for name, path in paths.items()}
     plan = plan_corruption(loaders, parse_level("L2"), 0)

@@ -21,6 +21,8 @@ from dataset_conversion.raw.preprocessing import is_made_from, plans_of
 from dataset_conversion.supervision.files import name_some
 
 _PREPROCESSED = "nnUNet_preprocessed"
+_PARTS_OF_ARRAYS = ("_reconstruct", "_frombuffer", "ndarray", "dtype", "scalar")
+"""What arrays and numbers of numpy name in a pickle."""
 
 
 def stale_preprocessing(dataset: RawDataset, facts: Sequence[CaseFacts], processes: int) -> Iterator[Finding]:
@@ -104,13 +106,7 @@ class _Numbers(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Only what arrays of numpy are made of."""
-        if module.partition(".")[0] != "numpy" or name not in (
-            "_reconstruct",
-            "_frombuffer",
-            "ndarray",
-            "dtype",
-            "scalar",
-        ):
+        if module.partition(".")[0] != "numpy" or name not in _PARTS_OF_ARRAYS:
             raise pickle.UnpicklingError(f"names {module}.{name}")
         return super().find_class(module, name)
 

@@ -17,13 +17,13 @@ import SimpleITK as sitk
 import tifffile
 
 from dataset_conversion.raw.geometry import Grid
-from noise_synthesis.safe_io.compressed import refuse_incomplete
-from noise_synthesis.safe_io.damage import NotFiniteError
+from noise_synthesis.safe_io.damage import NotFiniteError, not_finite
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import atomic_files, read_json
 from noise_synthesis.safe_io.label_files import as_integers, label_ending
 from noise_synthesis.safe_io.reading import last_line, read_files
 from noise_synthesis.safe_io.volumes import LabelVolume
+from noise_synthesis.safe_io.whole_files import refuse_incomplete
 
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from nibabel's coordinates to ITK's
 _PICTURE_MM = 999
@@ -216,8 +216,7 @@ def _checked(reading: Reading, paths: Sequence[Path]) -> Reading:
         )
     for channel, voxels in enumerate(reading.voxels):
         if not np.isfinite(voxels).all():
-            path = paths[channel] if len(paths) == len(reading.voxels) else paths[0]
-            raise NotFiniteError(f"{path}: holds NaN or infinite values; replace them by numbers that make sense")
+            raise not_finite(paths[channel] if len(paths) == len(reading.voxels) else paths[0])
     return reading
 
 

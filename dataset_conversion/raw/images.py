@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from noise_synthesis.safe_io.compressed import write_whole
 from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.whole_files import write_whole
 
 
 def write_image(image: sitk.Image, path: Path) -> None:

@@ -28,11 +28,15 @@ def default_processes() -> int:
     Raises:
         InputError: the variable is no number.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wanted = os.environ.get(NNUNET_PROCESSES, str(NNUNET_DEFAULT_PROCESSES))
     if not wanted.strip().isdecimal():
-        raise InputError(f"{NNUNET_PROCESSES}={wanted}: expected a number of processes, such as {cores}")
-    return max(1, min(int(wanted), cores))
+        raise InputError(f"{NNUNET_PROCESSES}={wanted}: expected a number of processes, such as {cores()}")
+    return max(1, min(int(wanted), cores()))
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processes_worth(processes: int, files: Iterable[Path]) -> int:

@@ -14,7 +14,7 @@ from dataset_conversion.raw.cases import FILE_ENDING, TRUE_LABELS
 from dataset_conversion.raw.parallel import over_cases
 from noise_synthesis.calibration.levels import parse_level
 from noise_synthesis.corrupt import CaseCorruption, plan_corruption
-from noise_synthesis.safe_io.label_files import LabelFormat, SimpleItkLabels, volume_of
+from noise_synthesis.safe_io.label_files import ITK_LABELS, LabelFormat, volume_of
 from noise_synthesis.safe_io.volumes import LabelVolume
 
 
@@ -34,7 +34,7 @@ def corrupt_noisy_labels(
     settings: NoiseSettings,
     processes: int,
     *,
-    labels: LabelFormat | None = None,
+    labels: LabelFormat = ITK_LABELS,
     file_ending: str = FILE_ENDING,
     ignore_label: int | None = None,
 ) -> dict[str, Any]:
@@ -48,7 +48,6 @@ def corrupt_noisy_labels(
     """
     if not names:
         return {"level": None}
-    labels = labels or SimpleItkLabels()
     files = {name: folder / TRUE_LABELS / (name + file_ending) for name in names}
     loaders: Mapping[str, Callable[[], LabelVolume]] = {
         name: partial(volume_of, labels, path) for name, path in files.items()

@@ -24,7 +24,7 @@ from dataset_conversion.supervision.files import (
 )
 from dataset_conversion.supervision.roles import Assignment
 from noise_synthesis.safe_io.files import write_json
-from noise_synthesis.safe_io.label_files import LabelFormat, SimpleItkLabels
+from noise_synthesis.safe_io.label_files import ITK_LABELS, LabelFormat
 from noise_synthesis.safe_io.version import tool_version
 from noise_synthesis.summary import class_lines, warn_of_missed_classes
 
@@ -55,7 +55,7 @@ class Source:
     channel_names: dict[str, str] = field(default_factory=lambda: {"0": "MRI"})
     test_cases: tuple[Case, ...] = ()
     file_ending: str = FILE_ENDING
-    label_format: LabelFormat = field(default_factory=SimpleItkLabels)
+    label_format: LabelFormat = ITK_LABELS
     further: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -18,9 +18,9 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, nn
 
-from noise_synthesis.safe_io.compressed import refuse_incomplete
 from noise_synthesis.safe_io.files import atomic_files
 from noise_synthesis.safe_io.reading import last_line
+from noise_synthesis.safe_io.whole_files import refuse_incomplete
 
 NEVER = -1e4
 """The logit of a class that is not to be predicted; float16 holds it."""

@@ -32,8 +32,7 @@ NEW_RAW = (
     f"enough to train; to make datasets (mlbseg split, convert), set {RAW} to a folder of yours, and name the dataset "
     f"to start from by its path"
 )
-PROCESSES, WORKERS = "nnUNet_def_n_proc", "nnUNet_n_proc_DA"
-NNUNET_PROCESSES = 8  # where the variable is not set, whatever the machine (nnunetv2.configuration)
+WORKERS = "nnUNet_n_proc_DA"
 GIB = 2**30
 
 
@@ -133,22 +132,19 @@ def is_writable(folder: str) -> bool:
         return False
 
 
-def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def processes() -> Iterator[Finding]:
     """nnU-Net's numbers of processes: of its preprocessing, validation and prediction, and of the augmentation."""
-    value, few = os.environ.get(PROCESSES), f"export {PROCESSES}={min(cores(), NNUNET_PROCESSES)}"
-    number = NNUNET_PROCESSES if value is None else as_whole(value)
+    from dataset_conversion.raw.parallel import NNUNET_DEFAULT_PROCESSES, NNUNET_PROCESSES, cores
+
+    value, few = os.environ.get(NNUNET_PROCESSES), f"export {NNUNET_PROCESSES}={min(cores(), NNUNET_DEFAULT_PROCESSES)}"
+    number = NNUNET_DEFAULT_PROCESSES if value is None else as_whole(value)
     if number is None or number < 1:
-        yield Finding(f"{PROCESSES} is {value!r}, expected a whole number, 1 or more", few)
+        yield Finding(f"{NNUNET_PROCESSES} is {value!r}, expected a whole number, 1 or more", few)
     elif number > cores():
         shown = f"is not set, so that nnU-Net starts {number} processes" if value is None else f"is {value}"
-        yield Finding(f"{PROCESSES} {shown} on {cores()} cores: slow, and each takes memory", advice=few)
+        yield Finding(f"{NNUNET_PROCESSES} {shown} on {cores()} cores: slow, and each takes memory", advice=few)
     else:
-        yield Finding(f"{PROCESSES}: {number} processes")
+        yield Finding(f"{NNUNET_PROCESSES}: {number} processes")
     value = os.environ.get(WORKERS)
     workers = None if value is None else as_whole(value)
     if value is not None and (workers is None or workers < 0):
@@ -170,6 +166,8 @@ def as_whole(value: str) -> int | None:
 
 def devices() -> Iterator[Finding]:
     """What a training could run on. None of it is a problem: the CPU is always there."""
+    from dataset_conversion.raw.parallel import cores
+
     memory = f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / GIB:.0f} GiB of memory"
     yield Finding(f"CPU: {cores()} cores{memory}")
     try:

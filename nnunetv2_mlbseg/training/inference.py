@@ -12,7 +12,7 @@ from torch import nn
 
 from dataset_conversion.raw.parallel import NNUNET_PROCESSES, default_processes
 from nnunetv2_mlbseg.networks.surgery import plain_network, predicting
-from noise_synthesis.safe_io.compressed import refuse_incomplete
+from noise_synthesis.safe_io.whole_files import refuse_incomplete
 
 
 @contextmanager

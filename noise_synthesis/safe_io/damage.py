@@ -26,6 +26,11 @@ class NotFiniteError(InputError):
     """An image file holds NaN or infinite values."""
 
 
+def not_finite(path: Path) -> NotFiniteError:
+    """The error of a file that holds such values."""
+    return NotFiniteError(f"{path}: holds NaN or infinite values; replace them by numbers that make sense")
+
+
 def refuse_damaged(path: Path) -> None:
     """Read an image file to its end and hold it against its header and checksum.
 
@@ -137,7 +142,7 @@ def _without_whole_numbers(path: Path, data: bytes, kind: np.dtype) -> bytes:
     """Look at all whole values in ``data``; return the bytes of the last one that is not there completely."""
     whole = len(data) // kind.itemsize * kind.itemsize
     if not np.isfinite(np.frombuffer(data[:whole], kind)).all():
-        raise NotFiniteError(f"{path}: holds NaN or infinite values; replace them by numbers that make sense")
+        raise not_finite(path)
     return data[whole:]
 
 

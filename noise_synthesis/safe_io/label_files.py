@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 import SimpleITK as sitk
 
-from noise_synthesis.safe_io.compressed import write_whole
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import atomic_files
 from noise_synthesis.safe_io.reading import read_image
 from noise_synthesis.safe_io.volumes import LabelVolume
+from noise_synthesis.safe_io.whole_files import write_whole
 
 FILE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl", ".png", ".bmp", ".tif", ".tiff")
 

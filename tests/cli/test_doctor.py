@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataset_conversion.raw import parallel
 from nnunetv2_mlbseg.cli import doctor
 
 
@@ -33,7 +34,7 @@ def test_raw_datasets_that_cannot_be_written_to_are_enough_to_train(nnunet_folde
 
 def processes_with(monkeypatch, cores, **variables) -> list[list[str]]:
     """What the doctor says of the numbers of processes."""
-    monkeypatch.setattr(doctor, "cores", lambda: cores)
+    monkeypatch.setattr(parallel, "cores", lambda: cores)
     for name in ("nnUNet_def_n_proc", "nnUNet_n_proc_DA"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():

@@ -15,10 +15,10 @@ import SimpleITK as sitk
 from dataset_conversion.supervision.case_names import is_case_name, is_file_ending
 from noise_synthesis.safe_io import files
 from noise_synthesis.safe_io.command_line import EXIT_BROKEN_PIPE, run_command
-from noise_synthesis.safe_io.compressed import refuse_incomplete, write_whole
 from noise_synthesis.safe_io.damage import NotFiniteError, refuse_damaged
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.reading import read_image
+from noise_synthesis.safe_io.whole_files import refuse_incomplete, write_whole
 
 
 @pytest.mark.parametrize(
