@@ -17,8 +17,12 @@ try:
         nnUNetTrainerMLBSegNoNoise,
     )
     from nnunetv2_mlbseg.trainers.comparisons import (
+        nnUNetTrainerDUWM,
         nnUNetTrainerEntropyMin,
+        nnUNetTrainerLGERMT,
         nnUNetTrainerMeanTeacher,
+        nnUNetTrainerMixUp,
+        nnUNetTrainerUAMT,
     )
     from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
     from nnunetv2_mlbseg.trainers.unetplusplus import nnUNetTrainerMLBSegUNetPlusPlus
@@ -27,7 +31,9 @@ except ImportError:
     raise
 
 __all__ = [
+    "nnUNetTrainerDUWM",
     "nnUNetTrainerEntropyMin",
+    "nnUNetTrainerLGERMT",
     "nnUNetTrainerMLBSeg",
     "nnUNetTrainerMLBSegAllLabels",
     "nnUNetTrainerMLBSegBootstrap",
@@ -40,4 +46,6 @@ __all__ = [
     "nnUNetTrainerMLBSegUNetPlusPlus",
     "nnUNetTrainerMLBSegUniform",
     "nnUNetTrainerMeanTeacher",
+    "nnUNetTrainerMixUp",
+    "nnUNetTrainerUAMT",
 ]
