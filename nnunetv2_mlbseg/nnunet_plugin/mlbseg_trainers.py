@@ -16,6 +16,14 @@ try:
         nnUNetTrainerMLBSegCleanOnly,
         nnUNetTrainerMLBSegNoNoise,
     )
+    from nnunetv2_mlbseg.trainers.comparisons import (
+        nnUNetTrainerDUWM,
+        nnUNetTrainerEntropyMin,
+        nnUNetTrainerLGERMT,
+        nnUNetTrainerMeanTeacher,
+        nnUNetTrainerMixUp,
+        nnUNetTrainerUAMT,
+    )
     from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
     from nnunetv2_mlbseg.trainers.unetplusplus import nnUNetTrainerMLBSegUNetPlusPlus
 except ImportError:
@@ -23,6 +31,9 @@ except ImportError:
     raise
 
 __all__ = [
+    "nnUNetTrainerDUWM",
+    "nnUNetTrainerEntropyMin",
+    "nnUNetTrainerLGERMT",
     "nnUNetTrainerMLBSeg",
     "nnUNetTrainerMLBSegAllLabels",
     "nnUNetTrainerMLBSegBootstrap",
@@ -34,4 +45,7 @@ __all__ = [
     "nnUNetTrainerMLBSegNoNoise",
     "nnUNetTrainerMLBSegUNetPlusPlus",
     "nnUNetTrainerMLBSegUniform",
+    "nnUNetTrainerMeanTeacher",
+    "nnUNetTrainerMixUp",
+    "nnUNetTrainerUAMT",
 ]
