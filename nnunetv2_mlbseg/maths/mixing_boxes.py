@@ -29,7 +29,7 @@ def boxes_of_share(count: int, size: Sequence[int], share: float, generator: tor
     Returns:
         (count, *size) bool, True inside.
     """
-    lengths = torch.tensor([max(1, int(share * length)) for length in size], device=generator.device)
+    lengths = torch.tensor([int(share * length) for length in size], device=generator.device)
     return _placed(lengths.expand(count, -1), size, generator)
 
 

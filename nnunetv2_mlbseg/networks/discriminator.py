@@ -37,11 +37,16 @@ class Critic(nn.Module):
         self.further = nn.ModuleList(convolution(below, above, 4, 2, 1) for below, above in pairs)
         self.classifier = nn.Linear(FEATURES[-1], 2)
 
-    def forward(self, maps: Tensor, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Logits (B, 2) of a map (B, maps, *S) of each image (B, channels, *S); ``generator`` draws the dropout."""
+    def forward(self, maps: Tensor, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Logits (B, 2) of a map (B, maps, *S) of each image (B, channels, *S).
+
+        Args:
+            generator: Draws the dropout. None: nothing is dropped.
+        """
         found = F.leaky_relu(self.of_map(_even(maps)) + self.of_image(_even(images)), SLOPE)
         for layer in self.further:
-            found = F.leaky_relu(layer(_even(drop_channels(found, DROPOUT, generator))), SLOPE)
+            found = found if generator is None else drop_channels(found, DROPOUT, generator)
+            found = F.leaky_relu(layer(_even(found)), SLOPE)
         logits: Tensor = self.classifier(found.flatten(2).mean(dim=2))
         return logits
 
