@@ -16,6 +16,10 @@ try:
         nnUNetTrainerMLBSegCleanOnly,
         nnUNetTrainerMLBSegNoNoise,
     )
+    from nnunetv2_mlbseg.trainers.comparisons import (
+        nnUNetTrainerEntropyMin,
+        nnUNetTrainerMeanTeacher,
+    )
     from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
     from nnunetv2_mlbseg.trainers.unetplusplus import nnUNetTrainerMLBSegUNetPlusPlus
 except ImportError:
@@ -23,6 +27,7 @@ except ImportError:
     raise
 
 __all__ = [
+    "nnUNetTrainerEntropyMin",
     "nnUNetTrainerMLBSeg",
     "nnUNetTrainerMLBSegAllLabels",
     "nnUNetTrainerMLBSegBootstrap",
@@ -34,4 +39,5 @@ __all__ = [
     "nnUNetTrainerMLBSegNoNoise",
     "nnUNetTrainerMLBSegUNetPlusPlus",
     "nnUNetTrainerMLBSegUniform",
+    "nnUNetTrainerMeanTeacher",
 ]
