@@ -54,7 +54,7 @@ class CPS(SemiSupervised):
     @classmethod
     def modules(cls, settings: Any, task: Task) -> nn.ModuleDict:
         """The second network."""
-        return nn.ModuleDict({"second": initialised_anew(task.network)})
+        return nn.ModuleDict({"second": initialised_anew(task.built())})
 
     def terms_of_pair(self, clean: Images, imperfect: ImperfectImages, moment: Moment) -> Terms:
         """The clean batch for both, and the imperfect one with each other's labels."""

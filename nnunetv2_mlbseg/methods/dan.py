@@ -1,8 +1,8 @@
 """Deep adversarial network (DAN): a critic tells segmentations of labelled images from others, and is to be fooled.
 
-L = sup + w r CE(E(u, p_u), "labelled") on the imperfect images, r the ramp. After each step the critic E learns from the
-same probabilities of both batches. Critic and weight are those of SSL4MIS, the weight doubled, because nnU-Net's sup
-is twice theirs; there the critic has no dropout when it judges, and a forward pass of its own when it learns.
+L = sup + w r CE(E(u, p_u), "labelled") on the imperfect images, r the ramp. After each step the critic E learns from
+the same probabilities of both batches. Critic and weight are those of SSL4MIS, the weight doubled, because nnU-Net's
+sup is twice theirs; the critic has no dropout when it judges, and there a forward pass of its own when it learns.
 """
 
 from __future__ import annotations

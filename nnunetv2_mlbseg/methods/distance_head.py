@@ -25,7 +25,7 @@ class WithDistances(SemiSupervised):
     @classmethod
     def modules(cls, settings: Any, task: Task) -> nn.ModuleDict:
         """A convolution of one pixel on the decoder's last features."""
-        return nn.ModuleDict({"distances": pixel_head(task.network, task.classes - 1)})
+        return nn.ModuleDict({"distances": pixel_head(task.built(), task.classes - 1)})
 
     def seen(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """The student's logits at all scales, and the maps of the head, ``(B, C - 1, *S)``."""

@@ -61,7 +61,7 @@ class MCNet(SemiSupervised):
     @classmethod
     def modules(cls, settings: Any, task: Task) -> nn.ModuleDict:
         """The second decoder."""
-        return nn.ModuleDict({"decoder": SecondDecoder(initialised_anew(task.network))})
+        return nn.ModuleDict({"decoder": SecondDecoder(initialised_anew(task.built()))})
 
     def terms_of_pair(self, clean: Images, imperfect: ImperfectImages, moment: Moment) -> Terms:
         """Both decoders on the clean batch, and their agreement on both batches."""

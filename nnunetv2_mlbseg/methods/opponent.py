@@ -43,7 +43,7 @@ class Opponent:
 
     def __init__(self, critic: nn.Module, passes: Passes):
         self.critic, self.passes = critic.requires_grad_(False), passes
-        self.optimizer = torch.optim.Adam(critic.parameters(), LEARNING_RATE, BETAS)
+        self.optimizer = torch.optim.Adam(critic.parameters(), LEARNING_RATE, BETAS, fused=True)
         self._shown: tuple[Shown, Shown] | None = None
         passes.generators.on_device("critic")  # made at once, so that every checkpoint has its state
 

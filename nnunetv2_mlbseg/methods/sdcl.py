@@ -1,9 +1,9 @@
 """SDCL: copy-paste (BCP) with two students, who correct themselves and doubt where they differ.
 
-L = sum over both students of BCP's loss + w_c correction + w_d doubt, the latter two over the pixels where the students'
-labels differ, with BCP's weights for pixels from clean and from imperfect images. The teacher follows student 1, which
-predicts. Weights are those of the authors' code, doubled, because nnU-Net's sup is twice theirs. Their second student is
-a residual network and their optimiser Adam; here both are of the plan, initialised differently, and trained as all.
+L = sum over both students of BCP's loss + w_c correction + w_d doubt, the latter two over the pixels where the
+students' labels differ, with BCP's weights for pixels from clean and from imperfect images. The teacher follows student
+1, which predicts. Weights are those of the authors' code, doubled, because nnU-Net's sup is twice theirs. Their second
+student is a residual network and their optimiser Adam; here both are of the plan, initialised differently.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class SDCL(BCP):
     @classmethod
     def modules(cls, settings: Any, task: Task) -> nn.ModuleDict:
         """The second student."""
-        return nn.ModuleDict({"second": initialised_anew(task.network)})
+        return nn.ModuleDict({"second": initialised_anew(task.built())})
 
     def of_clean(self, clean: Images) -> dict[str, Tensor]:
         """The loss of clean images with boxes of clean ones in them, for both students."""

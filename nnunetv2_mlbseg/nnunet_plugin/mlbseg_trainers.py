@@ -20,6 +20,17 @@ try:
         nnUNetTrainerEntropyMin,
         nnUNetTrainerMeanTeacher,
     )
+    from nnunetv2_mlbseg.trainers.comparisons_with_companions import (
+        nnUNetTrainerBCP,
+        nnUNetTrainerCPS,
+        nnUNetTrainerDAN,
+        nnUNetTrainerDTC,
+        nnUNetTrainerFixMatch,
+        nnUNetTrainerMCNet,
+        nnUNetTrainerSASSNet,
+        nnUNetTrainerSDCL,
+        nnUNetTrainerUniMatch,
+    )
     from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
     from nnunetv2_mlbseg.trainers.unetplusplus import nnUNetTrainerMLBSegUNetPlusPlus
 except ImportError:
@@ -27,7 +38,13 @@ except ImportError:
     raise
 
 __all__ = [
+    "nnUNetTrainerBCP",
+    "nnUNetTrainerCPS",
+    "nnUNetTrainerDAN",
+    "nnUNetTrainerDTC",
     "nnUNetTrainerEntropyMin",
+    "nnUNetTrainerFixMatch",
+    "nnUNetTrainerMCNet",
     "nnUNetTrainerMLBSeg",
     "nnUNetTrainerMLBSegAllLabels",
     "nnUNetTrainerMLBSegBootstrap",
@@ -40,4 +57,7 @@ __all__ = [
     "nnUNetTrainerMLBSegUNetPlusPlus",
     "nnUNetTrainerMLBSegUniform",
     "nnUNetTrainerMeanTeacher",
+    "nnUNetTrainerSASSNet",
+    "nnUNetTrainerSDCL",
+    "nnUNetTrainerUniMatch",
 ]

@@ -119,9 +119,13 @@ class Passes:
         return self.through(self.student_network, images, exact=exact, within=within)
 
     def through(
-        self, network: nn.Module, images: Tensor, *, exact: bool = False, within: Within | None = None
+        self, network: nn.Module, images: Tensor | list[Tensor], *, exact: bool = False, within: Within | None = None
     ) -> list[Tensor]:
-        """The logits of any network that is built as the student is, as :meth:`student` has them."""
+        """The logits of any network that is built as the student is, as :meth:`student` has them.
+
+        Args:
+            images: For a decoder the feature maps that :meth:`features` found.
+        """
         with self._autocast(exact):
             if within is None:
                 return self._scales(network(images))
