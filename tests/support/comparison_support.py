@@ -30,6 +30,8 @@ SIZES = {2: (16, 16), 3: (8, 8, 8)}
 FACTORS = (2 / 3, 1 / 3)
 SETTINGS: Mapping[str, Mapping[str, Any]] = {}
 """Method -> settings that make it small, or fit for small images."""
+OFF: Mapping[str, Mapping[str, Any]] = {"BCP": {"box_share": 0.0}, "SDCL": {"box_share": 0.0}}
+"""Method -> settings beside the weights that leave nnU-Net's own training: images are those that were drawn."""
 NOT_PLAIN_WITHOUT_WEIGHTS: Mapping[str, str] = {}
 """Method -> why it is not nnU-Net's own training when all keys that end in ``_weight`` are 0."""
 
@@ -102,7 +104,7 @@ def pair(classes: int = 2, dims: int = 2, seed: int = 1) -> dict[str, Any]:
 def at_both_scales(labels: Tensor) -> list[Tensor]:
     """nnU-Net's target of deep supervision."""
     target = labels.to(torch.int16)
-    coarse = (..., *[slice(None, None, 2)] * (labels.ndim - 2))
+    coarse = (..., *[slice(1, None, 2)] * (labels.ndim - 2))  # as its rule, "nearest-exact", chooses them
     return [target, target[coarse].clone()]
 
 
