@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from nnunetv2_mlbseg.methods.bcp import BCP
 from nnunetv2_mlbseg.methods.cps import CPS
 from nnunetv2_mlbseg.methods.dan import DAN
+from nnunetv2_mlbseg.methods.dividemix import DivideMix
 from nnunetv2_mlbseg.methods.dtc import DTC
 from nnunetv2_mlbseg.methods.mcnet import MCNet
 from nnunetv2_mlbseg.methods.sassnet import SASSNet
@@ -81,3 +82,9 @@ class nnUNetTrainerSDCL(nnUNetTrainerMethod):
     """SDCL: BCP with two students, who correct themselves and doubt where they differ."""
 
     method = SDCL
+
+
+class nnUNetTrainerDivideMix(nnUNetTrainerMethod):
+    """DivideMix: two networks tell right from wrong noisy cases for each other, and learn from blended images."""
+
+    method = DivideMix

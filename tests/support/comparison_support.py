@@ -32,7 +32,9 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {}
 """Method -> settings that make it small, or fit for small images."""
 OFF: Mapping[str, Mapping[str, Any]] = {"BCP": {"box_share": 0.0}, "SDCL": {"box_share": 0.0}}
 """Method -> settings beside the weights that leave nnU-Net's own training: images are those that were drawn."""
-NOT_PLAIN_WITHOUT_WEIGHTS: Mapping[str, str] = {}
+NOT_PLAIN_WITHOUT_WEIGHTS: Mapping[str, str] = {
+    "DivideMix": "it learns from blends of clean and noisy images",
+}
 """Method -> why it is not nnU-Net's own training when all keys that end in ``_weight`` are 0."""
 
 

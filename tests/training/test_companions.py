@@ -17,6 +17,7 @@ from nnunetv2_mlbseg.training import companions
 from nnunetv2_mlbseg.training.method import Method
 
 SETTINGS = TrainingSettings(seed=1)
+WITH_NETWORK = replace(TASK, network=small_network())
 
 
 class Second(Method):
@@ -30,8 +31,7 @@ class Second(Method):
 
 def _made(method: type[Method] = Second, compiled: bool = False) -> tuple[nn.ModuleDict, list[str]]:
     lines: list[str] = []
-    task = replace(TASK, network=small_network())
-    return companions.made(course_of(method, SETTINGS), task, compiled, lines.append), lines
+    return companions.made(course_of(method, SETTINGS), WITH_NETWORK, compiled, lines.append), lines
 
 
 def test_random_draws_go_on_as_without_them() -> None:
