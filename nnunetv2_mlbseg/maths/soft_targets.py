@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg.maths.masked_mean import mean_where
+from nnunetv2_mlbseg.maths.mixing import blended as mix
 from nnunetv2_mlbseg.maths.sharpening import sharpened_mean
 from nnunetv2_mlbseg.maths.tensors import at_least_float32
 
@@ -85,9 +86,8 @@ def blended(images: Tensor, targets: Targets, share: Tensor, others: Tensor) -> 
         share: (B,), how much of each is its own.
         others: (B,) int64, the number of the other one.
     """
-    own = share.to(images.dtype).view(-1, *[1] * (images.ndim - 1))
-    mixed = [own * value + (1 - own) * value[others] for value in (images, targets.probabilities)]
-    return mixed[0], Targets(mixed[1], targets.counted & targets.counted[others], targets.labelled)
+    mixed, probabilities = (mix(values, values[others], share) for values in (images, targets.probabilities))
+    return mixed, Targets(probabilities, targets.counted & targets.counted[others], targets.labelled)
 
 
 def share_divergence(probabilities: Tensor, shares: Tensor) -> Tensor:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from nnunetv2_mlbseg.maths.labels import Mixture, resize_labels
-from nnunetv2_mlbseg.maths.losses import mixture_cross_entropy, mixture_dice_loss, pixel_cross_entropy
+from nnunetv2_mlbseg.maths.losses import mixture_dice_loss, pixel_cross_entropy
+from nnunetv2_mlbseg.maths.mixture_loss import mixture_loss
 from nnunetv2_mlbseg.maths.soft_targets import Targets
 from nnunetv2_mlbseg.maths.tensors import share_of_mean
 from nnunetv2_mlbseg.training.passes import Passes
@@ -47,19 +47,10 @@ def dice_where(passes: Passes, outputs: Sequence[Tensor], labels: Tensor, counte
 
 
 def soft_loss(passes: Passes, outputs: Sequence[Tensor], targets: Targets) -> Tensor:
-    """Cross-entropy and Dice of labelled images with targets that are probabilities; for one process.
+    """Cross-entropy and Dice of labelled images with targets that are probabilities; this process's share.
 
     With one-hot targets it has the gradient of nnU-Net's loss where that takes Dice over the batch.
     """
-    counted, classes = targets.counted_of_labelled(), targets.probabilities.shape[1]
-    weights = targets.probabilities * counted.unsqueeze(1)
-    every = torch.ones(len(counted), dtype=torch.bool, device=counted.device)
-
-    def at(output: Tensor) -> Tensor:
-        here = F.interpolate(weights, size=output.shape[2:], mode="nearest-exact")
-        numbers = torch.arange(classes, device=output.device).view(1, -1, *[1] * (output.ndim - 2)).expand(here.shape)
-        probabilities, mixture = output.softmax(dim=1), Mixture(numbers, here)
-        cross_entropy = mixture_cross_entropy(output, mixture, probabilities) / here.sum().clamp_min(1)
-        return cross_entropy + mixture_dice_loss(probabilities, mixture, every)
-
-    return over_scales(passes, outputs, at)
+    weights = targets.probabilities * targets.counted_of_labelled().unsqueeze(1)
+    numbers = torch.arange(weights.shape[1], device=weights.device).view(1, -1, *[1] * (weights.ndim - 2))
+    return mixture_loss(outputs, Mixture(numbers.expand(weights.shape), weights), passes.scale_factors, passes.total)

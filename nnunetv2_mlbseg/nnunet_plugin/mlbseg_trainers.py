@@ -17,8 +17,12 @@ try:
         nnUNetTrainerMLBSegNoNoise,
     )
     from nnunetv2_mlbseg.trainers.comparisons import (
+        nnUNetTrainerDUWM,
         nnUNetTrainerEntropyMin,
+        nnUNetTrainerLGERMT,
         nnUNetTrainerMeanTeacher,
+        nnUNetTrainerMixUp,
+        nnUNetTrainerUAMT,
     )
     from nnunetv2_mlbseg.trainers.comparisons_with_companions import (
         nnUNetTrainerBCP,
@@ -43,9 +47,11 @@ __all__ = [
     "nnUNetTrainerCPS",
     "nnUNetTrainerDAN",
     "nnUNetTrainerDTC",
+    "nnUNetTrainerDUWM",
     "nnUNetTrainerDivideMix",
     "nnUNetTrainerEntropyMin",
     "nnUNetTrainerFixMatch",
+    "nnUNetTrainerLGERMT",
     "nnUNetTrainerMCNet",
     "nnUNetTrainerMLBSeg",
     "nnUNetTrainerMLBSegAllLabels",
@@ -59,7 +65,9 @@ __all__ = [
     "nnUNetTrainerMLBSegUNetPlusPlus",
     "nnUNetTrainerMLBSegUniform",
     "nnUNetTrainerMeanTeacher",
+    "nnUNetTrainerMixUp",
     "nnUNetTrainerSASSNet",
     "nnUNetTrainerSDCL",
+    "nnUNetTrainerUAMT",
     "nnUNetTrainerUniMatch",
 ]
