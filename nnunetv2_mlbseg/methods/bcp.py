@@ -26,7 +26,7 @@ from nnunetv2_mlbseg.settings.rules import flag, number
 from nnunetv2_mlbseg.training.batch import Batch, Images, ImperfectImages
 from nnunetv2_mlbseg.training.card import Card
 from nnunetv2_mlbseg.training.method import Moment, Terms
-from nnunetv2_mlbseg.training.stages import Stage, paired, warm_up
+from nnunetv2_mlbseg.training.stages import Stage, warm_up
 
 AUTHORS = "the authors' code"
 
@@ -64,7 +64,8 @@ class BCP(SemiSupervised):
     def stages(cls, settings: Any, plan_batch_size: int, roles: FoldRoles) -> tuple[Stage, ...]:
         """Clean images in clean ones, then pairs."""
         first = replace(warm_up(settings, plan_batch_size), name="clean in clean", by_method=True)
-        return first, paired(settings, plan_batch_size, cls.pairs(settings, plan_batch_size))
+        (pairs,) = super().stages(settings, plan_batch_size, roles)
+        return first, replace(pairs, epochs=settings.epochs)
 
     def terms(self, batch: Batch, moment: Moment) -> Terms:
         """Of a clean batch alone in the first stage."""

@@ -56,11 +56,15 @@ class CPS(SemiSupervised):
         """The second network."""
         return nn.ModuleDict({"second": initialised_anew(task.built())})
 
+    def networks(self) -> tuple[nn.Module, nn.Module]:
+        """Both, the student first."""
+        return self.passes.student_network, self.heads["second"]
+
     def terms_of_pair(self, clean: Images, imperfect: ImperfectImages, moment: Moment) -> Terms:
         """The clean batch for both, and the imperfect one with each other's labels."""
-        networks = (self.passes.student_network, self.heads["second"])
-        supervised = [self.supervised(clean, self.passes.through(network, clean.images)) for network in networks]
-        outputs = [self.passes.through(network, imperfect.images) for network in networks]
+        networks, through = self.networks(), self.passes.through
+        supervised = [self.supervised(clean, through(network, clean.images)) for network in networks]
+        outputs = [through(network, imperfect.images) for network in networks]
         labels = [pseudo_labels(of_one[0]) for of_one in outputs]
         weight = self.ramp(moment) * self.settings.cross_weight
         losses = {

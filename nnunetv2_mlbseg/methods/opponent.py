@@ -55,6 +55,12 @@ class Opponent:
         """How far the critic is from taking images for labelled ones, in nats. Gradient flows into the maps alone."""
         return _cross_entropy(self.critic(maps, images, None), LABELLED)
 
+    @torch.no_grad()
+    def chance_of_labelled(self, maps: Tensor, images: Tensor) -> Tensor:
+        """How probable it seems to the critic that maps are of labelled images, ``(B,)`` or ``(B, *S)``."""
+        found: Tensor = self.critic(maps, images, None).softmax(dim=1)[:, LABELLED]
+        return found
+
     def learn_(self) -> None:
         """One step of the critic down its own loss on what it was shown. A gradient that is not finite counts as 0.
 
@@ -100,4 +106,5 @@ def drop_unless_finite_(gradients: list[Tensor]) -> None:
 
 
 def _cross_entropy(logits: Tensor, kind: int) -> Tensor:
-    return F.cross_entropy(logits, torch.full((len(logits),), kind, device=logits.device))
+    """The mean over logits (B, 2), or (B, 2, *S)."""
+    return F.cross_entropy(logits, torch.full((len(logits), *logits.shape[2:]), kind, device=logits.device))

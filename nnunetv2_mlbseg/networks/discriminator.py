@@ -13,6 +13,7 @@ from nnunetv2_mlbseg.networks.channel_dropout import drop_channels
 FEATURES = (64, 128, 256, 512)
 SLOPE, DROPOUT = 0.2, 0.5
 CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+SMOOTHLY = {2: "bilinear", 3: "trilinear"}
 
 
 class Critic(nn.Module):
@@ -26,10 +27,12 @@ class Critic(nn.Module):
         maps: Channels of the map.
         channels: Channels of the image.
         dims: Spatial dimensions.
+        everywhere: Whether it judges every pixel by its surroundings, in place of the whole.
     """
 
-    def __init__(self, maps: int, channels: int, dims: int):
+    def __init__(self, maps: int, channels: int, dims: int, everywhere: bool = False):
         super().__init__()
+        self.everywhere = everywhere
         convolution = CONVOLUTIONS[dims]
         self.of_map = convolution(maps, FEATURES[0], 4, 2, 1)
         self.of_image = convolution(channels, FEATURES[0], 4, 2, 1)
@@ -38,7 +41,7 @@ class Critic(nn.Module):
         self.classifier = nn.Linear(FEATURES[-1], 2)
 
     def forward(self, maps: Tensor, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Logits (B, 2) of a map (B, maps, *S) of each image (B, channels, *S).
+        """Logits (B, 2), or (B, 2, *S), of a map (B, maps, *S) of each image (B, channels, *S).
 
         Args:
             generator: Draws the dropout. None: nothing is dropped.
@@ -47,6 +50,9 @@ class Critic(nn.Module):
         for layer in self.further:
             found = found if generator is None else drop_channels(found, DROPOUT, generator)
             found = F.leaky_relu(layer(_even(found)), SLOPE)
+        if self.everywhere:
+            judged = self.classifier(found.movedim(1, -1)).movedim(-1, 1)
+            return F.interpolate(judged, size=maps.shape[2:], mode=SMOOTHLY[maps.ndim - 2])
         logits: Tensor = self.classifier(found.flatten(2).mean(dim=2))
         return logits
 

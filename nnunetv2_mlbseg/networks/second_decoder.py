@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from noise_synthesis.safe_io.errors import InputError
+from nnunetv2_mlbseg.networks.features import encoder_and_decoder
 
 
 class Enlarge(nn.Module):
@@ -37,17 +37,12 @@ class SecondDecoder(nn.Module):
         network: One of nnU-Net's own, newly built; its decoder is taken apart.
 
     Raises:
-        InputError: a network without nnU-Net's decoder.
+        InputError: a network that is not made of nnU-Net's encoder and decoder.
     """
 
     def __init__(self, network: nn.Module):
         super().__init__()
-        decoder: Any = getattr(network, "decoder", None)
-        if not hasattr(decoder, "transpconvs"):
-            raise InputError(
-                f"the network is a {type(network).__name__} without nnU-Net's decoder, of which the method needs a "
-                f"second one; expected one of nnU-Net's own networks"
-            )
+        decoder = encoder_and_decoder(network)[1]
         self.deep_supervision: bool = decoder.deep_supervision
         self.stages, self.seg_layers = decoder.stages, decoder.seg_layers
         convolution = type(decoder.seg_layers[0])

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from nnunetv2_mlbseg.methods.bcp import BCP
 from nnunetv2_mlbseg.methods.cps import CPS
 from nnunetv2_mlbseg.methods.dan import DAN
+from nnunetv2_mlbseg.methods.dap import DAP
 from nnunetv2_mlbseg.methods.dividemix import DivideMix
 from nnunetv2_mlbseg.methods.dtc import DTC
 from nnunetv2_mlbseg.methods.mcnet import MCNet
@@ -88,3 +89,9 @@ class nnUNetTrainerDivideMix(nnUNetTrainerMethod):
     """DivideMix: two networks tell right from wrong noisy cases for each other, and learn from blended images."""
 
     method = DivideMix
+
+
+class nnUNetTrainerDAP(nnUNetTrainerMethod):
+    """After deep atlas prior: places where a class is unlikely count more, and a critic chooses labels to learn."""
+
+    method = DAP

@@ -35,5 +35,5 @@ def test_enlarging_is_a_convolution_after_linear_interpolation() -> None:
 
 
 def test_another_kind_of_network_is_refused() -> None:
-    with pytest.raises(InputError, match="Linear without nnU-Net's decoder"):
+    with pytest.raises(InputError, match="Linear without encoder and decoder"):
         SecondDecoder(nn.Linear(2, 2))

@@ -36,5 +36,5 @@ def test_kernels_are_nnunets_and_norms_begin_at_1_and_0() -> None:
 
 def test_a_pixel_head_takes_the_last_features() -> None:
     assert pixel_head(small_network(dims=3), 5)(torch.randn(2, 4, 3, 3, 3)).shape == (2, 5, 3, 3, 3)
-    with pytest.raises(InputError, match="Linear without nnU-Net's decoder"):
+    with pytest.raises(InputError, match="Linear without encoder and decoder"):
         pixel_head(nn.Linear(2, 2), 5)
