@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from nnunetv2_mlbseg.networks.dropout import Uniform
+
 
 def box_masks(corners: Tensor, sides: Tensor, size: Sequence[int]) -> Tensor:
     """True inside of the boxes: (B, D) and (B, D) in pixels to (B, *size) bool."""
@@ -23,18 +25,21 @@ def box_masks(corners: Tensor, sides: Tensor, size: Sequence[int]) -> Tensor:
     return inside
 
 
-def boxes_of_share(count: int, size: Sequence[int], share: float, generator: torch.Generator) -> Tensor:
+def boxes_of_share(count: int, size: Sequence[int], share: float, uniform: Uniform) -> Tensor:
     """Boxes of a share of each side, anywhere in the image (Bai et al., CVPR 2023, with two thirds).
+
+    Args:
+        uniform: Draws where they are.
 
     Returns:
         (count, *size) bool, True inside.
     """
-    lengths = torch.tensor([int(share * length) for length in size], device=generator.device)
-    return _placed(lengths.expand(count, -1), size, generator)
+    sides = torch.tensor([int(share * length) for length in size])
+    return _placed(sides.expand(count, -1), size, uniform((count, len(size))))
 
 
 def boxes_of_area(
-    count: int, size: Sequence[int], area: tuple[float, float], ratio: float, chance: float, generator: torch.Generator
+    count: int, size: Sequence[int], area: tuple[float, float], ratio: float, chance: float, uniform: Uniform
 ) -> Tensor:
     """CutMix's boxes as UniMatch draws them (Yang et al., CVPR 2023), for images of any number of dimensions.
 
@@ -44,24 +49,25 @@ def boxes_of_area(
         area: Least and largest share of the image's area or volume.
         ratio: The largest one of two sides of a box, each in units of the image's.
         chance: Of an image to have a box at all.
+        uniform: Draws size, sides, place, and whether there is one.
 
     Returns:
         (count, *size) bool, True inside.
     """
-    dims, device = len(size), generator.device
-    volume = area[0] + (area[1] - area[0]) * torch.rand(count, 1, generator=generator, device=device)
-    stretch = (torch.rand(count, dims, generator=generator, device=device) - 0.5) * math.log(ratio)
+    dims = len(size)
+    volume = area[0] + (area[1] - area[0]) * uniform((count, 1))
+    stretch = (uniform((count, dims)) - 0.5) * math.log(ratio)
     relative = volume ** (1 / dims) * (stretch - stretch.mean(dim=1, keepdim=True)).exp()
-    lengths = torch.tensor(list(size), device=device)
+    lengths = torch.tensor(list(size)).to(relative.device, non_blocking=True)
     sides = torch.minimum((relative * lengths).round().long().clamp_min(1), lengths)
-    there = torch.rand(count, generator=generator, device=device) < chance
-    return _placed(sides, size, generator) & there.view(-1, *[1] * dims)
+    there = uniform((count,)) < chance
+    return _placed(sides, size, uniform((count, dims))) & there.view(-1, *[1] * dims)
 
 
-def _placed(sides: Tensor, size: Sequence[int], generator: torch.Generator) -> Tensor:
-    """At places drawn evenly from those where a box lies inside of the image."""
-    room = torch.tensor(list(size), device=sides.device) - sides + 1
-    drawn = torch.rand(sides.shape, generator=generator, device=sides.device)
+def _placed(sides: Tensor, size: Sequence[int], drawn: Tensor) -> Tensor:
+    """At the place that numbers from 0 to 1 choose among those where a box lies inside of the image."""
+    sides = sides.to(drawn.device, non_blocking=True)
+    room = torch.tensor(list(size)).to(drawn.device, non_blocking=True) - sides + 1
     return box_masks((drawn * room).long().minimum(room - 1), sides, size)
 
 

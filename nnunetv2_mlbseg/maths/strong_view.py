@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnunetv2_mlbseg.maths.tensors import at_least_float32
+from nnunetv2_mlbseg.networks.dropout import Uniform
 
 CHANCE_OF_JITTER, CHANCE_OF_BLUR = 0.8, 0.5
 """Of an image, as in UniMatch's code (Yang et al. 2023)."""
@@ -20,7 +21,7 @@ BLUR_PX = (0.1, 2.0)
 RADIUS_PX = 6
 
 
-def strong_view(images: Tensor, generator: torch.Generator) -> Tensor:
+def strong_view(images: Tensor, uniform: Uniform) -> Tensor:
     """Brightness, contrast and gamma changed in most images, half of them blurred.
 
     In place of colour jitter's hue and saturation, which scans have not, stands gamma: a network with instance
@@ -28,12 +29,13 @@ def strong_view(images: Tensor, generator: torch.Generator) -> Tensor:
 
     Args:
         images: (B, channels, *S).
-        generator: On the device of the images.
+        uniform: Draws for each image.
     """
     images = at_least_float32(images)
-    jitter, blur = (_drawn(images, generator) < chance for chance in (CHANCE_OF_JITTER, CHANCE_OF_BLUR))
-    images = torch.where(jitter, jittered(images, *(_about_0(images, generator) for _ in range(3))), images)
-    spread = BLUR_PX[0] + (BLUR_PX[1] - BLUR_PX[0]) * _drawn(images, generator)
+    shape = (len(images), *[1] * (images.ndim - 1))
+    jitter, blur = uniform(shape) < CHANCE_OF_JITTER, uniform(shape) < CHANCE_OF_BLUR
+    images = torch.where(jitter, jittered(images, *(2 * uniform(shape) - 1 for _ in range(3))), images)
+    spread = BLUR_PX[0] + (BLUR_PX[1] - BLUR_PX[0]) * uniform(shape)
     return torch.where(blur, blurred(images, spread.flatten()), images)
 
 
@@ -67,12 +69,3 @@ def _along(maps: Tensor, kernels: Tensor) -> Tensor:
     padded = F.pad(lines, (RADIUS_PX, RADIUS_PX), mode="replicate")
     found = F.conv2d(padded.unsqueeze(0), kernels.view(len(kernels), 1, 1, -1), groups=len(kernels))
     return found.view(maps.shape)
-
-
-def _drawn(images: Tensor, generator: torch.Generator) -> Tensor:
-    """A number from 0 to 1 for each image."""
-    return torch.rand((len(images), *[1] * (images.ndim - 1)), generator=generator, device=images.device)
-
-
-def _about_0(images: Tensor, generator: torch.Generator) -> Tensor:
-    return 2 * _drawn(images, generator) - 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -21,6 +22,7 @@ from nnunetv2_mlbseg.maths.largest_component import largest_components
 from nnunetv2_mlbseg.maths.mixing_boxes import boxes_of_share
 from nnunetv2_mlbseg.maths.pseudo_labels import pseudo_labels
 from nnunetv2_mlbseg.methods.comparison import SemiSupervised, SemiSupervisedSettings
+from nnunetv2_mlbseg.methods.draws import uniform
 from nnunetv2_mlbseg.methods.pasting import Pasted, repeated, with_a_box_of_the_next
 from nnunetv2_mlbseg.settings.rules import flag, number
 from nnunetv2_mlbseg.training.batch import Batch, Images, ImperfectImages
@@ -106,5 +108,5 @@ class BCP(SemiSupervised):
 
     def boxes(self, labels: Tensor) -> Tensor:
         """One for each label map ``(B, *S)``."""
-        generator = self.passes.generators.on_device("boxes")
-        return boxes_of_share(len(labels), labels.shape[1:], self.settings.box_share, generator)
+        draw = partial(uniform, self.passes, purpose="boxes")
+        return boxes_of_share(len(labels), labels.shape[1:], self.settings.box_share, draw)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnunetv2_mlbseg.methods.draws import uniform
 from nnunetv2_mlbseg.training.passes import Passes
 
 UNLABELLED, LABELLED = 0, 1
@@ -38,7 +40,7 @@ class Opponent:
     as it is. nnU-Net's schedule would overwrite its learning rate, hence an optimiser of its own.
 
     Args:
-        critic: Of maps, images and a generator for its dropout; None: no dropout.
+        critic: Of maps, images, and what draws its dropout (None: it has none).
     """
 
     def __init__(self, critic: nn.Module, passes: Passes):
@@ -71,7 +73,7 @@ class Opponent:
         shown, self._shown = self._shown, None
         self.optimizer.zero_grad(set_to_none=True)
         with torch.enable_grad(), trainable(self.critic):
-            draw = self.passes.generators.on_device("critic")
+            draw = partial(uniform, self.passes, purpose="critic")
             judged = (self.critic(one.maps, one.images, draw) for one in shown)
             losses = map(_cross_entropy, judged, (LABELLED, UNLABELLED))
             (sum(losses, torch.zeros((), device=self.passes.device)) / 2).backward()

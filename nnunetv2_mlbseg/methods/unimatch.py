@@ -11,6 +11,7 @@ another one, predicted in evaluation mode.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -19,8 +20,9 @@ from torch import Tensor
 from nnunetv2_mlbseg.maths.mixing_boxes import boxes_of_area, pasted
 from nnunetv2_mlbseg.maths.strong_view import strong_view
 from nnunetv2_mlbseg.methods.comparison import SemiSupervised, SemiSupervisedSettings
+from nnunetv2_mlbseg.methods.draws import uniform
 from nnunetv2_mlbseg.methods.scales import dice_where
-from nnunetv2_mlbseg.networks.channel_dropout import drop_channels
+from nnunetv2_mlbseg.networks.dropout import drop_channels
 from nnunetv2_mlbseg.networks.surgery import plain_network
 from nnunetv2_mlbseg.settings.rules import interval, number, whole
 from nnunetv2_mlbseg.training.batch import Images, ImperfectImages
@@ -89,26 +91,24 @@ class UniMatch(SemiSupervised):
             with torch.set_grad_enabled(self.settings.noisy_labels == "face"):
                 return self.passes.student(images), None
         outputs, features = self.passes.features(images)
-        generator = self.passes.generators.on_device("channels")
-        skips = [drop_channels(skip, 0.5, generator) for skip in features.skips]
+        draw = partial(uniform, self.passes, purpose="channels")
+        skips = [drop_channels(skip, 0.5, draw) for skip in features.skips]
         decoder: Any = plain_network(self.passes.student_network).decoder
         return outputs, self.passes.through(decoder, skips)
 
     def of_strong_views(self, images: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
         """The mean loss of strong views; labels and whether they count, ``(B, *S)``, go with the pixels."""
-        generator = self.passes.generators.on_device("strong views")
-        views = [self.strong(images, labels, counted, generator) for _ in range(self.settings.strong_views)]
+        views = [self.strong(images, labels, counted) for _ in range(self.settings.strong_views)]
         outputs = self.passes.student(torch.cat([view[0] for view in views]))
         parts = zip(*[output.chunk(len(views)) for output in outputs], strict=True)
         losses = [dice_where(self.passes, part, *view[1:]) for part, view in zip(parts, views, strict=True)]
         return torch.stack(losses).mean()
 
-    def strong(
-        self, images: Tensor, labels: Tensor, counted: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def strong(self, images: Tensor, labels: Tensor, counted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A strong view of every image with a box of the one before, its labels, and whether they count."""
         of_area = self.settings.box_area, LARGEST_RATIO, self.settings.box_chance
-        boxes = boxes_of_area(len(images), images.shape[2:], *of_area, generator)
-        changed = strong_view(images, generator)
+        draw = partial(uniform, self.passes, purpose="strong views")
+        boxes = boxes_of_area(len(images), images.shape[2:], *of_area, draw)
+        changed = strong_view(images, draw)
         x, y, c = (pasted(boxes, value.roll(1, dims=0), value) for value in (changed, labels, counted))
         return x, y, c

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnunetv2_mlbseg.networks.channel_dropout import drop_channels
+from nnunetv2_mlbseg.networks.dropout import Uniform, drop_channels
 
 FEATURES = (64, 128, 256, 512)
 SLOPE, DROPOUT = 0.2, 0.5
@@ -40,15 +39,15 @@ class Critic(nn.Module):
         self.further = nn.ModuleList(convolution(below, above, 4, 2, 1) for below, above in pairs)
         self.classifier = nn.Linear(FEATURES[-1], 2)
 
-    def forward(self, maps: Tensor, images: Tensor, generator: torch.Generator | None) -> Tensor:
+    def forward(self, maps: Tensor, images: Tensor, uniform: Uniform | None) -> Tensor:
         """Logits (B, 2), or (B, 2, *S), of a map (B, maps, *S) of each image (B, channels, *S).
 
         Args:
-            generator: Draws the dropout. None: nothing is dropped.
+            uniform: Draws the dropout. None: nothing is dropped.
         """
         found = F.leaky_relu(self.of_map(_even(maps)) + self.of_image(_even(images)), SLOPE)
         for layer in self.further:
-            found = found if generator is None else drop_channels(found, DROPOUT, generator)
+            found = found if uniform is None else drop_channels(found, DROPOUT, uniform)
             found = F.leaky_relu(layer(_even(found)), SLOPE)
         if self.everywhere:
             judged = self.classifier(found.movedim(1, -1)).movedim(-1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -70,8 +71,12 @@ def test_a_critic_learns_to_tell_and_half_the_loss_is_of_either_batch() -> None:
     labelled, others = Shown(torch.rand(3, 2, 16, 16), images), Shown(torch.zeros(2, 2, 16, 16), images[:2])
     reference = Critic(2, 1, 2)
     reference.load_state_dict(opponent.critic.state_dict())
-    adam, draw = torch.optim.Adam(reference.parameters(), 1e-4, (0.9, 0.99)), torch.Generator()
-    draw.set_state(learning.passes.generators.on_device("critic").get_state())
+    adam, generator = torch.optim.Adam(reference.parameters(), 1e-4, (0.9, 0.99)), torch.Generator()
+    generator.set_state(learning.passes.generators.on_device("critic").get_state())
+
+    def draw(shape: Any) -> Tensor:
+        return torch.rand(tuple(shape), generator=generator)
+
     ones = nn.functional.cross_entropy(reference(labelled.maps, images, draw), torch.ones(3, dtype=torch.int64))
     zeros = nn.functional.cross_entropy(reference(others.maps, images[:2], draw), torch.zeros(2, dtype=torch.int64))
     ((ones + zeros) / 2).backward()
