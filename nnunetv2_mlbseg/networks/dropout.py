@@ -1,4 +1,4 @@
-"""Dropout in a network that has none: for the time of a block, without a parameter or a layer."""
+"""Dropout of whole channels without a parameter or a layer: of feature maps, or in a network for a block."""
 
 from __future__ import annotations
 
@@ -14,11 +14,23 @@ Uniform = Callable[[Sequence[int]], Tensor]
 """Numbers from 0 to 1 in a given shape, on the network's device."""
 
 
+def drop_channels(features: Tensor, probability: float, uniform: Uniform) -> Tensor:
+    """Set some channels of each image to 0, and multiply the others by 1 / (1 - probability), so that the mean stays.
+
+    Args:
+        features: (B, F, *S). Gradient flows into the channels that are left.
+        probability: Of a channel to be dropped, below 1.
+        uniform: Draws ``(B, F)``.
+    """
+    kept = (uniform(features.shape[:2]) >= probability).to(features.dtype) / (1 - probability)
+    return features * kept.view(*features.shape[:2], *[1] * (features.ndim - 2))
+
+
 @contextmanager
 def channel_dropout(network: nn.Module, probability: float, uniform: Uniform) -> Iterator[None]:
     """Drop whole channels of the bottleneck and of the decoder's last stage, V-Net's two places, inside the block.
 
-    The others are multiplied by 1 / (1 - probability). Evaluation mode makes no difference.
+    Evaluation mode makes no difference.
 
     Args:
         probability: Of a channel to be dropped, below 1.
@@ -29,15 +41,11 @@ def channel_dropout(network: nn.Module, probability: float, uniform: Uniform) ->
     """
     encoder, decoder = encoder_and_decoder(network)
 
-    def dropped(features: Tensor) -> Tensor:
-        kept = (uniform(features.shape[:2]) >= probability).to(features.dtype) / (1 - probability)
-        return features * kept.view(*features.shape[:2], *[1] * (features.ndim - 2))
-
     def at_bottleneck(module: nn.Module, args: Any, output: list[Tensor]) -> list[Tensor]:
-        return [*output[:-1], dropped(output[-1])]
+        return [*output[:-1], drop_channels(output[-1], probability, uniform)]
 
     def at_last_stage(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        return dropped(output)
+        return drop_channels(output, probability, uniform)
 
     hooks = [
         encoder.register_forward_hook(at_bottleneck),

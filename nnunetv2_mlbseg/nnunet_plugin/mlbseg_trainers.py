@@ -24,6 +24,19 @@ try:
         nnUNetTrainerMixUp,
         nnUNetTrainerUAMT,
     )
+    from nnunetv2_mlbseg.trainers.comparisons_with_companions import (
+        nnUNetTrainerBCP,
+        nnUNetTrainerCPS,
+        nnUNetTrainerDAN,
+        nnUNetTrainerDAP,
+        nnUNetTrainerDivideMix,
+        nnUNetTrainerDTC,
+        nnUNetTrainerFixMatch,
+        nnUNetTrainerMCNet,
+        nnUNetTrainerSASSNet,
+        nnUNetTrainerSDCL,
+        nnUNetTrainerUniMatch,
+    )
     from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
     from nnunetv2_mlbseg.trainers.unetplusplus import nnUNetTrainerMLBSegUNetPlusPlus
 except ImportError:
@@ -31,9 +44,17 @@ except ImportError:
     raise
 
 __all__ = [
+    "nnUNetTrainerBCP",
+    "nnUNetTrainerCPS",
+    "nnUNetTrainerDAN",
+    "nnUNetTrainerDAP",
+    "nnUNetTrainerDTC",
     "nnUNetTrainerDUWM",
+    "nnUNetTrainerDivideMix",
     "nnUNetTrainerEntropyMin",
+    "nnUNetTrainerFixMatch",
     "nnUNetTrainerLGERMT",
+    "nnUNetTrainerMCNet",
     "nnUNetTrainerMLBSeg",
     "nnUNetTrainerMLBSegAllLabels",
     "nnUNetTrainerMLBSegBootstrap",
@@ -47,5 +68,8 @@ __all__ = [
     "nnUNetTrainerMLBSegUniform",
     "nnUNetTrainerMeanTeacher",
     "nnUNetTrainerMixUp",
+    "nnUNetTrainerSASSNet",
+    "nnUNetTrainerSDCL",
     "nnUNetTrainerUAMT",
+    "nnUNetTrainerUniMatch",
 ]

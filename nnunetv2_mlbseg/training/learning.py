@@ -62,7 +62,7 @@ class Learning:
         self.initial_sums = weight_sums(plain)
         """Of every parameter as it was initialised: what differs later was loaded."""
         self.teacher = Teacher(plain, settings.ema_decay)
-        self.guard = StepGuard(optimizer, plain, scaled=grad_scaler is not None)
+        self.guard = StepGuard(optimizer, nn.ModuleList([plain, heads]), scaled=grad_scaler is not None)
         deep = isinstance(loss, DeepSupervisionWrapper)
         factors: Any = getattr(loss, "weight_factors", ())
         self.passes = Passes(

@@ -57,6 +57,12 @@ class Task:
     unshown: tuple[int, ...] = ()
     network: nn.Module | None = None
 
+    def built(self) -> nn.Module:
+        """:attr:`network`, for a method that cannot do without."""
+        if self.network is None:
+            raise ValueError("the task knows no network, expected the student, to which the method adds another one")
+        return self.network
+
     @classmethod
     def of(
         cls,
@@ -162,7 +168,7 @@ class Method:
     needs_imperfect: ClassVar[bool] = True
     """Whether a fold without noisy and unlabeled cases is refused."""
     needs_whole_batch: ClassVar[bool] = False
-    """Whether a term compares the images of a batch with each other, so that several processes are refused."""
+    """Whether a term compares the images of a batch, or a critic learns from them: several processes are refused."""
     card: ClassVar[Card | None] = None
     """What lists of methods say of it."""
 

@@ -119,15 +119,19 @@ class Passes:
         return self.through(self.student_network, images, exact=exact, within=within)
 
     def through(
-        self, network: nn.Module, images: Tensor, *, exact: bool = False, within: Within | None = None
+        self, network: nn.Module, images: Tensor | list[Tensor], *, exact: bool = False, within: Within | None = None
     ) -> list[Tensor]:
-        """The logits of any network that is built as the student is, as :meth:`student` has them."""
+        """The logits of any network that is built as the student is, as :meth:`student` has them.
+
+        Args:
+            images: For a decoder the feature maps that :meth:`features` found.
+        """
         with self._autocast(exact):
             if within is None:
                 return self._scales(network(images))
             plain = plain_network(network)  # compiled code calls no hooks
             with within(plain):
-                return self._scales(plain(images))
+                return self._scales(plain.forward(images))
 
     def features(
         self, images: Tensor, network: nn.Module | None = None, within: Within | None = None
@@ -143,7 +147,7 @@ class Passes:
         """
         plain = plain_network(self.student_network if network is None else network)
         with self._autocast(), (within or nullcontext)(plain), features_of(plain) as found:
-            outputs = self._scales(plain(images))  # compiled code calls no hooks
+            outputs = self._scales(plain.forward(images))  # compiled code calls no hooks
         last = None if found.last is None else at_least_float32(found.last)
         return outputs, Features([at_least_float32(skip) for skip in found.skips], last)
 

@@ -42,7 +42,7 @@ class Saving:
         """
         learning = self.learning
         networks = {"student": plain_network(learning.student), "teacher": learning.teacher.network}
-        refuse_non_finite(networks)
+        refuse_non_finite(networks | ({"companions": learning.heads} if len(learning.heads) else {}))
         state = self.run.state(stage, learning, self.own_network)
         for_inference = learning.settings.inference_network
         checkpoint.write(checkpoint.packed(of_nnunet, networks, for_inference, state), filename)

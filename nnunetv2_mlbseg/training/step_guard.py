@@ -26,7 +26,7 @@ class StepGuard:
     the gradients, and torch's optimisers do nothing for parameters without one.
 
     Args:
-        network: Its floating-point buffers (running statistics of batch norm) are kept finite as well.
+        network: All that learns. Its floating-point buffers (running statistics of batch norm) are kept finite as well.
         scaled: Whether a gradient scaler calls the optimiser.
     """
 

@@ -71,15 +71,15 @@ def check_deep_supervision(name: str, stages: int, wanted: bool) -> None:
 
 
 def check_whole_batch(method: str, needed: bool, processes: Processes) -> None:
-    """Refuse several processes where a method compares the images of a batch with each other.
+    """Refuse several processes where a method compares the images of a batch with each other, or has a critic.
 
     Raises:
         UnsupportedError: each would compare those of its own part only.
     """
     if needed and processes.count > 1:
         raise UnsupportedError(
-            f"{method} compares the images of a batch with each other, and {processes.count} processes would each see "
-            f"their own part only: use -num_gpus 1"
+            f"{method} compares the images of a batch with each other or shows them to a critic, and {processes.count} "
+            f"processes would each see their own part only: use -num_gpus 1"
         )
 
 

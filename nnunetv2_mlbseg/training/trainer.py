@@ -18,6 +18,7 @@ from nnunetv2_mlbseg.progress.undefined_dice import hold_undefined_dice_
 from nnunetv2_mlbseg.runtime import errors, random_state
 from nnunetv2_mlbseg.runtime.nnunet_version import check_version
 from nnunetv2_mlbseg.runtime.threads import prepare_cpu
+from nnunetv2_mlbseg.training import companions
 from nnunetv2_mlbseg.training.course import Configurable, Course
 from nnunetv2_mlbseg.training.descent import sgd
 from nnunetv2_mlbseg.training.inference import swapped, whole_predictions
@@ -101,10 +102,9 @@ class nnUNetTrainerMethod(nnUNetTrainer):
 
     def configure_optimizers(self):
         """SGD as configured, over the network and the method's heads."""
-        patch_size = self.configuration_manager.patch_size
-        of_cases, network = (self.roles, self.course.cases.unshown), plain_network(self.network)
-        self._task = Task.of(self.num_input_channels, self.label_manager, patch_size, *of_cases, network)
-        self._heads = self.course.method.modules(self.settings, self._task).to(self.device)
+        of_data = self.num_input_channels, self.label_manager, self.configuration_manager.patch_size
+        self._task = Task.of(*of_data, self.roles, self.course.cases.unshown, plain_network(self.network))
+        self._heads = companions.made(self.course, self._task, self._do_i_compile(), self.print_to_log_file)
         return sgd([*self.network.parameters(), *self._heads.parameters()], self.settings, self.num_epochs)
 
     def _build_loss(self):

@@ -82,3 +82,21 @@ def test_the_audit_reads_such_a_training_and_weights_are_refused_in_one_line(her
     error = capsys.readouterr().err
     assert "no weights to judge in nnUNetTrainerMixUp (the method weighs no labels)" in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("name", ["nnUNetTrainerSASSNet", "nnUNetTrainerMCNet", "nnUNetTrainerSDCL"])
+def test_companions_are_said_in_the_log_and_stored_beside_a_stock_network(name, here: Workspace, monkeypatch):
+    """A head and a critic; a second decoder; a second network, and a stage of clean images in clean ones."""
+    monkeypatch.setenv("MLBSEG_CONFIG", '{"epochs": 1}')
+    trainer = getattr(mlbseg_trainers, name)(*here.arguments())
+    trainer.run_training()
+    folder = here.fold_folder(trainer=name)
+    (log,) = folder.glob("training_log_*.txt")
+    assert "Beside the network train: " in log.read_text()
+    found = torch.load(folder / "checkpoint_final.pth", weights_only=False)
+    assert found["mlbseg"]["heads"].keys() == trainer._heads.state_dict().keys()
+    assert found["network_weights"].keys() == trainer.network.state_dict().keys()
+    again = getattr(mlbseg_trainers, name)(*here.arguments())
+    again.load_checkpoint(str(folder / "checkpoint_final.pth"))
+    for ours, theirs in zip(again._heads.parameters(), trainer._heads.parameters(), strict=True):
+        assert torch.equal(ours, theirs)

@@ -32,12 +32,20 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "UAMT": {"threshold_start": 2.0, "threshold_end": 2.0},  # a network that has learned nothing is nowhere sure
 }
 """Method -> settings that make it small, or fit for a network and images that are."""
-NOT_PLAIN_WITHOUT_WEIGHTS: Mapping[str, str] = {}
+OFF: Mapping[str, Mapping[str, Any]] = {"BCP": {"box_share": 0.0}, "SDCL": {"box_share": 0.0}}
+"""Method -> settings beside the weights that leave nnU-Net's own training: images are those that were drawn."""
+NOT_PLAIN_WITHOUT_WEIGHTS: Mapping[str, str] = {
+    "DivideMix": "it learns from blends of clean and noisy images",
+}
 """Method -> why it is not nnU-Net's own training when all keys that end in ``_weight`` are 0."""
 
 OWN_DRAWS: Mapping[str, str] = {
     "MixUp": "images are blended with images of the same process",
     "LGERMT": "every process has windows of its own",
+    "BCP": "images are pasted into images of the same process, in boxes of its own",
+    "SDCL": "images are pasted into images of the same process, in boxes of its own",
+    "UniMatch": "every process has strong views of its own",
+    "FixMatch": "every process has strong views of its own",
 }
 """Method -> why two processes do not make the very step that one makes."""
 

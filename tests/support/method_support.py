@@ -88,7 +88,7 @@ def learning_of(
     device: torch.device = CPU,
 ) -> Learning:
     """All of a training that learns. No loader, no file and no trainer."""
-    heads = method.modules(settings, task).to(device)
+    heads = method.modules(settings, task).to(device, next(student.parameters()).dtype)
     optimizer = torch.optim.SGD([*student.parameters(), *heads.parameters()], settings.initial_lr, momentum=momentum)
     return Learning(
         course_of(method, settings, imperfect_images, processes),

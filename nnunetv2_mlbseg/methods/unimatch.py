@@ -1,0 +1,114 @@
+"""UniMatch, and FixMatch as its form with one view: sure predictions of an image label strong views of it.
+
+The image as it was augmented is the weak view; a strong view has other intensities, and a CutMix box of another image
+of the batch, which brings its label and its certainty along. L = sup + w_s mean of s_k over the strong views + w_f s_f,
+each s the Dice over pixels whose label has a probability of 0.95 or more; s_f is of the weak view with half of the
+encoder's channels dropped. There is no ramp. Weights are those of the authors' code for scans, doubled, because
+nnU-Net's sup is twice theirs. The box is from the same batch, whose predictions there are already; theirs is from
+another one, predicted in evaluation mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from nnunetv2_mlbseg.maths.mixing_boxes import boxes_of_area, pasted
+from nnunetv2_mlbseg.maths.strong_view import strong_view
+from nnunetv2_mlbseg.methods.comparison import SemiSupervised, SemiSupervisedSettings
+from nnunetv2_mlbseg.methods.draws import uniform
+from nnunetv2_mlbseg.methods.scales import dice_where
+from nnunetv2_mlbseg.networks.dropout import drop_channels
+from nnunetv2_mlbseg.networks.surgery import plain_network
+from nnunetv2_mlbseg.settings.rules import interval, number, whole
+from nnunetv2_mlbseg.training.batch import Images, ImperfectImages
+from nnunetv2_mlbseg.training.card import Card
+from nnunetv2_mlbseg.training.method import Moment, Terms
+
+AUTHORS = "the authors' code"
+LARGEST_RATIO = 3.3
+"""Of two sides of a box (the authors' code)."""
+DOUBLED = AUTHORS + ", doubled beside nnU-Net's supervised loss"
+
+
+class UniMatchSettings(SemiSupervisedSettings):
+    """The keys of UniMatch."""
+
+    ramp_up: float = number(0.0, least=0, most=1, unit="share of the training", source=AUTHORS)
+    """How long the method's terms rise to their weight. 0: they have it from the start."""
+    strong_weight: float = number(1.0, least=0, unit="factor", source=DOUBLED + " (two views with 0.25 each)")
+    """Factor of the mean loss of the strong views."""
+    feature_weight: float = number(1.0, least=0, unit="factor", source=DOUBLED + " (0.5)")
+    """Factor of the loss of the view with dropped channels. 0: there is no such view."""
+    strong_views: int = whole(2, least=1, unit="views", source=AUTHORS)
+    """Strong views of every imperfect image."""
+    certainty: float = number(0.95, least=0, most=2, unit="probability", source=AUTHORS)
+    """Least probability of a label that counts. Above 1: none does."""
+    box_chance: float = number(0.5, least=0, most=1, unit="probability", source=AUTHORS)
+    """Chance of a strong view to have a box of another image."""
+    box_area: tuple[float, float] = interval((0.02, 0.4), least=0, most=1, source=AUTHORS)
+    """Area or volume of the box, as a share of the patch's."""
+
+
+class UniMatch(SemiSupervised):
+    """Sure labels for strong views."""
+
+    Settings: ClassVar = UniMatchSettings
+    settings: UniMatchSettings
+    quantities: ClassVar[Mapping[str, str]] = {
+        **SemiSupervised.quantities,
+        "strong": "strong views",
+        "features": "dropped channels",
+    }
+    card: ClassVar[Card] = Card(
+        idea="sure predictions label strong views of unlabeled images",
+        labels=("clean",),
+        images=("clean", "noisy", "unlabeled"),
+        cost=4.5,
+        citation="Yang et al., CVPR 2023",
+    )
+
+    def terms_of_pair(self, clean: Images, imperfect: ImperfectImages, moment: Moment) -> Terms:
+        """The clean batch; strong views and dropped channels with the labels of the weak view."""
+        settings, ramp = self.settings, self.ramp(moment)
+        losses = {"supervised": self.supervised(clean)}
+        weak, dropped = self.weak(imperfect.images)
+        sure, labels = weak[0].detach().softmax(dim=1).max(dim=1)
+        counted = sure >= settings.certainty
+        if dropped is not None:
+            apart = dice_where(self.passes, dropped, labels, counted)
+            losses["features"] = ramp * settings.feature_weight * apart
+        losses["strong"] = ramp * settings.strong_weight * self.of_strong_views(imperfect.images, labels, counted)
+        return Terms(losses | self.face_value(imperfect, weak))
+
+    def weak(self, images: Tensor) -> tuple[list[Tensor], list[Tensor] | None]:
+        """Logits of images as they are, and with half of the encoder's channels dropped; those have their graph."""
+        if self.settings.feature_weight == 0:
+            with torch.set_grad_enabled(self.settings.noisy_labels == "face"):
+                return self.passes.student(images), None
+        outputs, features = self.passes.features(images)
+        draw = partial(uniform, self.passes, purpose="channels")
+        skips = [drop_channels(skip, 0.5, draw) for skip in features.skips]
+        decoder: Any = plain_network(self.passes.student_network).decoder
+        return outputs, self.passes.through(decoder, skips)
+
+    def of_strong_views(self, images: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
+        """The mean loss of strong views; labels and whether they count, ``(B, *S)``, go with the pixels."""
+        views = [self.strong(images, labels, counted) for _ in range(self.settings.strong_views)]
+        outputs = self.passes.student(torch.cat([view[0] for view in views]))
+        parts = zip(*[output.chunk(len(views)) for output in outputs], strict=True)
+        losses = [dice_where(self.passes, part, *view[1:]) for part, view in zip(parts, views, strict=True)]
+        return torch.stack(losses).mean()
+
+    def strong(self, images: Tensor, labels: Tensor, counted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A strong view of every image with a box of the one before, its labels, and whether they count."""
+        of_area = self.settings.box_area, LARGEST_RATIO, self.settings.box_chance
+        draw = partial(uniform, self.passes, purpose="strong views")
+        boxes = boxes_of_area(len(images), images.shape[2:], *of_area, draw)
+        changed = strong_view(images, draw)
+        x, y, c = (pasted(boxes, value.roll(1, dims=0), value) for value in (changed, labels, counted))
+        return x, y, c
