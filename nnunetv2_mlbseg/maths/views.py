@@ -30,7 +30,8 @@ class Views:
         inverses: (V, B, D, D + 1) float32, maps coordinates in the image to coordinates in the view.
 
     The geometry carries no gradient; images and maps do. Results are float32 (float64 for float64 input). Sampling
-    positions are kept once they are computed: a step needs each of them several times.
+    positions are kept once they are computed: a step needs each of them several times. Maps may be G times as many as
+    images, those of an image one after the other (see `maths/label_space`); B then stands for B*G.
     """
 
     matrices: Tensor
@@ -62,7 +63,12 @@ class Views:
 
     def _shown(self, images: Tensor, mode: str) -> list[Tensor]:
         grids = self._grid("matrices", images.shape[2:], images.dtype)
-        return [_sample(images, grid, mode, "zeros") for grid in grids[1:]]
+        return [self._sampled(images, grid, mode, "zeros") for grid in grids[1:]]
+
+    def _sampled(self, maps: Tensor, grid: Tensor, mode: str, padding: str) -> Tensor:
+        """Maps at the sampling positions of their images; several of one image are sampled as its channels."""
+        of_images = maps.reshape(grid.shape[0], -1, *maps.shape[2:])
+        return _sample(of_images, grid, mode, padding).reshape(maps.shape)
 
     def invert(self, maps: Tensor) -> Tensor:
         """Bring ``maps`` (V*B, C, *S), one per view, back to the image's frame (tau_q^-1): (V, B, C, *S).
@@ -70,22 +76,30 @@ class Views:
         Linear; 0 at pixels that the view does not cover (see `covered`).
         """
         maps = at_least_float32(maps).unflatten(0, (len(self), -1))
-        covered = self.covered(maps.shape[3:]).unsqueeze(2)
+        covered = self.covered(maps.shape[3:], maps.shape[1]).unsqueeze(2)
         grids = self._grid("inverses", maps.shape[3:], maps.dtype)
         # Edge values are held in the outermost half pixel, so that probabilities still add up to one there.
         shown, *others = maps.unbind(0)
         returned = [
-            _sample(view, grid, "bilinear", "border") * inside
+            self._sampled(view, grid, "bilinear", "border") * inside
             for view, grid, inside in zip(others, grids[1:], covered[1:], strict=True)
         ]
         return torch.stack([shown, *returned])
 
-    def covered(self, spatial_shape: Sequence[int]) -> Tensor:
-        """Which pixels of the image each view shows: (V, B, *S) bool, true where the centre lies in the view."""
+    def covered(self, spatial_shape: Sequence[int], maps: int | None = None) -> Tensor:
+        """Which pixels of the image each view shows: (V, B, *S) bool, true where the centre lies in the view.
+
+        Args:
+            maps: their number, a multiple of that of the images; None: one for each.
+        """
         key = ("covered", tuple(spatial_shape))
         if key not in self._kept:
             self._kept[key] = (self._grid("inverses", spatial_shape, torch.float32).abs() <= 1).all(dim=-1)
-        return self._kept[key]
+        images = self.matrices.shape[1]
+        groups = (maps or images) // images
+        if groups == 1:
+            return self._kept[key]
+        return self._kept[key].unsqueeze(2).expand(-1, -1, groups, *[-1] * len(spatial_shape)).flatten(1, 2)
 
     def _grid(self, which: str, spatial_shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Sampling positions of all views, (V, B, *S, D)."""

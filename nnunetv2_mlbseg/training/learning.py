@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.networks.fingerprints import weight_sums
-from nnunetv2_mlbseg.networks.output_layers import copy_rows_, output_layers
+from nnunetv2_mlbseg.networks.output_layers import clear_rows_, copy_rows_, output_layers
 from nnunetv2_mlbseg.networks.surgery import plain_network
 from nnunetv2_mlbseg.progress.run_state import RunState
 from nnunetv2_mlbseg.runtime.random_state import Generators
@@ -71,7 +71,7 @@ class Learning:
             descent=Descent([*plain.parameters(), *heads.parameters()], optimizer, grad_scaler, processes),
             losses={
                 "dice_ce": one_softmax_like(loss, task.ignore_label, processes),
-                "ce": cross_entropy_like(loss, task.ignore_label, processes),
+                "ce": cross_entropy_like(loss, task.ignore_label, processes, task.regions > 0),
             },
             scale_factors=[float(factor) for factor in factors if factor > 0] if deep else [1.0],
             deep_supervision=deep,
@@ -79,7 +79,8 @@ class Learning:
             generators=Generators(settings.seed, device),
             processes=processes,
             images=course.stages.imperfect_images if processes.count > 1 else None,
-            unshown=Unshown.of(task.unshown, task.classes, device),
+            unshown=Unshown.of(task.unshown, task.heads, device, regions=task.regions > 0),
+            space=task.space,
         )
         self.method = course.method(settings, task, self.passes, heads)
 
@@ -145,7 +146,10 @@ class Learning:
         """
         if self._output_layers is None:
             self._output_layers = output_layers(self.student, images)
-        copy_rows_(self._output_layers, 0, unshown.classes)
+        if self.passes.space.regions:  # outside has the logit 0
+            clear_rows_(self._output_layers, unshown.classes)
+        else:
+            copy_rows_(self._output_layers, 0, unshown.classes)
 
     def finish_step(self) -> dict[str, Tensor]:
         """Move the teacher, unless the step was left out, and say whether it was; gradients go before the next step."""

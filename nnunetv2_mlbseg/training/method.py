@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.cases.training_cases import ROLES, who_trains
+from nnunetv2_mlbseg.maths.label_space import LabelSpace
 from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.weighting.strategies import Weighting
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
@@ -39,11 +40,13 @@ class Task:
     """What a method needs to know of data and network.
 
     Attributes:
-        channels, classes: Of the network's input and output.
+        channels: Of the network's input.
+        classes: C, those that exclude each other: of all outputs, or of a region, which are outside and inside.
         dims: Spatial dimensions of a patch.
         noisy, unlabeled: Numbers of such cases.
         ignore_label: nnU-Net's, or None.
-        unshown: Classes of which the clean cases say nothing, see :meth:`Method.noisy_teach_unshown`.
+        unshown: Outputs of which the clean cases say nothing, see :meth:`Method.noisy_teach_unshown`.
+        regions: Number of regions, 0 where all classes exclude each other.
     """
 
     channels: int
@@ -53,6 +56,17 @@ class Task:
     unlabeled: int
     ignore_label: int | None
     unshown: tuple[int, ...] = ()
+    regions: int = 0
+
+    @property
+    def space(self) -> LabelSpace:
+        """What the outputs of the network mean."""
+        return LabelSpace(self.regions)
+
+    @property
+    def heads(self) -> int:
+        """How many outputs the network has."""
+        return self.regions or self.classes
 
     @classmethod
     def of(
@@ -65,7 +79,9 @@ class Task:
     ) -> Task:
         """By nnU-Net's labels and patch size, and the roles of the fold."""
         counts = len(roles.noisy), len(roles.unlabeled)
-        return cls(channels, labels.num_segmentation_heads, len(patch_size), *counts, labels.ignore_label, unshown)
+        regions = labels.num_segmentation_heads if labels.has_regions else 0
+        classes, dims = 2 if regions else labels.num_segmentation_heads, len(patch_size)
+        return cls(channels, classes, dims, *counts, labels.ignore_label, unshown, regions)
 
 
 @dataclass(frozen=True)

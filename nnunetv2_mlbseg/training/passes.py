@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nnunetv2_mlbseg.maths.label_space import LabelSpace
 from nnunetv2_mlbseg.maths.mean_teacher import disturb
 from nnunetv2_mlbseg.maths.tangents.forward import Direction, logit_tangents
 from nnunetv2_mlbseg.maths.tangents.replayed import NotReplayable, logits_with_tangents
@@ -82,6 +83,8 @@ class Passes:
         images: Images of the whole imperfect batch, where processes share it; None: those at hand are all.
         unshown: Classes of which the clean images say nothing; None: there are none.
         bfloat16: Whether passes on the CPU are in bfloat16.
+        space: Whether outputs are of classes or of regions. Of regions all that passes return is folded: ``(B*G, C,
+            *S)`` where it says ``(B, C, *S)``.
     """
 
     student_network: nn.Module
@@ -96,6 +99,7 @@ class Passes:
     images: int | None = None
     unshown: Unshown | None = None
     bfloat16: bool = False
+    space: LabelSpace = LabelSpace()  # noqa: RUF009 (frozen)
 
     def __post_init__(self) -> None:
         # On the CPU the training pass is not compiled, so the tangents can share it where it is in float32.
@@ -173,6 +177,7 @@ class Passes:
 
         Classes of which the clean images say nothing are left out: no gradient reaches their logits.
         """
+        outputs = [self.space.output(one) for one in outputs]
         if self.unshown is not None:
             outputs = [self.unshown.other_logits(output) for output in outputs]
             target = self.unshown.other_labels(target)
@@ -205,9 +210,9 @@ class Passes:
         return disturb(images, noise, generator, views=views, batch_size=self.images, rows=rows)
 
     def _scales(self, output: Tensor | Sequence[Tensor]) -> list[Tensor]:
-        """The outputs that deep supervision counts, in float32 or better."""
+        """The outputs that deep supervision counts, folded, in float32 or better."""
         outputs = [output] if isinstance(output, Tensor) else output[: len(self.scale_factors)]
-        return [at_least_float32(one) for one in outputs]
+        return [self.space.logits(at_least_float32(one)) for one in outputs]
 
     def _autocast(self, exact: bool = False) -> AbstractContextManager[Any]:
         """As nnU-Net, float16 where that is fast, which is on CUDA only; on the CPU bfloat16 if the training has it."""

@@ -59,9 +59,9 @@ def test_the_step_tells_depths_and_cases_apart_unless_switched_off():
         learning = mlbseg_step(weighting="tied", confusion_by_depth=by_depth, confusion_by_case=by_case)
         take_step(learning, drawn_batch())
         confusion = learning.method.memory.disputes.confusion
-        sums[by_depth] = confusion.counts.sum(2)
-        assert bool(confusion.counts[:, :, 1:].any()) == by_depth
+        sums[by_depth] = confusion.counts.sum(3)
+        assert bool(confusion.counts[..., 1:].any()) == by_depth
         assert len(confusion.cases) == int(by_case)
         if by_case:
-            torch.testing.assert_close(confusion.cases[0], confusion.counts / (1 - learning.settings.tied_decay))
+            torch.testing.assert_close(confusion.cases, confusion.counts / (1 - learning.settings.tied_decay))
     torch.testing.assert_close(sums[True], sums[False])

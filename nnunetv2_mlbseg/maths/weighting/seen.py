@@ -12,7 +12,7 @@ from nnunetv2_mlbseg.maths.labels import ImperfectLabels, resize_labels
 
 @dataclass(frozen=True)
 class Seen:
-    """A batch of images, each view counted as one; or a whole case as a batch of one.
+    """A batch of images, each view and each group counted as one; or a whole case as a batch of one.
 
     "Scales" are the outputs of a network with deep supervision, finest first; without it there is one. Labels of either
     kind that are not to count are ignored at every pixel (see `labels_that_count`).

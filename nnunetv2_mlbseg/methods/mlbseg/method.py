@@ -97,7 +97,8 @@ class MLBSeg(Method):
         bootstrap = bootstrap_loss(outputs, lesson.mixtures, passes.scale_factors, probabilities)
         losses = {"bootstrap": settings.bootstrap_weight * bootstrap}
         if settings.mixture_dice_weight > 0:
-            dice = mixture_dice(probabilities, lesson.mixtures, passes.scale_factors, lesson.generated, passes.total)
+            groups, of_scales = passes.space.groups, passes.scale_factors
+            dice = mixture_dice(probabilities, lesson.mixtures, of_scales, lesson.generated, passes.total, groups)
             losses["dice"] = settings.mixture_dice_weight * dice
         return losses | self.weigh.consistency(probabilities[0], lesson.teacher, lesson.views)
 
@@ -127,7 +128,7 @@ class MLBSeg(Method):
         """The weighting, and what it has learned."""
         settings, record = self.settings, self.memory.disputes
         if not self.weigh.remembers:
-            record = self.weighting.begin(self.task.classes)
+            record = self.weighting.begin(self.task.classes, groups=self.passes.space.groups)
         return LabelWeighing(
             name=settings.weighting,
             weighting=self.weighting,
@@ -150,7 +151,8 @@ class MLBSeg(Method):
         """For the log: numbers of the weights, and what went wrong; of several processes each counts for its part."""
         count, total = self.passes.processes.count, self.passes.total
         values = statistics(weighed.labels[0], len(weighed.views), total)
-        counted = total(trouble(weighed.labels[0], weighed.derivatives, batch.clean.target, self.task.ignore_label))
+        clean = self.passes.space.labels(batch.clean.target, self.task.ignore_label)
+        counted = total(trouble(weighed.labels[0], weighed.derivatives, clean))
         flags = {"no_weight": counted[0] == 0, "weight_overflow": counted[1] > 0, "no_foreground": counted[2] == 0}
         values |= {name: flag.float() / count for name, flag in flags.items()}
         if self.task.unlabeled:

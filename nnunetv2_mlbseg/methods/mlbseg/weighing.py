@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,10 +14,10 @@ from nnunetv2_mlbseg.maths.labels import (
     ImperfectLabels,
     Mixture,
     WeightedLabels,
-    as_labels,
     labels_that_count,
 )
 from nnunetv2_mlbseg.maths.pseudo_labels import ensemble_of_views, pseudo_labels
+from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.tangents.forward import displaced, unit_direction
 from nnunetv2_mlbseg.maths.views import Views, draw_views
 from nnunetv2_mlbseg.maths.weighting.depth import depth_levels, is_flat
@@ -47,7 +47,7 @@ class Lesson:
 
 @dataclass(frozen=True)
 class WeighedBatch:
-    """What a step knows of its batch before it learns from it.
+    """What a step knows of its batch before it learns from it; of regions B stands for B*G (see `maths/label_space`).
 
     Attributes:
         shown: Imperfect images in all views, ``(V*B, channels, *S)``.
@@ -105,7 +105,7 @@ class Weighing:
         ensemble, shares = self._aligned(ensemble, batch, memory)
         imperfect = self._imperfect(batch.imperfect, views)
         seen = self._seen(imperfect, ensemble, views, student)
-        record = memory.disputes or self.weighting.begin(ensemble.shape[1], self._cases, self.passes.device)
+        record = memory.disputes or self._begin(ensemble.shape[1])
         record = self.weighting.learned(seen, record, self.passes.total)
         labels = self.weighting.weigh(seen, record, self.passes.total)
         if least != 1:
@@ -139,9 +139,10 @@ class Weighing:
         """Whether the weighting goes by what it has learned of earlier batches."""
         return bool(self.weighting.begin(1).names())
 
-    @property
-    def _cases(self) -> int:
-        return self.task.noisy if self.settings.confusion_by_case else 0
+    def _begin(self, classes: int) -> Record:
+        cases = self.task.noisy if self.settings.confusion_by_case else 0
+        record: Record = self.weighting.begin(classes, cases, self.passes.device, self.passes.space.groups)
+        return record
 
     @property
     def _by_student(self) -> bool:
@@ -207,20 +208,21 @@ class Weighing:
         if not self.settings.align_shares:
             return ensemble, None
         assert batch.imperfect is not None
-        generated = batch.imperfect.generated
-        record = memory.shares or ShareRecord.empty(ensemble.shape[1], self.passes.device)
+        space, generated = self.passes.space, self.passes.space.of_images(batch.imperfect.generated)
+        record = memory.shares or ShareRecord.empty(ensemble.shape[1], self.passes.device, space.groups)
         ensemble = aligned(ensemble, generated, record)
         seen = torch.where(ensemble.sum(1) > 0, pseudo_labels(ensemble), IGNORE)
-        clean = as_labels(batch.clean.target, self.task.ignore_label)
+        clean = space.labels(batch.clean.target, self.task.ignore_label)
         return ensemble, followed(record, clean, seen, generated, self.passes.total, self.passes.unshown)
 
     def _imperfect(self, images: ImperfectImages, views: Views) -> ImperfectLabels:
         """The imperfect labels in every view; a pixel keeps the depth level that it has in the image."""
-        labels = as_labels(images.target, self.task.ignore_label)
+        space, count = self.passes.space, len(views)
+        labels = space.labels(images.target, self.task.ignore_label)
         by_depth = self.settings.confusion_by_depth and self.remembers
         levels = depth_levels(labels, is_flat(labels.shape[1:])) if by_depth else torch.zeros_like(labels)
-        per_view = (images.generated.repeat(len(views)), images.case.repeat(len(views)))
-        return ImperfectLabels(views.apply_labels(labels), views.apply_labels(levels), *per_view)
+        generated, case = (space.of_images(each).repeat(count) for each in (images.generated, images.case))
+        return ImperfectLabels(views.apply_labels(labels), views.apply_labels(levels), generated, case, space.groups)
 
     def _seen(
         self,
@@ -232,7 +234,7 @@ class Weighing:
         pseudo = views.apply_labels(pseudo_labels(ensemble))
         given, pseudo = labels_that_count(imperfect.classes, pseudo, self.settings.weighted_labels)
         return Seen(
-            imperfect=ImperfectLabels(given, imperfect.levels, imperfect.generated, imperfect.case),
+            imperfect=replace(imperfect, classes=given),
             pseudo=pseudo,
             ensemble=views.apply(ensemble),
             sizes=tuple(tuple(z.shape[2:]) for z in student.logits),
