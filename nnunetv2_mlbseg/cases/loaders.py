@@ -47,6 +47,7 @@ class LoaderFactory:
         rotation, dummy_2d, initial_patch_size, mirror_axes = (
             trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         )
+        regions = labels.foreground_regions if labels.has_regions else None
         augmentation = trainer.get_training_transforms(
             configuration.patch_size,
             rotation,
@@ -55,6 +56,7 @@ class LoaderFactory:
             dummy_2d,
             use_mask_for_norm=configuration.use_mask_for_norm,
             foreground_labels=labels.foreground_labels,
+            regions=regions,
             ignore_label=labels.ignore_label,
         )
         return cls(
@@ -64,7 +66,9 @@ class LoaderFactory:
             oversample_foreground_percent=trainer.oversample_foreground_percent,
             probabilistic_oversampling=trainer.probabilistic_oversampling,
             training_transforms=untimed(augmentation) if deterministic else augmentation,
-            validation_transforms=trainer.get_validation_transforms(scales, ignore_label=labels.ignore_label),
+            validation_transforms=trainer.get_validation_transforms(
+                scales, regions=regions, ignore_label=labels.ignore_label
+            ),
             pin_memory=trainer.device.type == "cuda",
             processes=Processes.present(),
         )

@@ -62,7 +62,7 @@ class Course:
             InputError: settings, roles or batch sizes that cannot be; the line says what is expected.
             UnsupportedError: a configuration that is not trained; the line says what to use instead.
         """
-        chosen, processes = support.check_supported(plans, configuration, dataset_json), Processes.present()
+        chosen, processes = support.check_supported(plans, configuration), Processes.present()
         of_plans = chosen.configuration.get(PLANS_KEY)
         settings = resolve(trainer.settings, of_plans, environment_value(), trainer.fixed, trainer.defaults)
         support.check_deep_supervision(configuration, len(chosen.pool_op_kernel_sizes), settings.deep_supervision)

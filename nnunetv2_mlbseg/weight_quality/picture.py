@@ -46,19 +46,19 @@ class Exhibit:
 
 
 def exhibits_of(images: Tensor, labels: WeightedLabels, truth: Tensor) -> list[Exhibit]:
-    """The images of a batch that have something wrong in their labels.
+    """The images of a batch that have something wrong in their labels; of regions each (image, region) is one.
 
     Args:
         images: (V*B, channels, Y, X), first without a view, then in the others.
-        labels: Of all of them, (V*B, Y, X).
-        truth: (B, Y, X) int64, the true labels of the images without views.
+        labels: Of all of them, (V*B*G, Y, X).
+        truth: (B*G, Y, X) int64, the true labels of the images without views.
     """
-    count = truth.shape[0]
+    count, groups = truth.shape[0], len(labels.imperfect) // len(images)
     both = labels.weight_imperfect + labels.weight_pseudo
     part = (labels.weight_imperfect / both)[:count].cpu().numpy()  # 0 / 0 is NaN
     named = {"true label": truth, "imperfect label": labels.imperfect[:count], "pseudo label": labels.pseudo[:count]}
     arrays = {name: label.cpu().numpy() for name, label in named.items()}
-    shown = images[:count, 0].cpu().numpy()
+    shown = images[: count // groups, 0].repeat_interleave(groups, 0).cpu().numpy()
     made = [Exhibit(shown[i], {name: label[i] for name, label in arrays.items()}, part[i]) for i in range(count)]
     return [exhibit for exhibit in made if exhibit.wrong.mean() >= LEAST_WRONG]
 

@@ -24,7 +24,7 @@ from nnunetv2_mlbseg.training.batch import Batch
 
 
 def _batches(number: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A batch of one region with labels that err, ignored pixels and an unlabeled image; and the same of two classes."""
+    """A batch of one region with labels that err, ignored pixels, an unlabeled image; and the same of two classes."""
     generator = torch.Generator().manual_seed(number)
     clean, masks = nested_discs(2, generator)
     images, truth = nested_discs(3, generator)
@@ -65,7 +65,7 @@ def test_one_region_is_two_exclusive_classes(weighting: str) -> None:
 
 
 def test_every_region_learns_how_its_own_labels_err() -> None:
-    """Discs with a core, both labelled too large: clean cases side with "outside" in either dispute, in both regions."""
+    """Discs with a core, both labelled too large: in either dispute clean cases side with "outside"."""
     torch.manual_seed(0)
     network = small_network(classes=2, deep_supervision=True)
     learning = learning_of_regions(network, 2, ignore=False, confusion_by_case=False)
