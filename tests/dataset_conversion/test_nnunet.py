@@ -221,7 +221,7 @@ def spoil(source, part, name, change):
         (lambda s: (s / "supervision").mkdir(), "imperfect already"),
         (
             lambda s: set_labels(s, {"background": 0, "whole": [1, 2]}),
-            "'regions_class_order' is None; expected a list of 1",
+            "'regions_class_order' is None",
         ),
         (lambda s: set_labels(s, {"background": 0, "a": "1"}), "label values must be whole numbers"),
     ],
