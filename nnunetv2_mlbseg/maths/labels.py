@@ -35,6 +35,10 @@ class ImperfectLabels:
     generated: Tensor
     case: Tensor
 
+    def first(self, images: int) -> ImperfectLabels:
+        """Of the first images of the batch."""
+        return ImperfectLabels(*(each[:images] for each in (self.classes, self.levels, self.generated, self.case)))
+
 
 class Mixture(NamedTuple):
     """Several labels of the same pixels, K of each, with their weights.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,48 +24,14 @@ from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.runtime.random_state import Generators
 from nnunetv2_mlbseg.training.batch import Images, Target
 from nnunetv2_mlbseg.training.descent import Descent, Gradient
-
-Loss = Callable[[Any, Any], Tensor]
-"""nnU-Net's: of a network's output, or list of outputs, and nnU-Net's target."""
-
-OfTangents = Callable[[Tensor, Tensor], Tensor]
-"""Of logits and their derivatives, one map."""
+from nnunetv2_mlbseg.training.tangent_pass import OfTangents, TangentPass, tangents_themselves
 
 TANGENT_PARTS = 4
 """Into how many parts images are divided for derivatives. In float32, values and derivatives of a quarter of them take
 less memory than what the training pass keeps of all in float16 for its backward pass."""
 
-
-def tangents_themselves(logits: Tensor, tangents: Tensor) -> Tensor:
-    """All of them."""
-    return tangents
-
-
-class TangentPass(NamedTuple):
-    """The student's outputs at all scales, finest first, and their derivatives.
-
-    ``outputs``: with their graph, where one pass gives both; None: training needs a pass of its own.
-    ``logits``, ``tangents``: ``(B, C, *S)`` each, without a graph; ``tangents`` are what was asked for of them.
-    """
-
-    outputs: list[Tensor] | None
-    logits: list[Tensor]
-    tangents: list[Tensor]
-
-    @classmethod
-    def joined(cls, parts: Sequence[TangentPass]) -> TangentPass:
-        """Of the parts of a batch, that of the whole."""
-        if len(parts) == 1:
-            return parts[0]
-        with_graph = [part.outputs for part in parts if part.outputs is not None]
-        outputs = _joined(with_graph) if len(with_graph) == len(parts) else None
-        logits = _joined([part.logits for part in parts]) if outputs is None else [one.detach() for one in outputs]
-        return cls(outputs, logits, _joined([part.tangents for part in parts]))
-
-
-def _joined(parts: Sequence[list[Tensor]]) -> list[Tensor]:
-    """Scale by scale."""
-    return [torch.cat(scale) for scale in zip(*parts, strict=True)]
+Loss = Callable[[Any, Any], Tensor]
+"""nnU-Net's: of a network's output, or list of outputs, and nnU-Net's target."""
 
 
 @dataclass
@@ -138,7 +104,12 @@ class Passes:
         return softmax_(self._scales(output)[0])
 
     def with_tangents(
-        self, images: Tensor, direction: Direction, of: OfTangents = tangents_themselves, scales: int | None = None
+        self,
+        images: Tensor,
+        direction: Direction,
+        of: OfTangents = tangents_themselves,
+        scales: int | None = None,
+        first: int | None = None,
     ) -> TangentPass:
         """The student's outputs, and their derivatives along a direction in the space of its parameters.
 
@@ -149,24 +120,31 @@ class Passes:
         Args:
             of: What to keep of a scale's logits and derivatives, both ``(B, C, *S)``; an image's has to be its own.
             scales: Of how many scales to keep it, finest first; None: of all.
+            first: Of how many images to take derivatives, the first ones; None: of all.
         """
-        parts = 1 if mixes_images(self.student_network) else TANGENT_PARTS
-        found = []
-        for part in images.chunk(parts):
-            outputs, logits, tangents = self._of_part(part, direction)
-            kept = list(map(of, logits[:scales], tangents[:scales]))
-            del tangents  # before those of the next part
-            found.append(TangentPass(outputs, logits, kept))
-        return TangentPass.joined(found)
+        wanted, size = images[:first], -(-len(images) // TANGENT_PARTS)
+        if mixes_images(self.student_network):
+            wanted, size = images, len(images)
+        found = TangentPass.joined([self._of_part(part, direction, of, scales) for part in wanted.split(size)])
+        if found.outputs is not None and len(wanted) < len(images):
+            found = found.followed_by(self.student(images[len(wanted) :]))
+        return found.of_first(first)
 
-    def _of_part(self, images: Tensor, direction: Direction) -> TangentPass:
+    def _of_part(self, images: Tensor, direction: Direction, of: OfTangents, scales: int | None) -> TangentPass:
+        outputs, logits, tangents = self._outputs_with_tangents(images, direction)
+        return TangentPass(outputs, logits, list(map(of, logits[:scales], tangents[:scales])))
+
+    def _outputs_with_tangents(
+        self, images: Tensor, direction: Direction
+    ) -> tuple[list[Tensor] | None, list[Tensor], list[Tensor]]:
         if self._replays and not self.bfloat16:
             try:
                 outputs, tangents = map(self._scales, logits_with_tangents(self.student_network, images, direction))
-                return TangentPass(outputs, [output.detach() for output in outputs], tangents)
+                return outputs, [output.detach() for output in outputs], tangents
             except NotReplayable:
                 self._replays = False
-        return TangentPass(None, *map(self._scales, logit_tangents(self.student_network, images, direction)))
+        logits, tangents = map(self._scales, logit_tangents(self.student_network, images, direction))
+        return None, logits, tangents
 
     def supervised(self, outputs: Sequence[Tensor], target: Target, loss: str = "dice_ce") -> Tensor:
         """nnU-Net's loss of outputs for clean images; averaged over the processes it is that of the whole batch.

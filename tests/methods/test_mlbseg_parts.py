@@ -71,10 +71,13 @@ def test_a_step_with_derivatives_in_parts_is_that_with_all_at_once(monkeypatch, 
         torch.testing.assert_close(other, one, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize(("norm", "parts"), [("batch", [9]), ("instance", [3, 3, 3])])
-def test_a_network_that_mixes_images_sees_all_at_once(norm, parts):
-    """Three clean images, three in three views for derivatives, and the same to train on."""
-    learning, seen = _learning(False, norm, views=["zoom_in", "flip"]), []
+@pytest.mark.parametrize(
+    ("norm", "weighting", "parts"),
+    [("batch", "meta", [9]), ("instance", "meta", [3, 3, 3]), ("batch", "tied", [9]), ("instance", "tied", [3])],
+)
+def test_a_network_that_mixes_images_sees_all_at_once(norm, weighting, parts):
+    """Three clean images, three for derivatives, in three views where each pixel has its own, and nine to train on."""
+    learning, seen = _learning(False, norm, weighting=weighting, views=["zoom_in", "flip"]), []
     learning.passes._replays = False
     learning.student.register_forward_hook(lambda module, inputs, _: seen.append(len(inputs[0])))
     take_guarded_step(learning, _batch(False))

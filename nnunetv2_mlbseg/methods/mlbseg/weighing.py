@@ -30,7 +30,8 @@ from nnunetv2_mlbseg.methods.mlbseg.terms import consistency_terms, lessen_gener
 from nnunetv2_mlbseg.training.batch import Batch, Images, ImperfectImages
 from nnunetv2_mlbseg.training.descent import Gradient
 from nnunetv2_mlbseg.training.method import Task
-from nnunetv2_mlbseg.training.passes import Passes, TangentPass
+from nnunetv2_mlbseg.training.passes import Passes
+from nnunetv2_mlbseg.training.tangent_pass import TangentPass
 
 
 @dataclass(frozen=True)
@@ -51,19 +52,18 @@ class WeighedBatch:
 
     Attributes:
         shown: Imperfect images in all views, ``(V*B, channels, *S)``.
-        logits: The student's at full resolution, ``(V*B, C, *S)``, without a graph.
         outputs: The student's at all scales with their graph, where the weights needed no pass without one.
         teacher: The teacher's probabilities ``(V*B, C, *S)``, where anything needs them.
         labels: All labels of every pixel and their weights, one entry per scale.
         generated: ``(V*B,)`` bool, whose imperfect label a network made.
         memory: With this batch in it.
         clean_loss, clean_gradient: Of the clean batch; the gradient times the gradient scaler's factor if there is one.
-        derivatives: `class_derivatives` of ``logits`` along the clean gradient, where the weights need them.
+        derivatives: `class_derivatives` of the finest logits along the clean gradient, where the weights need them: of
+            all, or of the ``B`` images as they are.
     """
 
     views: Views
     shown: Tensor
-    logits: Tensor
     outputs: list[Tensor] | None
     teacher: Tensor | None
     labels: list[WeightedLabels]
@@ -110,7 +110,7 @@ class Weighing:
         labels = self.weighting.weigh(seen, record, self.passes.total)
         if least != 1:
             labels = lessen_generated(labels, imperfect.generated, self.weight_of_generated(memory, least))
-        networks = (student.logits[0], student.outputs, teacher)
+        networks = (student.outputs, teacher)
         clean = (clean_loss, clean_gradient)
         derivatives = student.tangents[0] if student.tangents else None
         return WeighedBatch(
@@ -178,14 +178,19 @@ class Weighing:
     ) -> TangentPass:
         """The student's outputs with their graph, if there are any yet, its logits, and derivatives, if needed.
 
-        Of every scale, or of the finest alone where the weights of the others do not come from theirs.
+        Of all shown images at every scale; or, where pixels share their weights, of the images as they are at the
+        finest one. The sums of their derivatives over some batches say the same as those of all views would.
         """
         if not self.weighting.needs_tangents:
             outputs = self.passes.student(shown)  # one forward pass serves weighing and training
             return TangentPass(outputs, [output.detach() for output in outputs], [])
         direction = self._direction(clean_gradient, shown, teacher, views, clean)
-        scales = len(self.passes.scale_factors) if self.weighting.weighs_by_tangents else 1
-        return self.passes.with_tangents(shown, direction, class_derivatives, scales)
+        scales, first = (None, None) if self.weighting.weighs_by_tangents else (1, len(shown) // len(views))
+        found = self.passes.with_tangents(shown, direction, class_derivatives, scales, first)
+        if self._by_student and len(found.logits[0]) < len(shown):  # who labels them looks at all views
+            outputs = self.passes.student(shown)
+            return TangentPass(outputs, [output.detach() for output in outputs], found.tangents)
+        return found
 
     def _direction(
         self, clean_gradient: Gradient, shown: Tensor, teacher: Tensor | None, views: Views, clean: Images
