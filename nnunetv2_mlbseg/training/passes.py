@@ -19,11 +19,12 @@ from nnunetv2_mlbseg.maths.tangents.replayed import NotReplayable, logits_with_t
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, softmax_, unchanged
 from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.networks.features import Features, features_of
-from nnunetv2_mlbseg.networks.surgery import mixes_images, plain_network
+from nnunetv2_mlbseg.networks.surgery import draws_at_random, mixes_images, plain_network
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.runtime.random_state import Generators
 from nnunetv2_mlbseg.training.batch import Images, Target
 from nnunetv2_mlbseg.training.descent import Descent, Gradient
+from nnunetv2_mlbseg.training.in_parts import in_parts
 from nnunetv2_mlbseg.training.tangent_pass import OfTangents, TangentPass, tangents_themselves
 
 TANGENT_PARTS = 4
@@ -48,6 +49,7 @@ class Passes:
         images: Images of the whole imperfect batch, where processes share it; None: those at hand are all.
         unshown: Classes of which the clean images say nothing; None: there are none.
         bfloat16: Whether passes on the CPU are in bfloat16.
+        images_at_once: Of how many imperfect images activations are held at once; None: of all. A method sets it.
     """
 
     student_network: nn.Module
@@ -62,10 +64,12 @@ class Passes:
     images: int | None = None
     unshown: Unshown | None = None
     bfloat16: bool = False
+    images_at_once: int | None = None
 
     def __post_init__(self) -> None:
         # On the CPU the training pass is not compiled, so the tangents can share it where it is in float32.
         self._replays = self.device.type == "cpu"
+        self._tangents_in_half = self.device.type == "cuda"
 
     @property
     def total(self) -> Total:
@@ -80,6 +84,26 @@ class Passes:
         """
         with self._autocast(exact):
             return self._scales(self.student_network(images))
+
+    def student_in_parts(self, images: Tensor, known: list[Tensor] | None = None) -> list[Tensor]:
+        """As :meth:`student`, with the same gradient of any loss, but activations of ``images_at_once`` images alone.
+
+        Args:
+            known: Logits of the first images at all scales, where there are some.
+        """
+        if not self._parted(len(images)):
+            return self.student(images)
+        return in_parts(self.student, images, self._at_once(len(images)), self.descent.parameters, known)
+
+    def _at_once(self, images: int) -> int:
+        """How many images to pass at once, of so many."""
+        network = self.student_network
+        if self.images_at_once is None or mixes_images(network) or draws_at_random(network):
+            return images
+        return min(images, self.images_at_once)
+
+    def _parted(self, images: int) -> bool:
+        return self._at_once(images) < images
 
     def features(self, images: Tensor) -> tuple[list[Tensor], Features]:
         """The student's logits, and what its encoder and decoder made on the way, all with their graph.
@@ -99,9 +123,12 @@ class Passes:
         Args:
             noise: Gaussian noise on its input (Eq. 12), in standard deviations of the normalised image.
         """
-        with self._autocast():
-            output = self.teacher_network(self._disturbed(images, noise))
-        return softmax_(self._scales(output)[0])
+        parts = []
+        for part in self._disturbed(images, noise).split(self._at_once(len(images))):
+            with self._autocast():
+                output = self.teacher_network(part)
+            parts.append(softmax_(self._scales(output)[0]))
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def with_tangents(
         self,
@@ -110,41 +137,42 @@ class Passes:
         of: OfTangents = tangents_themselves,
         scales: int | None = None,
         first: int | None = None,
+        exact: bool = True,
     ) -> TangentPass:
         """The student's outputs, and their derivatives along a direction in the space of its parameters.
 
-        Without graph they are in float32, also where passes with one are in half precision. They are taken of one part
-        of the images after the other, unless a layer mixes images, so that the activations of one part are all that
-        there is at once.
+        They are taken of one part of the images after the other, unless a layer mixes images, so that the activations
+        of one part are all that there is at once.
 
         Args:
             of: What to keep of a scale's logits and derivatives, both ``(B, C, *S)``; an image's has to be its own.
             scales: Of how many scales to keep it, finest first; None: of all.
             first: Of how many images to take derivatives, the first ones; None: of all.
+            exact: In float32. False: on CUDA in half precision, which is enough for sums over many pixels.
         """
-        wanted, size = images[:first], -(-len(images) // TANGENT_PARTS)
+        wanted, size = images[:first], min(self._at_once(len(images)), -(-len(images) // TANGENT_PARTS))
         if mixes_images(self.student_network):
             wanted, size = images, len(images)
-        found = TangentPass.joined([self._of_part(part, direction, of, scales) for part in wanted.split(size)])
+        graph = not self._parted(len(images))
+        parts = (self._with_tangents(part, direction, graph, exact) for part in wanted.split(size))
+        found = TangentPass.joined([part.kept(of, scales) for part in parts])
         if found.outputs is not None and len(wanted) < len(images):
             found = found.followed_by(self.student(images[len(wanted) :]))
         return found.of_first(first)
 
-    def _of_part(self, images: Tensor, direction: Direction, of: OfTangents, scales: int | None) -> TangentPass:
-        outputs, logits, tangents = self._outputs_with_tangents(images, direction)
-        return TangentPass(outputs, logits, list(map(of, logits[:scales], tangents[:scales])))
-
-    def _outputs_with_tangents(
-        self, images: Tensor, direction: Direction
-    ) -> tuple[list[Tensor] | None, list[Tensor], list[Tensor]]:
+    def _with_tangents(self, images: Tensor, direction: Direction, graph: bool, exact: bool) -> TangentPass:
         if self._replays and not self.bfloat16:
             try:
-                outputs, tangents = map(self._scales, logits_with_tangents(self.student_network, images, direction))
-                return outputs, [output.detach() for output in outputs], tangents
+                with torch.set_grad_enabled(graph):
+                    found = logits_with_tangents(self.student_network, images, direction)
+                outputs, tangents = map(self._scales, found)
+                return TangentPass(outputs if graph else None, [one.detach() for one in outputs], tangents)
             except NotReplayable:
                 self._replays = False
-        logits, tangents = map(self._scales, logit_tangents(self.student_network, images, direction))
-        return None, logits, tangents
+        exact = exact or not self._tangents_in_half
+        with nullcontext() if exact else self._autocast():
+            both = logit_tangents(self.student_network, images, direction, exact)
+        return TangentPass(None, *map(self._scales, both))
 
     def supervised(self, outputs: Sequence[Tensor], target: Target, loss: str = "dice_ce") -> Tensor:
         """nnU-Net's loss of outputs for clean images; averaged over the processes it is that of the whole batch.

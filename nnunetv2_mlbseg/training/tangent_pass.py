@@ -41,6 +41,10 @@ class TangentPass(NamedTuple):
         logits = _joined([part.logits for part in parts]) if outputs is None else [one.detach() for one in outputs]
         return cls(outputs, logits, _joined([part.tangents for part in parts]))
 
+    def kept(self, of: OfTangents, scales: int | None) -> TangentPass:
+        """With what ``of`` makes of logits and derivatives, of so many scales, in the place of derivatives."""
+        return self._replace(tangents=list(map(of, self.logits[:scales], self.tangents[:scales])))
+
     def followed_by(self, outputs: list[Tensor]) -> TangentPass:
         """With the outputs of more images, which have no derivatives."""
         assert self.outputs is not None, "one pass gives outputs and derivatives"
