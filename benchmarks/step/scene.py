@@ -164,7 +164,7 @@ class Scene:
         outputs = passes.student(batch.clean.images)
         some = [torch.ones_like(output) for output in outputs]
         direction = list(torch.autograd.grad(outputs, parameters, some, allow_unused=True))
-        found = passes.with_tangents(shown, direction)
+        found = passes.with_tangents(shown, direction, first=len(batch.imperfect.images))
         torch.autograd.grad(found.outputs or passes.student(shown), parameters, some, allow_unused=True)
         with torch.no_grad():
             passes.teacher_network(shown)

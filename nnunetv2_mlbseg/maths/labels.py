@@ -42,6 +42,14 @@ class ImperfectLabels:
         """(B,) int64, the number of every image's group."""
         return torch.arange(len(self.case), device=self.case.device) % self.groups
 
+    def first(self, images: int) -> ImperfectLabels:
+        """Of the first images of the batch."""
+        of_pixels, of_images = (
+            (self.classes[:images], self.levels[:images]),
+            (self.generated[:images], self.case[:images]),
+        )
+        return ImperfectLabels(*of_pixels, *of_images, self.groups)
+
 
 class Mixture(NamedTuple):
     """Several labels of the same pixels, K of each, with their weights.

@@ -120,6 +120,7 @@ def draw_views(
     *,
     zoom_in: tuple[float, float] = (1.1, 1.4),
     zoom_out: tuple[float, float] = (0.7, 0.9),
+    count: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Views:
     """Draw the identity and one view per name, with parameters of its own for every image.
@@ -131,6 +132,7 @@ def draw_views(
         generator: a CPU generator; its seed fixes the result on every device.
         zoom_in: range of the magnification, above 1: the view shows the central 1/f of the image enlarged.
         zoom_out: range of the magnification, below 1: the whole image is shown smaller, with a margin.
+        count: so many of the names are drawn, without replacement and for the whole batch; None: all.
         device: where the images are.
 
     Raises:
@@ -146,6 +148,9 @@ def draw_views(
     }
     identity = torch.ones(batch_size, spatial_dims, dtype=torch.float64)
     linear = torch.stack([identity, *(draw[name]() for name in names)]).diag_embed()
+    if count is not None:
+        drawn = torch.randperm(len(names), generator=generator)[:count].sort().values
+        linear = linear.index_select(0, F.pad(drawn + 1, (1, 0)))  # the identity, 0, is first
     inverse = torch.linalg.inv(linear)  # on the CPU: on a GPU it would wait for the device to report errors
     return Views(_to_device(F.pad(linear, (0, 1)), device), _to_device(F.pad(inverse, (0, 1)), device))
 

@@ -71,6 +71,9 @@ class TrainingSettings(Settings):
     PRESET_SOURCES: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     """Preset -> key -> where the preset's value is from."""
 
+    IN_3D: ClassVar[Mapping[str, Any]] = {}
+    """The defaults, under any preset, in which a 3D configuration differs."""
+
     SWITCHED_OFF: ClassVar[Presets] = {}
     """A key that is true or false -> the values that false gives to keys that only make sense with true."""
 

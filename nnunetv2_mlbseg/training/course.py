@@ -63,8 +63,8 @@ class Course:
             UnsupportedError: a configuration that is not trained; the line says what to use instead.
         """
         chosen, processes = support.check_supported(plans, configuration), Processes.present()
-        of_plans = chosen.configuration.get(PLANS_KEY)
-        settings = resolve(trainer.settings, of_plans, environment_value(), trainer.fixed, trainer.defaults)
+        sources = chosen.configuration.get(PLANS_KEY), environment_value(), trainer.fixed, trainer.defaults
+        settings = resolve(trainer.settings, *sources, dims=len(chosen.patch_size))
         support.check_deep_supervision(configuration, len(chosen.pool_op_kernel_sizes), settings.deep_supervision)
         method = trainer.method_of(settings)
         cases = Fold.checked(plans["dataset_name"], fold, dataset_json, chosen, method, settings, processes)

@@ -58,4 +58,5 @@ def weighed_batches(
         truth = true_labels_of(batch, method.passes.space, fold.labels.ignore_label).to(fold.device)
         weighed = method.weigh(Batch.of(batch, fold.device), method.memory, least)
         method.memory = method.memory.followed_by(weighed.memory)
-        yield Weighed(weighed.views, weighed.shown, weighed.logits, weighed.labels[0]), truth
+        outputs = weighed.outputs or method.passes.student(weighed.shown)
+        yield Weighed(weighed.views, weighed.shown, outputs[0].detach(), weighed.labels[0]), truth

@@ -235,3 +235,31 @@ def test_no_value_is_read_on_the_host() -> None:
         views.apply_labels(torch.zeros(3, 30, 44, dtype=torch.int64))
         views.covered((30, 44))
     assert watched.operations
+
+
+def test_some_names_are_drawn_for_the_whole_batch_without_replacement() -> None:
+    """Flips are told by a negative entry, zooms by one that is not 1; the identity stays first."""
+    generator, seen = torch.Generator().manual_seed(0), []
+    for _ in range(200):
+        with NoHostReads():
+            views = draw_views(ALL, 3, 2, generator, count=2)
+        assert len(views) == 3 and torch.equal(views.matrices[0, 0, :, :2], torch.eye(2))
+        scales = views.matrices.diagonal(dim1=2, dim2=3)[1:]
+        kinds = [
+            "flip" if (scale < 0).any() else "zoom_in" if (scale < 1).all() else "zoom_out"
+            for scale in scales.amin(dim=2)
+        ]
+        assert all(((s < 0).any(1)).all() or (s > 0).all() for s in scales), "one kind for all images"
+        assert kinds == sorted(kinds, key=("zoom_in", "zoom_out", "flip").index)
+        seen.append(tuple(kinds))
+    shares = {kinds: seen.count(kinds) / 200 for kinds in set(seen)}
+    assert shares.pop(("zoom_in", "zoom_out")) == pytest.approx(1 / 3, abs=0.1)  # 2 of 6 pairs
+    assert shares.pop(("zoom_out", "flip")) == pytest.approx(1 / 3, abs=0.1)
+    assert shares.keys() == {("zoom_out", "zoom_out"), ("zoom_in", "flip")}
+
+
+def test_without_a_count_nothing_more_is_drawn() -> None:
+    before, after = (torch.Generator().manual_seed(1) for _ in range(2))
+    assert torch.equal(
+        draw_views(ALL, 2, 2, before).matrices, draw_views(ALL, 2, 2, after, count=None).matrices
+    ) and torch.equal(before.get_state(), after.get_state())

@@ -64,6 +64,23 @@ def test_one_region_is_two_exclusive_classes(weighting: str) -> None:
         torch.testing.assert_close(one, two, atol=1e-9, rtol=0)
 
 
+@pytest.mark.parametrize("weighting", ["tied", "meta", "uniform"])
+def test_a_step_in_parts_is_the_whole_step(weighting: str) -> None:
+    generator = torch.Generator().manual_seed(5)
+    images, masks = nested_discs(2, generator)
+    noisy, truth = nested_discs(3, generator)
+    sources = {"generated": torch.tensor([False, True, False]), "case": torch.tensor([0, -1, 1])}
+    imperfect = _drawn(noisy.double(), grown(truth, 2)) | sources
+    batch = _drawn(images.double(), masks) | {f"imperfect_{name}": value for name, value in imperfect.items()}
+    networks = []
+    for at_once in (None, 2):
+        networks.append(small_network(classes=2, deep_supervision=True, dtype=torch.float64))
+        learning = learning_of_regions(networks[-1], 2, False, weighting=weighting, images_at_once=at_once)
+        take_guarded_step(learning, batch)
+    for whole, in_parts in zip(*(network.parameters() for network in networks), strict=True):
+        torch.testing.assert_close(in_parts, whole, atol=1e-12, rtol=0)
+
+
 def test_every_region_learns_how_its_own_labels_err() -> None:
     """Discs with a core, both labelled too large: in either dispute clean cases side with "outside"."""
     torch.manual_seed(0)

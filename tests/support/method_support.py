@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
-from nnunetv2_mlbseg.methods.mlbseg.weighing import WeighedBatch
+from nnunetv2_mlbseg.methods.mlbseg.weighed import WeighedBatch
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.batch import Batch

@@ -64,21 +64,23 @@ class DisputeRecord(Record):
         """The record after one more batch.
 
         The batch's derivatives are first divided by their mean size, so that a batch counts by its pixels and not by
-        the length of its clean gradient. Derivatives that are not finite count as 0.
+        the length of its clean gradient. Derivatives that are not finite count as 0. They may be those of the first
+        images of the batch alone; how labels err is learned from all.
 
         Args:
-            raw_imperfect, raw_pseudo: (B, *S), Eq. 6 for both labels.
+            raw_imperfect, raw_pseudo: (B', *S), Eq. 6 for both labels of the first B' images.
             imperfect: labels of B images.
             pseudo: (B, *S) int64, negative = no label.
             probabilities: (B, C, *S), what the pseudo labels were taken from; 0 beyond the image.
             decay: what remains of the old sums, from 0 to below 1.
             total: sums over the processes that share a batch.
         """
-        classes = probabilities.shape[1]
-        disputed = _disputed(imperfect.classes, pseudo)
+        images, classes = len(raw_imperfect), probabilities.shape[1]
+        given, own = imperfect.first(images), pseudo[:images]
+        disputed = _disputed(given.classes, own)
         difference = torch.where(disputed, at_least_float32(raw_imperfect - raw_pseudo), 0.0)
         difference = torch.nan_to_num(difference, nan=0.0, posinf=0.0, neginf=0.0)
-        source, n, p = (each.expand_as(pseudo) for each in kind_of_dispute(imperfect, pseudo))
+        source, n, p = (each.expand_as(difference) for each in kind_of_dispute(given, own))
         kind, like = ((source * classes + n) * classes + p).flatten(), self.gain
         gain, extent = total(torch.stack([_sums(kind, values, like) for values in (difference, difference.abs())]))
         scale = torch.where(extent.sum() > 0, total(disputed.sum()) / extent.sum(), 0.0)

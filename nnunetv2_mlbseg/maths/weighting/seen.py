@@ -22,7 +22,8 @@ class Seen:
         pseudo: (B, *S) int64, negative = no label.
         ensemble: (B, C, *S), the probabilities that the pseudo labels were taken from; 0 beyond the image.
         sizes: the spatial shape of every scale.
-        derivatives: of every scale (B, C, *S), see `class_derivatives`; None for a weighting that needs none.
+        derivatives: of every scale (B', C, *S), of the first B' images, see `class_derivatives`; None for a weighting
+            that needs none. Only tied weights can do with fewer than all B.
     """
 
     imperfect: ImperfectLabels

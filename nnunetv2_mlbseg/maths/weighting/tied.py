@@ -69,7 +69,8 @@ class Tied:
             ValueError: no derivatives.
         """
         finest = seen.needed_derivatives()[0]
-        raw = label_weights(finest, seen.imperfect.classes), label_weights(finest, seen.pseudo)
+        images = len(finest)
+        raw = label_weights(finest, seen.imperfect.classes[:images]), label_weights(finest, seen.pseudo[:images])
         return state.followed(*raw, seen.imperfect, seen.pseudo, seen.ensemble, self.decay, total)
 
     def weigh(self, seen: Seen, state: DisputeRecord, total: Total = unchanged) -> list[WeightedLabels]:

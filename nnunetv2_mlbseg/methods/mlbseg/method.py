@@ -18,7 +18,8 @@ from nnunetv2_mlbseg.methods.mlbseg.quantities import LOGGED, statistics, troubl
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
 from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_images
 from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss, mixture_dice
-from nnunetv2_mlbseg.methods.mlbseg.weighing import Lesson, WeighedBatch, Weighing
+from nnunetv2_mlbseg.methods.mlbseg.weighed import Lesson, WeighedBatch
+from nnunetv2_mlbseg.methods.mlbseg.weighing import Weighing
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.batch import Batch
@@ -41,10 +42,15 @@ class MLBSeg(Method):
         if passes.unshown is not None:
             self.weighting = FaceValue(self.weighting, passes.unshown)
         self.weigh = Weighing(settings, task, passes, self.weighting)
+        passes.images_at_once = settings.images_at_once or self._at_once_by_default()
         # Made at once, so that every checkpoint has their states.
         passes.generators.on_host("views"), passes.generators.on_device("noise")
         self.memory = Memory()
         self._seen = Memory()
+
+    def _at_once_by_default(self) -> int | None:
+        """In 3D a GPU holds what nnU-Net plans, two patches in most plans, and not those of our views beside them."""
+        return 1 if self.task.dims == 3 and self.passes.device.type == "cuda" else None
 
     @classmethod
     def logged(cls) -> Quantities:
@@ -92,7 +98,7 @@ class MLBSeg(Method):
 
     def _losses(self, lesson: Lesson) -> dict[str, Tensor]:
         settings, passes = self.settings, self.passes
-        outputs = lesson.outputs or passes.student(lesson.shown)
+        outputs = lesson.outputs or passes.student_in_parts(lesson.shown, lesson.known)
         probabilities = [output.softmax(dim=1) for output in outputs]  # once, for all terms
         bootstrap = bootstrap_loss(outputs, lesson.mixtures, passes.scale_factors, probabilities)
         losses = {"bootstrap": settings.bootstrap_weight * bootstrap}

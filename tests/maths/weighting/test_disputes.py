@@ -80,6 +80,21 @@ def test_sums_over_disputed_pixels_by_hand() -> None:
     torch.testing.assert_close(opposite.preference, 0.5 * found.preference)
 
 
+def test_derivatives_of_the_first_images_alone_make_the_preference_and_all_images_the_confusion() -> None:
+    generator = torch.Generator().manual_seed(2)
+    raw_n, raw_p = torch.randn(2, 3, 4, 4, generator=generator)
+    n, p = torch.randint(-1, 2, (2, 3, 4, 4), generator=generator)
+    e = torch.rand(3, 2, 4, 4, generator=generator)
+    labels = imperfect_labels(n, torch.tensor([False, True, False]), torch.tensor([0, -1, 1]))
+    empty = DisputeRecord.empty(2, cases=2)
+    whole = empty.followed(raw_n, raw_p, labels, p, e, 0.5)
+    of_two = empty.followed(raw_n[:2], raw_p[:2], labels_of_images(labels, slice(0, 2)), p[:2], e[:2], 0.5)
+    found = empty.followed(raw_n[:2], raw_p[:2], labels, p, e, 0.5)
+    assert torch.equal(found.gain, of_two.gain) and torch.equal(found.extent, of_two.extent)
+    assert torch.equal(found.confusion.counts, whole.confusion.counts) and not torch.equal(found.gain, whole.gain)
+    assert torch.equal(found.confusion.cases, whole.confusion.cases)
+
+
 def test_a_batch_counts_by_its_pixels_not_by_the_length_of_the_gradient() -> None:
     raw_n, raw_p = torch.randn(2, 1, 1, 4, generator=torch.Generator().manual_seed(0))
     one, thousand = (EMPTY.followed(k * raw_n, k * raw_p, GIVEN, PSEUDO, PROBABILITIES, 0.5) for k in (1, 1000))
