@@ -44,6 +44,7 @@ class Task:
         noisy, unlabeled: Numbers of such cases.
         ignore_label: nnU-Net's, or None.
         unshown: Classes of which the clean cases say nothing, see :meth:`Method.noisy_teach_unshown`.
+        mirror_axes: Spatial axes along which nnU-Net's augmentation mirrors; None: all.
     """
 
     channels: int
@@ -53,6 +54,7 @@ class Task:
     unlabeled: int
     ignore_label: int | None
     unshown: tuple[int, ...] = ()
+    mirror_axes: tuple[int, ...] | None = None
 
     @classmethod
     def of(
@@ -62,10 +64,11 @@ class Task:
         patch_size: Sequence[int],
         roles: FoldRoles,
         unshown: tuple[int, ...] = (),
+        mirror_axes: tuple[int, ...] | None = None,
     ) -> Task:
         """By nnU-Net's labels and patch size, and the roles of the fold."""
-        counts = len(roles.noisy), len(roles.unlabeled)
-        return cls(channels, labels.num_segmentation_heads, len(patch_size), *counts, labels.ignore_label, unshown)
+        classes, counts = labels.num_segmentation_heads, (len(roles.noisy), len(roles.unlabeled))
+        return cls(channels, classes, len(patch_size), *counts, labels.ignore_label, unshown, mirror_axes)
 
 
 @dataclass(frozen=True)

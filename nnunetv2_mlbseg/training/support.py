@@ -38,14 +38,16 @@ def check_supported(plans: dict[str, Any], configuration: str, dataset_json: dic
     """Return nnU-Net's view of the configuration if MLB-Seg can train it.
 
     Raises:
-        UnsupportedError: a 3D or cascade configuration, or region-based labels.
+        UnsupportedError: the second stage of a cascade, or region-based labels.
     """
     manager = PlansManager(plans)
     chosen = manager.get_configuration(configuration)
     if chosen.previous_stage_name is not None:
-        raise UnsupportedError(f"configuration {configuration} is part of a cascade; MLB-Seg trains 2d: use 2d")
-    if len(chosen.patch_size) != 2:
-        raise UnsupportedError(f"configuration {configuration} is 3D; MLB-Seg trains slices: use 2d")
+        raise UnsupportedError(
+            f"configuration {configuration} needs out-of-sample predictions of {chosen.previous_stage_name} for noisy "
+            f"and unlabeled cases; train 3d_fullres, or ensemble it with {chosen.previous_stage_name} "
+            f"(nnUNetv2_ensemble)"
+        )
     if manager.get_label_manager(dataset_json).has_regions:
         raise UnsupportedError(
             "dataset.json defines regions (labels that are lists); MLB-Seg trains with softmax over exclusive classes: "

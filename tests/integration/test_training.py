@@ -431,7 +431,6 @@ def test_bad_supervision_is_one_line_and_leaves_nothing(workspace, spoil: Callab
     ("settings", "words"),
     [
         ({"MLBSEG_CONFIG": '{"epoch": 3}'}, "unknown configuration key 'epoch'; did you mean 'epochs'?"),
-        ({"configuration": "3d_fullres"}, "configuration 3d_fullres is 3D; MLB-Seg trains slices: use 2d"),
         ({"fold": "3"}, "got fold 3, expected 0 to 0 or all"),
     ],
 )

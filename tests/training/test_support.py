@@ -37,15 +37,20 @@ PLANS = {
 DATASET_JSON = {"labels": {"background": 0, "organ": 1, "tumour": 2, "ignore": 3}}
 
 
-def test_two_dimensional_configurations_pass():
+def test_configurations_of_one_stage_pass():
     assert check_supported(copy.deepcopy(PLANS), "2d", DATASET_JSON).patch_size == [32, 32]
+    assert check_supported(copy.deepcopy(PLANS), "3d_fullres", DATASET_JSON).patch_size == [16, 32, 32]
 
 
 @pytest.mark.parametrize(
     ("configuration", "labels", "words"),
     [
-        ("3d_fullres", DATASET_JSON["labels"], "3d_fullres is 3D; MLB-Seg trains slices: use 2d"),
-        ("3d_cascade_fullres", DATASET_JSON["labels"], "part of a cascade; MLB-Seg trains 2d: use 2d"),
+        (
+            "3d_cascade_fullres",
+            DATASET_JSON["labels"],
+            r"^configuration 3d_cascade_fullres needs out-of-sample predictions of 3d_lowres for noisy and unlabeled "
+            r"cases; train 3d_fullres, or ensemble it with 3d_lowres \(nnUNetv2_ensemble\)$",
+        ),
         ("2d", {"background": 0, "whole": [1, 2], "tumour": 2}, "give every class one number"),
     ],
 )

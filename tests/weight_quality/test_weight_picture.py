@@ -30,6 +30,17 @@ def test_exhibits_are_the_images_without_views_that_have_wrong_pixels():
     assert np.isnan(exhibit.part[3, 3]) and np.allclose(np.delete(exhibit.part.ravel(), 15), 0.25)
 
 
+def test_of_a_volume_the_slice_with_most_wrong_pixels_is_shown():
+    truth = torch.zeros(1, 3, 4, 4, dtype=torch.int64)
+    imperfect = truth.clone()
+    imperfect[0, 0, 0, 0] = 1
+    imperfect[0, 2, 1] = 1
+    weights = torch.full((1, 3, 4, 4), 0.5)
+    (exhibit,) = exhibits_of(*_weighed(imperfect, truth, weights, weights), truth)
+    assert np.array_equal(exhibit.image, np.arange(32, 48).reshape(4, 4)), "the last slice"
+    assert exhibit.part.shape == (4, 4) and np.argwhere(exhibit.wrong).tolist() == [[1, k] for k in range(4)]
+
+
 def test_outline_by_hand():
     mask = np.zeros((3, 4), dtype=bool)
     mask[1, 1:3] = True

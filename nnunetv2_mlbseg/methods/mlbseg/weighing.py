@@ -161,6 +161,8 @@ class Weighing:
             passes.generators.on_host("views"),
             zoom_in=settings.zoom_in,
             zoom_out=settings.zoom_out,
+            flat=is_flat(images.shape[2:]),
+            flip_axes=self.task.mirror_axes,
             device=passes.device,
         )
         rows = passes.share_of_images()
