@@ -80,7 +80,8 @@ def _write_case(folder: Path, case: str, rng: np.random.Generator) -> None:
     shape, spacing_mm = SHAPES.get(case, SHAPE), SPACINGS_MM.get(case, (1.0, 1.0, 1.0))
     middle = [(side - 1) / 2 for side in shape] + rng.uniform(-2, 2, 3) * (np.array(shape) > 1)
     offsets_mm = (np.indices(shape).T - middle) * spacing_mm[::-1]
-    truth = (np.linalg.norm(offsets_mm, axis=-1).T < rng.uniform(5, 7)).astype(np.uint8)
+    distance_mm, radius_mm = np.linalg.norm(offsets_mm, axis=-1).T, rng.uniform(5, 7)
+    truth = (distance_mm < radius_mm).astype(np.uint8)
     for channel in range(CHANNELS):
         image = rng.normal(0, 0.5, shape) + (1.5 - 0.3 * channel) * truth + 3
         _write(image.astype(np.float32), spacing_mm, folder / "imagesTr" / f"{case}_{channel:04d}.nii.gz")
