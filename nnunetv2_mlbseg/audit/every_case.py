@@ -76,7 +76,7 @@ class Audits:
             return torch.zeros_like(label.classes)
         order = self.fold.plans.transpose_forward
         patch, spacing_mm = self.fold.configuration.patch_size, self.fold.configuration.spacing
-        own_mm = [label.grid.spacing_mm[::-1][axis] for axis in order][-len(patch) :]
+        own_mm = [label.reading.spacing_mm[axis] for axis in order][-len(patch) :]
         sides = [own / trained for own, trained in zip(own_mm, spacing_mm, strict=True)]
         volume = label.classes.permute(*order)
         batch = volume if len(patch) == 2 else volume[None]  # in 2D every slice is an image

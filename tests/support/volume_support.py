@@ -29,8 +29,11 @@ STRIDES = {ISO: [[1] * 3, [2] * 3, [2] * 3], FLAT: [[1] * 3, [1, 2, 2], [2, 2, 2
 SETTINGS: dict[str, Any] = {**LENGTH, "iterations_per_epoch": 2, "seed": 1, "cpu_bfloat16": False}
 
 
-def tiny(patch: tuple[int, int, int], **changes: Any) -> dict[str, Any]:
-    """A 3D configuration that a CPU trains in moments, with a batch of two as nnU-Net plans it."""
+def tiny(patch: tuple[int, int, int], *, residual: bool = False) -> dict[str, Any]:
+    """A 3D configuration that a CPU trains in moments, with a batch of two as nnU-Net plans it.
+
+    ``residual``: a network as in nnU-Net's ResEnc plans.
+    """
     arguments = {
         "n_stages": 3,
         "features_per_stage": [4, 6, 8],
@@ -47,13 +50,16 @@ def tiny(patch: tuple[int, int, int], **changes: Any) -> dict[str, Any]:
         "nonlin": "torch.nn.LeakyReLU",
         "nonlin_kwargs": {"inplace": True},
     }
+    name = "PlainConvUNet"
+    if residual:
+        name, arguments["n_blocks_per_stage"] = "ResidualEncoderUNet", arguments.pop("n_conv_per_stage")
     architecture = {
-        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+        "network_class_name": f"dynamic_network_architectures.architectures.unet.{name}",
         "arch_kwargs": arguments,
         "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
     }
     plan = {"inherits_from": "3d_fullres", "batch_size": 2, "patch_size": list(patch), "architecture": architecture}
-    return {**plan, "mlbseg": SETTINGS, **changes}
+    return {**plan, "mlbseg": SETTINGS}
 
 
 def write_volumes(raw: Path) -> Path:
@@ -102,13 +108,13 @@ def _write(array: np.ndarray, spacing_mm: tuple[float, float, float], path: Path
 
 
 def prepared_volumes(root: Path) -> Workspace:
-    """The dataset below ``root``, preprocessed by nnU-Net's command, with configurations ``3d_iso`` and ``3d_flat``."""
+    """The dataset below ``root``, preprocessed by nnU-Net's command, with ``3d_iso`` and ``3d_flat``."""
     workspace = Workspace(root, DATASET)
     write_volumes(root / "raw")
     done = workspace.command("nnUNetv2_plan_and_preprocess", "-d", 901, "-c", "3d_fullres", "-npfp", 1, "-np", 1)
     assert done.returncode == 0, done.stderr[-3000:]
     path = workspace.preprocessed / "nnUNetPlans.json"
     plans = json.loads(path.read_text())
-    plans["configurations"] |= {"3d_iso": tiny(ISO), "3d_flat": tiny(FLAT)}
+    plans["configurations"] |= {"3d_iso": tiny(ISO), "3d_flat": tiny(FLAT, residual=True)}
     path.write_text(json.dumps(plans))
     return workspace
