@@ -49,7 +49,7 @@ def exhibits_of(images: Tensor, labels: WeightedLabels, truth: Tensor) -> list[E
     """The images of a batch that have something wrong in their labels; of a volume the slice that has most of it.
 
     Args:
-        images: (V*B, channels, *S), first without a view, then in the others. *S is Y, X or Z, Y, X.
+        images: (V*B, *S), one channel, first without a view, then in the others. *S is Y, X or Z, Y, X.
         labels: Of all of them, (V*B, *S).
         truth: (B, *S) int64, the true labels of the images without views.
     """
@@ -58,7 +58,7 @@ def exhibits_of(images: Tensor, labels: WeightedLabels, truth: Tensor) -> list[E
     part = (labels.weight_imperfect / both)[:count].cpu().numpy()  # 0 / 0 is NaN
     named = {"true label": truth, "imperfect label": labels.imperfect[:count], "pseudo label": labels.pseudo[:count]}
     arrays = {name: label.cpu().numpy() for name, label in named.items()}
-    shown = images[:count, 0].cpu().numpy()
+    shown = images[:count].cpu().numpy()
     made = [Exhibit(shown[i], {name: label[i] for name, label in arrays.items()}, part[i]) for i in range(count)]
     return [exhibit for exhibit in map(_worst_slice, made) if exhibit.wrong.mean() >= LEAST_WRONG]
 

@@ -26,7 +26,8 @@ ISO, FLAT = (16, 16, 16), (4, 16, 16)
 """Patches; slices of the second count as far apart, as 16 is more than three times 4."""
 KERNELS = {ISO: [[3] * 3] * 3, FLAT: [[1, 3, 3], [3, 3, 3], [3, 3, 3]]}
 STRIDES = {ISO: [[1] * 3, [2] * 3, [2] * 3], FLAT: [[1] * 3, [1, 2, 2], [2, 2, 2]]}
-SETTINGS: dict[str, Any] = {**LENGTH, "iterations_per_epoch": 2, "seed": 1, "cpu_bfloat16": False}
+SETTINGS: dict[str, Any] = {**LENGTH, "iterations_per_epoch": 12, "ema_decay": 0.9, "seed": 1, "cpu_bfloat16": False}
+"""Enough to find the ball."""
 
 
 def tiny(patch: tuple[int, int, int], *, residual: bool = False) -> dict[str, Any]:

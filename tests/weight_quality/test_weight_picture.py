@@ -12,7 +12,7 @@ from nnunetv2_mlbseg.weight_quality.picture import Exhibit, draw, exhibits_of, o
 def _weighed(imperfect, pseudo, weight_n, weight_p):
     """Images whose pixels are numbered, and their labels."""
     labels = WeightedLabels(imperfect, pseudo, weight_n, weight_p, weight_n, weight_p)
-    images = torch.arange(imperfect.numel(), dtype=torch.float32).view(len(imperfect), 1, *imperfect.shape[1:])
+    images = torch.arange(imperfect.numel(), dtype=torch.float32).view(imperfect.shape)
     return images, labels
 
 
