@@ -7,6 +7,7 @@ from typing import Any
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from nnunetv2_mlbseg.networks.plans import planned
 from nnunetv2_mlbseg.networks.surgery import mixes_images
 from nnunetv2_mlbseg.runtime.errors import UnsupportedError
 from nnunetv2_mlbseg.runtime.processes import Processes
@@ -39,7 +40,9 @@ def check_supported(plans: dict[str, Any], configuration: str, dataset_json: dic
 
     Raises:
         UnsupportedError: the second stage of a cascade, or region-based labels.
+        InputError: there is no such configuration.
     """
+    planned(plans, configuration)
     manager = PlansManager(plans)
     chosen = manager.get_configuration(configuration)
     if chosen.previous_stage_name is not None:

@@ -61,6 +61,12 @@ def test_other_combinations_name_the_alternative(configuration, labels, words):
     assert isinstance(caught.value, NotImplementedError)
 
 
+def test_a_configuration_that_is_not_planned_is_refused_in_one_line():
+    """nnU-Net plans 3d_lowres only for large images."""
+    with pytest.raises(InputError, match="no configuration 3d_lowres in the plans, expected one of 2d, 3d_fullres, 3d"):
+        check_supported(copy.deepcopy(PLANS), "3d_lowres", DATASET_JSON)
+
+
 def test_batch_normalisation_is_refused_where_processes_share_a_batch():
     check_sharing_supported(small_network(norm="batch"), Processes())
     check_sharing_supported(small_network(norm="instance"), Processes(0, 2))
