@@ -53,6 +53,7 @@ TEST_REQUIRES = [
     *UNETPLUSPLUS_REQUIRES,
     "pytest>=8",
     "pytest-benchmark>=5",
+    "pytest-xdist>=3.5",
     "hypothesis>=6.90",
     "medpy>=0.5.2",
     "scikit-image>=0.19.3",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg.audit.images import Images
-from nnunetv2_mlbseg.audit.label_files import LabelFolder, class_values
+from nnunetv2_mlbseg.audit.label_files import Label, LabelFolder, class_values
 from nnunetv2_mlbseg.audit.maps import write_maps, write_proposal
 from nnunetv2_mlbseg.audit.network_opinion import NetworkOpinion
 from nnunetv2_mlbseg.audit.one_case import CaseAudit, Thresholds, Witnesses, audit_case
@@ -67,17 +67,21 @@ class Audits:
         """The names of the classes that no clean case shows."""
         return tuple(self.class_names[value] for value in self.fold.only_noisy)
 
-    def levels(self, given: Tensor) -> Tensor:
-        """How deep voxels lie within a label (Z, Y, X), 0 where the training does not tell depths apart.
+    def levels(self, label: Label) -> Tensor:
+        """How deep voxels lie within a label, (Z, Y, X), 0 where the training does not tell depths apart.
 
-        Counted in voxels of the label file, slice by slice where the training's patches are flat.
+        Counted in voxels of the preprocessed images, slice by slice where the training's patches are flat.
         """
         if not self.weighing.by_depth:
-            return torch.zeros_like(given)
-        patch, axis = self.fold.configuration.patch_size, self.fold.slice_axis
-        slices = given.movedim(axis, 0)
-        by_slice = len(patch) == 2 or is_flat(patch)
-        return (depth_levels(slices) if by_slice else depth_levels(slices[None])[0]).movedim(0, axis)
+            return torch.zeros_like(label.classes)
+        order = self.fold.plans.transpose_forward
+        patch, spacing_mm = self.fold.configuration.patch_size, self.fold.configuration.spacing
+        own_mm = [label.reading.spacing_mm[axis] for axis in order][-len(patch) :]
+        sides = [own / trained for own, trained in zip(own_mm, spacing_mm, strict=True)]
+        volume = label.classes.permute(*order)
+        batch = volume if len(patch) == 2 else volume[None]  # in 2D every slice is an image
+        levels = depth_levels(batch, is_flat(patch), sides).reshape(volume.shape)
+        return levels.permute(*self.fold.plans.transpose_backward)
 
     def of(self, cases: Sequence[str], *, weighed: bool = True) -> Iterator[CaseAudit]:
         """Audit one case after the other, with the weight maps of the training or without."""
@@ -87,7 +91,7 @@ class Audits:
             for case in self.progress(cases):
                 found = opinion.of_case(case)
                 label = self.labels.read(case, found.network.shape[1:])
-                levels = self.levels(label.classes)
+                levels = self.levels(label)
                 weights = None if weigh is None else weigh(case, found.network, label.classes, levels)
                 known, axis = (self.witnesses, self.thresholds), self.fold.slice_axis
                 yield audit_case(case, found, label, *known, axis, levels, weights, unshown)

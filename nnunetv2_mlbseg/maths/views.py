@@ -121,6 +121,8 @@ def draw_views(
     zoom_in: tuple[float, float] = (1.1, 1.4),
     zoom_out: tuple[float, float] = (0.7, 0.9),
     count: int | None = None,
+    flat: bool = False,
+    flip_axes: Sequence[int] | None = None,
     device: torch.device | str = "cpu",
 ) -> Views:
     """Draw the identity and one view per name, with parameters of its own for every image.
@@ -130,10 +132,14 @@ def draw_views(
         batch_size: B, number of images.
         spatial_dims: D, 2 or 3.
         generator: a CPU generator; its seed fixes the result on every device.
-        zoom_in: range of the magnification, above 1: the view shows the central 1/f of the image enlarged.
-        zoom_out: range of the magnification, below 1: the whole image is shown smaller, with a margin.
+        zoom_in: range of the magnification f of a plane, above 1: the view shows 1/f² of the image enlarged.
+        zoom_out: range of the magnification, below 1: the whole image is shown smaller and fills f² of the view.
         count: so many of the names are drawn, without replacement and for the whole batch; None: all.
+        flat: zooms leave the first of three axes alone, along which slices are far apart.
+        flip_axes: spatial axes that a flip may mirror, one or more; None: all.
         device: where the images are.
+
+    Where zooms change three axes, each of them by f to the power 2/3: the shares are those of a plane.
 
     Raises:
         ValueError: an unknown name.
@@ -142,9 +148,9 @@ def draw_views(
     if unknown:
         raise ValueError(f"unknown view {unknown[0]!r}, expected one of {', '.join(VIEW_NAMES)}")
     draw: dict[str, Callable[[], Tensor]] = {
-        "zoom_in": lambda: _draw_zoom(zoom_in, batch_size, spatial_dims, generator),
-        "zoom_out": lambda: _draw_zoom(zoom_out, batch_size, spatial_dims, generator),
-        "flip": lambda: _draw_flip(batch_size, spatial_dims, generator),
+        "zoom_in": lambda: _draw_zoom(zoom_in, batch_size, spatial_dims, generator, flat),
+        "zoom_out": lambda: _draw_zoom(zoom_out, batch_size, spatial_dims, generator, flat),
+        "flip": lambda: _draw_flip(flip_axes, batch_size, spatial_dims, generator),
     }
     identity = torch.ones(batch_size, spatial_dims, dtype=torch.float64)
     linear = torch.stack([identity, *(draw[name]() for name in names)]).diag_embed()
@@ -155,15 +161,21 @@ def draw_views(
     return Views(_to_device(F.pad(linear, (0, 1)), device), _to_device(F.pad(inverse, (0, 1)), device))
 
 
-def _draw_zoom(factors: tuple[float, float], batch_size: int, spatial_dims: int, generator: torch.Generator) -> Tensor:
+def _draw_zoom(
+    factors: tuple[float, float], batch_size: int, spatial_dims: int, generator: torch.Generator, flat: bool
+) -> Tensor:
     low, high = factors
+    zoomed = spatial_dims - flat
     uniform = torch.rand(batch_size, 1, generator=generator, dtype=torch.float64)
-    return (1 / (low + (high - low) * uniform)).expand(batch_size, spatial_dims)
+    scales = ((low + (high - low) * uniform) ** (2 / zoomed)).reciprocal().expand(batch_size, zoomed)
+    return F.pad(scales, (0, spatial_dims - zoomed), value=1.0)  # the last coordinate runs along the first axis
 
 
-def _draw_flip(batch_size: int, spatial_dims: int, generator: torch.Generator) -> Tensor:
-    axis = torch.randint(spatial_dims, (batch_size, 1), generator=generator)
-    return torch.ones(batch_size, spatial_dims, dtype=torch.float64).scatter(1, axis, -1.0)
+def _draw_flip(axes: Sequence[int] | None, batch_size: int, spatial_dims: int, generator: torch.Generator) -> Tensor:
+    coordinates = sorted(spatial_dims - 1 - axis for axis in (range(spatial_dims) if axes is None else axes))
+    drawn = torch.randint(len(coordinates), (batch_size, 1), generator=generator)
+    mirrored = torch.tensor(coordinates)[drawn]
+    return torch.ones(batch_size, spatial_dims, dtype=torch.float64).scatter(1, mirrored, -1.0)
 
 
 def _to_device(matrices: Tensor, device: torch.device | str) -> Tensor:

@@ -68,7 +68,8 @@ class Course:
         support.check_deep_supervision(configuration, len(chosen.pool_op_kernel_sizes), settings.deep_supervision)
         method = trainer.method_of(settings)
         cases = Fold.checked(plans["dataset_name"], fold, dataset_json, chosen, method, settings, processes)
-        stages = Stages(method.stages(settings, chosen.batch_size, cases.roles))
+        of_method = method.stages(settings, chosen.batch_size, cases.roles)
+        stages = Stages(of_method, chosen.patch_size, processes.count)
         if cases.unlabeled_train:
             support.check_unlabeled_supported(configuration, chosen, stages)
         processes.check_batch(chosen.batch_size, "batch_size in the plans file")

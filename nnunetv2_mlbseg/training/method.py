@@ -46,6 +46,7 @@ class Task:
         noisy, unlabeled: Numbers of such cases.
         ignore_label: nnU-Net's, or None.
         unshown: Outputs of which the clean cases say nothing, see :meth:`Method.noisy_teach_unshown`.
+        mirror_axes: Spatial axes along which nnU-Net's augmentation mirrors; None: all.
         regions: Number of regions, 0 where all classes exclude each other.
     """
 
@@ -56,6 +57,7 @@ class Task:
     unlabeled: int
     ignore_label: int | None
     unshown: tuple[int, ...] = ()
+    mirror_axes: tuple[int, ...] | None = None
     regions: int = 0
 
     @property
@@ -76,12 +78,13 @@ class Task:
         patch_size: Sequence[int],
         roles: FoldRoles,
         unshown: tuple[int, ...] = (),
+        mirror_axes: tuple[int, ...] | None = None,
     ) -> Task:
         """By nnU-Net's labels and patch size, and the roles of the fold."""
         counts = len(roles.noisy), len(roles.unlabeled)
         regions = labels.num_segmentation_heads if labels.has_regions else 0
         classes, dims = 2 if regions else labels.num_segmentation_heads, len(patch_size)
-        return cls(channels, classes, dims, *counts, labels.ignore_label, unshown, regions)
+        return cls(channels, classes, dims, *counts, labels.ignore_label, unshown, mirror_axes, regions)
 
 
 @dataclass(frozen=True)

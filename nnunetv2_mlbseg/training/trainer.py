@@ -11,7 +11,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_mlbseg.cases.datasets import dataset_class
-from nnunetv2_mlbseg.cases.loaders import LoaderFactory
+from nnunetv2_mlbseg.cases.loaders import LoaderFactory, mirror_axes
 from nnunetv2_mlbseg.cases.worker_processes import close
 from nnunetv2_mlbseg.networks.surgery import plain_network
 from nnunetv2_mlbseg.progress.undefined_dice import hold_undefined_dice_
@@ -101,9 +101,9 @@ class nnUNetTrainerMethod(nnUNetTrainer):
 
     def configure_optimizers(self):
         """SGD as configured, over the network and the method's heads."""
-        patch_size = self.configuration_manager.patch_size
-        of_cases = self.roles, self.course.cases.unshown
-        self._task = Task.of(self.num_input_channels, self.label_manager, patch_size, *of_cases)
+        patch_size, labels = self.configuration_manager.patch_size, self.label_manager
+        of_cases = self.roles, self.course.cases.unshown, mirror_axes(self)
+        self._task = Task.of(self.num_input_channels, labels, patch_size, *of_cases)
         self._heads = self.course.method.modules(self.settings, self._task).to(self.device)
         return sgd([*self.network.parameters(), *self._heads.parameters()], self.settings, self.num_epochs)
 

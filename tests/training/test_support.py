@@ -36,21 +36,31 @@ PLANS = {
 }
 
 
-def test_two_dimensional_configurations_pass():
+def test_configurations_of_one_stage_pass():
     assert check_supported(copy.deepcopy(PLANS), "2d").patch_size == [32, 32]
+    assert check_supported(copy.deepcopy(PLANS), "3d_fullres").patch_size == [16, 32, 32]
 
 
 @pytest.mark.parametrize(
     ("configuration", "words"),
     [
-        ("3d_fullres", "3d_fullres is 3D; MLB-Seg trains slices: use 2d"),
-        ("3d_cascade_fullres", "part of a cascade; MLB-Seg trains 2d: use 2d"),
+        (
+            "3d_cascade_fullres",
+            r"^configuration 3d_cascade_fullres needs out-of-sample predictions of 3d_lowres for noisy and unlabeled "
+            r"cases; train 3d_fullres, or ensemble it with 3d_lowres \(nnUNetv2_ensemble\)$",
+        ),
     ],
 )
 def test_other_combinations_name_the_alternative(configuration, words):
     with pytest.raises(UnsupportedError, match=words) as caught:
         check_supported(copy.deepcopy(PLANS), configuration)
     assert isinstance(caught.value, NotImplementedError)
+
+
+def test_a_configuration_that_is_not_planned_is_refused_in_one_line():
+    """nnU-Net plans 3d_lowres only for large images."""
+    with pytest.raises(InputError, match="no configuration 3d_lowres in the plans, expected one of 2d, 3d_fullres, 3d"):
+        check_supported(copy.deepcopy(PLANS), "3d_lowres")
 
 
 def test_batch_normalisation_is_refused_where_processes_share_a_batch():

@@ -35,6 +35,7 @@ class MLBSeg(Method):
     settings: MLBSegSettings
 
     def __init__(self, settings: MLBSegSettings, task: Task, passes: Passes, heads: nn.ModuleDict):
+        settings.check_mirrored(task.mirror_axes)
         super().__init__(settings, task, passes, heads)
         self.weighting: Weighting[Any] = make(
             settings.weighting, settings.weight_normalization, settings.tied_decay, settings.tied_strength

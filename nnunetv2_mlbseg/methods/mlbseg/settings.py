@@ -26,8 +26,8 @@ PARTS = Section(
 )
 VIEWS = Section(
     "Views",
-    "A view is an imperfect image that is enlarged, reduced or mirrored. A step shows every imperfect image as it is "
-    "and in all views.",
+    "A view is an imperfect image that is enlarged, reduced or mirrored, along an axis that nnU-Net's augmentation "
+    "mirrors. A step shows every imperfect image as it is and in all views.",
 )
 WEIGHTS = Section(
     "Pixel weights",
@@ -88,9 +88,13 @@ class MLBSegSettings(TrainingSettings):
     A 3D plan's batch is two patches in most cases, so that Q + 1 of them would cost several steps of nnU-Net.
     """
     zoom_in: tuple[float, float] = interval((1.1, 1.4), least=1, most=4, source=FACTOR_SOURCE, **FACTOR)
-    """Range of the enlargement."""
+    """Range of the enlargement f of a plane: the view shows 1/f² of the image.
+
+    In 3D the three sides are enlarged by f to the power 2/3, so that the view shows as much; where slices are far
+    apart, zooms leave the axis across them alone.
+    """
     zoom_out: tuple[float, float] = interval((0.7, 0.9), least=0.25, most=1, source=FACTOR_SOURCE, **FACTOR)
-    """Range of the reduction."""
+    """Range of the reduction f of a plane: the image fills f² of the view, in 3D as with `zoom_in`."""
 
     weighting: str = one_of(
         "tied", names=WEIGHTINGS, section=WEIGHTS, source="Eq. 4-8 (meta); Reed et al. 2014 (uniform)"
@@ -179,6 +183,18 @@ class MLBSegSettings(TrainingSettings):
             return ("image", *self.shown_views)
         several = self.drawn_views > 1
         return ("image", *(f"drawn {n}" if several else "drawn" for n in range(1, self.drawn_views + 1)))
+
+    def check_mirrored(self, axes: tuple[int, ...] | None) -> None:
+        """Refuse flips in a training that mirrors along no axis; None: along all.
+
+        Raises:
+            InputError: ``views`` has flips, and there is no axis for them.
+        """
+        if axes == () and "flip" in self.shown_views:
+            raise InputError(
+                f"views is {list(self.views)}, but the trainer's augmentation mirrors along no axis, so that left and "
+                f"right may differ; leave flip out of views"
+            )
 
     @model_validator(mode="after")
     def _tied_weights_are_not_made_uniform(self) -> MLBSegSettings:

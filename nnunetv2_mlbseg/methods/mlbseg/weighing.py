@@ -117,6 +117,8 @@ class Weighing:
             count=settings.drawn_views,
             zoom_in=settings.zoom_in,
             zoom_out=settings.zoom_out,
+            flat=is_flat(images.shape[2:]),
+            flip_axes=self.task.mirror_axes,
             device=passes.device,
         )
         rows = passes.share_of_images()
