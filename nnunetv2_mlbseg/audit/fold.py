@@ -72,7 +72,7 @@ def describe(request: AuditRequest, audits: Audits, expected: Prospect) -> dict[
         "classes": audits.class_names,
         "slice_axis": "zyx"[fold.slice_axis],
         "settings": vars(request.thresholds),
-        "witnesses": audits.witnesses.as_dict(),
+        "witnesses": audits.witnesses.as_dict(audits.groups),
         "weights": {
             "weighting": weighing.name,
             "normalization": weighing.normalization,
