@@ -14,8 +14,8 @@ from dataset_conversion.simulation.choices import check_arguments, draw_roles, m
 from dataset_conversion.simulation.dataset import Source, simulate
 from dataset_conversion.simulation.options import add_simulation_arguments, run_as_script
 from dataset_conversion.supervision.files import SUPERVISION_FOLDER
-from dataset_conversion.supervision.label_values import refuse_label_values
 from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.structures import refuse_problems
 
 DESCRIPTION = (__doc__ or "").strip()
 
@@ -24,9 +24,9 @@ def source_of(dataset: RawDataset) -> Source:
     """Describe a raw dataset as a source of cases.
 
     Raises:
-        InputError: its labels are imperfect already, or their values have a gap.
+        InputError: its labels are imperfect already, or nnU-Net cannot train on them.
     """
-    refuse_label_values(dataset.labels, str(dataset.folder))
+    refuse_problems(dataset.description, str(dataset.folder))
     if (dataset.folder / SUPERVISION_FOLDER).exists():
         raise InputError(f"{dataset.folder}: has a folder '{SUPERVISION_FOLDER}', so its labels are imperfect already")
     files = dataset_format(dataset.description, dataset.examples)

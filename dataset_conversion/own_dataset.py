@@ -26,12 +26,13 @@ def write_split_dataset(
     """Write the new dataset: links to all files, all-ignore labels for unlabeled cases, role files, folds."""
     labels = dict(dataset.labels)
     if split.supervision.unlabeled:
-        labels.setdefault("ignore", max(labels.values()) + 1)
+        labels.setdefault("ignore", dataset.label_values[-1] + 1)
     # A noisy case of a real dataset has one label, the noisy one, which is linked like a clean one.
     fates: dict[str, Fate] = dict.fromkeys((*split.supervision.clean, *split.supervision.noisy), "clean")
     fates |= dict.fromkeys(split.evaluation, "evaluation")
     fates |= dict.fromkeys(split.supervision.unlabeled, "unlabeled")
-    settings = CaseSettings(None, tuple(dataset.labels.values()), labels.get("ignore", max(labels.values()) + 1))
+    values = dataset.label_values
+    settings = CaseSettings(None, tuple(values), labels.get("ignore", values[-1] + 1))
     files = dataset_format(dataset.description, dataset.examples)
     taken = [case for case in (*dataset.cases, *added) if case.name in fates]
     sources = [LinkedCase(case, dataset.channels, files) for case in taken]

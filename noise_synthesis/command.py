@@ -84,11 +84,15 @@ def run(args: argparse.Namespace, format_of: Callable[[Path], LabelFormat] | Non
 
 def _corrupt(args: argparse.Namespace, labels: LabelFormat) -> None:
     from noise_synthesis.corrupt_folder import PROVENANCE, NoiseOptions, corrupt_folder
+    from noise_synthesis.safe_io.structures import regions_beside
     from noise_synthesis.summary import class_lines, summary, warn_of_missed_classes
 
-    options = NoiseOptions(
-        parse_level(args.level), args.seed, args.recipe, args.per_slice, args.ignore_label, args.processes
-    )
+    regions = regions_beside(args.source)
+    ignore = args.ignore_label if args.ignore_label is not None or regions is None else regions.ignore
+    level = parse_level(args.level)
+    options = NoiseOptions(level, args.seed, args.recipe, args.per_slice, ignore, args.processes, regions)
+    if regions is not None:
+        print(f"regions by dataset.json, each corrupted by itself: {', '.join(regions.values)}")
     plan = corrupt_folder(args.source, args.target, options, args.force, labels)
     told = plan.provenance()
     print("\n".join([summary(told), *class_lines(told)]))

@@ -13,19 +13,23 @@ from typing import Any
 
 from tqdm import tqdm
 
-from noise_synthesis.corrupt import CaseCorruption, CorruptionPlan, plan_corruption
+from noise_synthesis.corrupt import CaseCorruption, CorruptionPlan
+from noise_synthesis.region_noise import RegionCorruption, RegionPlan, plan_noise
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import write_json
 from noise_synthesis.safe_io.label_files import ITK_LABELS, LabelFormat, find_label_files, volume_of
 from noise_synthesis.safe_io.output_folder import check_replaceable, complete_folder
+from noise_synthesis.safe_io.structures import Structures
 from noise_synthesis.safe_io.version import tool_version
 
 PROVENANCE = "provenance.json"
 
+Plan = CorruptionPlan | RegionPlan
+
 
 @dataclass(frozen=True)
 class NoiseOptions:
-    """What ``plan_corruption`` takes beside the cases."""
+    """What ``plan_noise`` takes beside the cases."""
 
     target_dice: float
     seed: int
@@ -33,11 +37,12 @@ class NoiseOptions:
     per_slice: bool
     ignore_label: int | None
     processes: int
+    structures: Structures | None = None
 
 
 def corrupt_folder(
     source: Path, target: Path, options: NoiseOptions, force: bool = False, labels: LabelFormat = ITK_LABELS
-) -> CorruptionPlan:
+) -> Plan:
     """Write a corrupted copy of every label file in ``source`` to ``target``, and ``provenance.json``.
 
     File names and geometry stay, with SimpleITK the data type as well. ``target`` appears when it is complete.
@@ -67,12 +72,12 @@ def check_apart(source: Path, target: Path) -> None:
         raise InputError(f"{target}: lies in the folder of the labels or around it; choose a folder apart")
 
 
-def provenance(plan: CorruptionPlan, source: Path) -> dict[str, Any]:
+def provenance(plan: Plan, source: Path) -> dict[str, Any]:
     """Return the content of the provenance file: no date and no path, so that the same run gives the same bytes."""
     return {"tool": "mlbseg noise", "version": tool_version(), "source": source.resolve().name, **plan.provenance()}
 
 
-def _plan(files: dict[str, Path], options: NoiseOptions, labels: LabelFormat) -> CorruptionPlan:
+def _plan(files: dict[str, Path], options: NoiseOptions, labels: LabelFormat) -> Plan:
     with tqdm(desc="loading", total=len(files), unit="case", disable=None) as bar:
 
         def show(event: str) -> None:
@@ -81,10 +86,11 @@ def _plan(files: dict[str, Path], options: NoiseOptions, labels: LabelFormat) ->
             else:
                 bar.set_description_str(f"calibrating, {event}")
 
-        return plan_corruption(
+        return plan_noise(
             {case: partial(volume_of, labels, path) for case, path in files.items()},
             options.target_dice,
             options.seed,
+            structures=options.structures,
             recipe=options.recipe,
             per_slice=options.per_slice,
             ignore_label=options.ignore_label,
@@ -93,7 +99,9 @@ def _plan(files: dict[str, Path], options: NoiseOptions, labels: LabelFormat) ->
         )
 
 
-def _write_all(jobs: list[tuple[LabelFormat, CaseCorruption, Path, Path]], processes: int) -> Iterator[None]:
+def _write_all(
+    jobs: list[tuple[LabelFormat, CaseCorruption | RegionCorruption, Path, Path]], processes: int
+) -> Iterator[None]:
     workers = min(processes, len(jobs))
     if workers <= 1:
         for job in jobs:
@@ -112,6 +120,6 @@ def _write_all(jobs: list[tuple[LabelFormat, CaseCorruption, Path, Path]], proce
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _write_case(labels: LabelFormat, corruption: CaseCorruption, source: Path, target: Path) -> None:
+def _write_case(labels: LabelFormat, corruption: CaseCorruption | RegionCorruption, source: Path, target: Path) -> None:
     volume, grid = labels.read(source)
     labels.write(corruption.apply(volume), grid, target)

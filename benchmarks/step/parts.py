@@ -37,9 +37,10 @@ def parts(scene: Scene) -> dict[str, Callable[[], Any]]:
     views, shown, labels, teacher = weighed.views, weighed.shown, weighed.labels, weighed.teacher
     mixtures = [each.mixture() for each in labels]
     direction = weigh._direction(weighed.clean_gradient, shown, teacher, views, batch.clean)
-    student = passes.with_tangents(shown, direction, class_derivatives, 1)
-    logits = student.logits
-    probabilities = logits[0].softmax(dim=1)
+    unmoved = shown[: len(imperfect.images)]
+    student = passes.with_tangents(shown, direction, class_derivatives, 1, len(unmoved))
+    logits = passes.student(shown)
+    probabilities = logits[0].detach().softmax(dim=1)
     ensemble = ensemble_of_views(probabilities, views)
     leaf = logits[0].detach().requires_grad_()
     values = [{"loss": torch.zeros((), device=scene.device)} for _ in range(3)]
@@ -70,8 +71,8 @@ def parts(scene: Scene) -> dict[str, Callable[[], Any]]:
         "views": lambda: weigh._in_views(imperfect),
         "clean gradient": lambda: weigh.clean_gradient(batch.clean),
         "teacher": lambda: passes.teacher(shown, method.settings.teacher_noise),
-        "tangents on their own": lambda: logit_tangents(scene.network, shown, direction),
-        "forward with tangents": lambda: logits_with_tangents(scene.network, shown, direction),
+        "tangents on their own": lambda: logit_tangents(scene.network, unmoved, direction),
+        "forward with tangents": lambda: logits_with_tangents(scene.network, unmoved, direction),
         "pseudo labels": pseudo,
         "weights": weights,
         "weighted forward, backward": training_pass,

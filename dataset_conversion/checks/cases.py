@@ -111,9 +111,9 @@ def _inspect_label(
         return None
     voxels = volume.voxels
     facts.label_values = tuple(int(value) for value in values_in(voxels))
-    strange = [value for value in facts.label_values if value not in dataset.labels.values()]
+    strange = [value for value in facts.label_values if value not in dataset.label_values]
     if strange:
-        allowed = ", ".join(str(value) for value in dataset.labels.values())
+        allowed = ", ".join(map(str, dataset.label_values))
         facts.add("label value", f"label value {', '.join(map(str, strange[:5]))}; dataset.json has {allowed}")
     difference = None if image is None else image.grid.difference(label.grid)
     if difference:

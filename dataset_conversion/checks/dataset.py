@@ -28,8 +28,8 @@ from dataset_conversion.supervision.files import (
     read_splits,
     read_supervision,
 )
-from dataset_conversion.supervision.label_values import label_value_problems
 from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.structures import problems_of
 
 
 def check_dataset(folder: Path, processes: int, *, with_nnunet: bool = True) -> tuple[int, list[Finding]]:
@@ -69,7 +69,7 @@ def _description(dataset: RawDataset) -> Iterator[Finding]:
         yield Finding(
             "dataset.json", PROBLEM, f"dataset.json: numTraining is {stated}, but imagesTr has {present} cases"
         )
-    for problem in label_value_problems(dataset.labels):
+    for problem in problems_of(dataset.description):
         yield Finding("dataset.json", PROBLEM, problem)
 
 

@@ -12,6 +12,7 @@ from dataset_conversion.checks.cases import CaseFacts
 from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
 from dataset_conversion.raw.dataset import RawDataset
 from dataset_conversion.supervision.files import Supervision, name_some, readable_folds
+from noise_synthesis.safe_io.structures import as_values
 
 # A spacing this many times that of the median case is another acquisition, or a header that is wrong.
 SPACING_FACTOR = 2.0
@@ -66,12 +67,12 @@ def label_contents(
 
 
 def classes_not_shown(
-    facts: Sequence[CaseFacts], supervision: Supervision | None, splits: Any, labels: Mapping[str, int]
+    facts: Sequence[CaseFacts], supervision: Supervision | None, splits: Any, labels: Mapping[str, Any]
 ) -> Iterator[Finding]:
     """Name classes that no clean training case of a fold shows; labels that could not be read may show any class.
 
     Args:
-        labels: Values by name, with ``ignore``.
+        labels: Of dataset.json: by name the value of a class, or the values of a region.
     """
     if supervision is None:
         return
@@ -80,7 +81,8 @@ def classes_not_shown(
     for name, value in labels.items():
         if value == 0 or name == "ignore":
             continue
-        shows = {case for case, found in values.items() if found is None or value in found}
+        own = set(as_values(value))
+        shows = {case for case, found in values.items() if found is None or own & set(found)}
         missing = [
             (number, bool(cases & shows & set(supervision.noisy)))
             for number, cases in enumerate(training)

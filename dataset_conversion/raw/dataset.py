@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from dataset_conversion.supervision.case_names import is_file_ending, refuse_bad_names, refuse_endings
-from dataset_conversion.supervision.files import name_some
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import read_json
+from noise_synthesis.safe_io.structures import Structures, all_values, as_values, has_regions
 
 LARGEST_LABEL = 65535
 _REWRITTEN = ("channel_names", "labels", "numTraining", "file_ending", "dataset")
@@ -30,13 +30,17 @@ class RawCase:
 
 @dataclass(frozen=True)
 class RawDataset:
-    """A raw dataset. ``description`` is its dataset.json, ``labels`` the classes and values with ``ignore``."""
+    """A raw dataset.
+
+    ``description`` is its dataset.json, ``labels`` the value of every class, or the values of every region, with
+    ``ignore``.
+    """
 
     folder: Path
     description: dict[str, Any]
     file_ending: str
     channels: int
-    labels: dict[str, int]
+    labels: dict[str, Any]
     cases: tuple[RawCase, ...]
 
     @property
@@ -60,6 +64,16 @@ class RawDataset:
         return {key: value for key, value in self.description.items() if key not in _REWRITTEN}
 
     @property
+    def label_values(self) -> list[int]:
+        """Every value that a label file may have, that of ``ignore`` included."""
+        return all_values(self.labels)
+
+    @property
+    def structures(self) -> Structures:
+        """The classes or regions that labels show, where nothing is wrong with them."""
+        return Structures.of(self.description)
+
+    @property
     def ignore_label(self) -> int | None:
         """Value of the ignore label, or None."""
         return self.labels.get("ignore")
@@ -69,7 +83,7 @@ def read_raw_dataset(folder: Path) -> RawDataset:
     """Read dataset.json and list the cases, by imagesTr or by the ``dataset`` entry that nnU-Net also knows.
 
     Raises:
-        InputError: something that nnU-Net needs is missing, or the dataset trains on regions.
+        InputError: something that nnU-Net needs is missing.
     """
     path = folder / "dataset.json"
     description = read_json(path)
@@ -106,18 +120,18 @@ def link_or_copy(source: Path, target: Path) -> str:
     return "copied"
 
 
-def _labels(path: Path, labels: Any) -> dict[str, int]:
+def _labels(path: Path, labels: Any) -> dict[str, Any]:
     if not isinstance(labels, dict) or not labels:
         raise InputError(f"{path}: 'labels' must map class names to values")
-    regions = [name for name, value in labels.items() if isinstance(value, list)]
-    if regions:
-        raise InputError(
-            f"{path}: region-based labels ({name_some(regions)}) are not supported; give each class one value and "
-            "train on classes"
-        )
-    if not all(isinstance(value, int) and not isinstance(value, bool) for value in labels.values()):
-        raise InputError(f"{path}: label values must be whole numbers")
-    if not all(0 <= value <= LARGEST_LABEL for value in labels.values()) or len(set(labels.values())) < len(labels):
+    listed = [value if isinstance(value, list) else [value] for value in labels.values()]
+    if not all(own and all(type(value) is int for value in own) for own in listed):
+        raise InputError(f"{path}: label values must be whole numbers, or lists of them for regions")
+    for name in {"background", "ignore"} & labels.keys():
+        if isinstance(labels[name], list):
+            raise InputError(f"{path}: '{name}' has the list {labels[name]}, expected one label value")
+    values = [value for own in map(as_values, labels.values()) for value in own]
+    alike = len(set(values)) < len(values) and not has_regions(labels)
+    if alike or not all(0 <= value <= LARGEST_LABEL for value in values):
         raise InputError(f"{path}: label values must be different numbers from 0 to {LARGEST_LABEL}, got {labels}")
     return dict(labels)
 

@@ -125,7 +125,7 @@ def write_dataset_json(
     folder: Path,
     *,
     channel_names: Mapping[str, str],
-    labels: Mapping[str, int],
+    labels: Mapping[str, Any],
     training_cases: int,
     file_ending: str = FILE_ENDING,
     **further: Any,

@@ -13,9 +13,13 @@ from tqdm import tqdm
 from dataset_conversion.raw.cases import FILE_ENDING, TRUE_LABELS
 from dataset_conversion.raw.parallel import over_cases
 from noise_synthesis.calibration.levels import parse_level
-from noise_synthesis.corrupt import CaseCorruption, plan_corruption
+from noise_synthesis.corrupt import CaseCorruption
+from noise_synthesis.region_noise import RegionCorruption, plan_noise
 from noise_synthesis.safe_io.label_files import ITK_LABELS, LabelFormat, volume_of
+from noise_synthesis.safe_io.structures import Structures
 from noise_synthesis.safe_io.volumes import LabelVolume
+
+Corruption = CaseCorruption | RegionCorruption
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,12 @@ def corrupt_noisy_labels(
     *,
     labels: LabelFormat = ITK_LABELS,
     file_ending: str = FILE_ENDING,
-    ignore_label: int | None = None,
+    structures: Structures | None = None,
 ) -> dict[str, Any]:
     """Write ``labelsTr/<case>`` for the named cases, corrupted from ``labelsTr_true/<case>``.
 
-    ``labels`` reads and writes the files (default: SimpleITK). Voxels of ``ignore_label`` stay as they are.
+    ``labels`` reads and writes the files (default: SimpleITK). ``structures`` are what the labels name; voxels of the
+    ignore label stay as they are.
 
     Returns:
         What the provenance file says about the noise: level, recipe, parameters, Dice per class and case.
@@ -53,13 +58,14 @@ def corrupt_noisy_labels(
         name: partial(volume_of, labels, path) for name, path in files.items()
     }
     with tqdm(desc="calibrating the noise", unit=" steps") as bar:
-        plan = plan_corruption(
+        plan = plan_noise(
             loaders,
             parse_level(settings.level),
             settings.seed,
             recipe=settings.recipe,
             per_slice=settings.per_slice,
-            ignore_label=ignore_label,
+            structures=structures,
+            ignore_label=structures and structures.ignore,
             processes=processes,
             progress=partial(_show, bar),
         )
@@ -68,7 +74,7 @@ def corrupt_noisy_labels(
     return {"level": settings.level, **plan.provenance()}
 
 
-def write_corrupted(labels: LabelFormat, true_path: Path, noisy_path: Path, corruption: CaseCorruption) -> None:
+def write_corrupted(labels: LabelFormat, true_path: Path, noisy_path: Path, corruption: Corruption) -> None:
     """Corrupt one label file into another of the same grid and format."""
     volume, grid = labels.read(true_path)
     labels.write(corruption.apply(volume), grid, noisy_path)

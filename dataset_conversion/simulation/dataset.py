@@ -25,6 +25,7 @@ from dataset_conversion.supervision.files import (
 from dataset_conversion.supervision.roles import Assignment
 from noise_synthesis.safe_io.files import write_json
 from noise_synthesis.safe_io.label_files import ITK_LABELS, LabelFormat
+from noise_synthesis.safe_io.structures import Structures, all_values
 from noise_synthesis.safe_io.version import tool_version
 from noise_synthesis.summary import class_lines, warn_of_missed_classes
 
@@ -44,14 +45,14 @@ class Case(Protocol):
 class Source:
     """What a converter found in the folder it was given.
 
-    ``labels``: class names and values; with ``ignore`` only if the source's own labels use it. ``test_cases`` go to
-    imagesTs and labelsTs. ``description`` enters the provenance file: layout and folder name, no path of this
-    machine. ``further`` are more entries for dataset.json.
+    ``labels``: names and values of classes or regions; with ``ignore`` only if the source's own labels use it.
+    ``test_cases`` go to imagesTs and labelsTs. ``description`` enters the provenance file: layout and folder name, no
+    path of this machine. ``further`` are more entries for dataset.json.
     """
 
     description: dict[str, Any]
     cases: tuple[Case, ...]
-    labels: dict[str, int]
+    labels: dict[str, Any]
     channel_names: dict[str, str] = field(default_factory=lambda: {"0": "MRI"})
     test_cases: tuple[Case, ...] = ()
     file_ending: str = FILE_ENDING
@@ -87,11 +88,11 @@ def fates_of(assignment: Assignment) -> dict[str, Fate]:
     return fates | dict.fromkeys(assignment.test, "test")
 
 
-def labels_with_ignore(labels: Mapping[str, int], assignment: Assignment) -> dict[str, int]:
+def labels_with_ignore(labels: Mapping[str, Any], assignment: Assignment) -> dict[str, Any]:
     """Add nnU-Net's ignore label, the highest value, where there are unlabeled cases and the labels lack it."""
     result = dict(labels)
     if assignment.supervision.unlabeled and "ignore" not in result:
-        result["ignore"] = max(result.values()) + 1
+        result["ignore"] = all_values(labels)[-1] + 1
     return result
 
 
@@ -102,8 +103,8 @@ def simulate(source: Source, plan: Plan) -> Path:
     labels = labels_with_ignore(source.labels, plan.assignment)
     settings = CaseSettings(
         plan.size,
-        allowed_labels=tuple(source.labels.values()),
-        ignore_label=labels.get("ignore", max(source.labels.values()) + 1),
+        allowed_labels=tuple(all_values(source.labels)),
+        ignore_label=labels.get("ignore", all_values(source.labels)[-1] + 1),
         nominal_spacing=plan.nominal_spacing,
     )
     with building(plan.target) as folder:
@@ -118,7 +119,7 @@ def simulate(source: Source, plan: Plan) -> Path:
             plan.processes,
             labels=source.label_format,
             file_ending=source.file_ending,
-            ignore_label=source.labels.get("ignore"),
+            structures=Structures.of({"labels": source.labels, **source.further}),
         )
         write_descriptions(folder, source, plan, labels, noise, reports)
     tell(plan, reports, noise)
@@ -129,7 +130,7 @@ def write_descriptions(
     folder: Path,
     source: Source,
     plan: Plan,
-    labels: Mapping[str, int],
+    labels: Mapping[str, Any],
     noise: Mapping[str, Any],
     reports: Sequence[CaseReport],
 ) -> None:

@@ -31,16 +31,19 @@ def label_scores(belief: Tensor, given: Tensor, axis: int) -> LabelScores:
     expected sizes. A class has a part in a slice where it is given or is the most probable class of some voxel.
 
     Args:
-        belief: (C, Z, Y, X), probabilities of the true class.
-        given: (Z, Y, X) int64, negative = no label.
+        belief: (G, C, Z, Y, X), probabilities of the true class in every group of classes.
+        given: (G, Z, Y, X) int64, negative = no label.
         axis: Which of Z, Y, X counts the slices.
     """
-    known = given >= 0
-    slices = [_expected_dice(b, g, k) for b, g, k in _sums_by_slice(belief, given, known, axis)]
-    whole = [_expected_dice(b, g, k) for b, g, k in _sums_by_slice(belief, given, known, None)]
-    (classes,) = whole
+    slices, (classes,) = (_of_all_groups(belief, given, along) for along in (axis, None))
     case = _mean(classes)
     return LabelScores(1.0 if case is None else case, tuple(classes), tuple(_mean(one) for one in slices))
+
+
+def _of_all_groups(belief: Tensor, given: Tensor, axis: int | None) -> list[list[float | None]]:
+    """Per slice the expected Dice of the foreground classes of all groups."""
+    of_groups = [_sums_by_slice(b, g, g >= 0, axis) for b, g in zip(belief, given, strict=True)]
+    return [[dice for sums in slices for dice in _expected_dice(*sums)] for slices in zip(*of_groups, strict=True)]
 
 
 def _sums_by_slice(

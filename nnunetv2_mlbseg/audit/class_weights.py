@@ -9,10 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_mlbseg.audit.network_opinion import predictor_of, to_image
+from nnunetv2_mlbseg.cases.prediction import CasePredictor
+from nnunetv2_mlbseg.maths.label_space import LabelSpace
 from nnunetv2_mlbseg.maths.tangents.forward import Direction, logit_tangents
 from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives
 from nnunetv2_mlbseg.networks.surgery import predicting
 from nnunetv2_mlbseg.training.restored import TrainedFold
+
+ONE_GROUP = LabelSpace()
 
 CLEAN_BATCHES = 16
 """Clean batches whose directions are averaged: the derivative along a mean is the mean of the derivatives."""
@@ -24,18 +28,21 @@ class WeightsAsLogits(nn.Module):
     Args:
         student: With deep supervision switched off by the time it is called.
         direction: v, one entry per parameter of ``student``.
+        space: What its outputs mean. nnU-Net expects one output for each region, and a label says outside or inside:
+        label: Of regions the weights of this one, 0 or 1.
     """
 
-    def __init__(self, student: nn.Module, direction: Direction):
+    def __init__(self, student: nn.Module, direction: Direction, space: LabelSpace = ONE_GROUP, label: int = 1):
         super().__init__()
-        self.student, self.direction = student, direction
+        self.student, self.direction, self.space, self.label = student, direction, space, label
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, channels, *S) to (B, C, *S), of either sign. No gradient flows."""
+        """(B, channels, *S) to (B, C, *S), of regions (B, R, *S), of either sign. No gradient flows."""
         with torch.inference_mode(False):  # forward-mode derivatives cannot use the tensors made in it
             logits, tangents = logit_tangents(self.student, images.clone(), self.direction)
         assert isinstance(logits, Tensor) and isinstance(tangents, Tensor), "deep supervision is on"
-        return class_derivatives(logits, tangents)
+        found = class_derivatives(self.space.logits(logits), self.space.logits(tangents))
+        return found[:, self.label].unflatten(0, (len(images), -1)) if self.space.regions else found
 
 
 def clean_direction(fold: TrainedFold, batches: int = CLEAN_BATCHES, seed: int = 0) -> Direction:
@@ -49,8 +56,10 @@ class ClassWeights:
     """Raw weights by class of whole cases, along the direction of the fold's clean cases."""
 
     def __init__(self, fold: TrainedFold, direction: Direction):
+        space = fold.method.passes.space
+        shown = [WeightsAsLogits(fold.student, direction, space, label) for label in range(2 if space.regions else 1)]
         self.fold = fold
-        self.predictor = predictor_of(fold, WeightsAsLogits(fold.student, direction), None)
+        self.predictors = [predictor_of(fold, network, None) for network in shown]
 
     @classmethod
     @contextmanager
@@ -61,6 +70,10 @@ class ClassWeights:
             yield cls(fold, direction)
 
     def of_case(self, case: str) -> Tensor:
-        """(C, Z, Y, X) in the geometry of the raw image, of either sign; 0 where preprocessing cropped it away."""
-        weights, properties = self.predictor.logits(self.fold.dataset([case]), case)
-        return to_image(weights, properties, self.predictor.plans, self.predictor.configuration)
+        """(G, C, Z, Y, X) in the geometry of the raw image, of either sign; 0 where preprocessing cropped it away."""
+        maps = [self._of_case(predictor, case) for predictor in self.predictors]
+        return torch.stack(maps, dim=1) if len(maps) > 1 else maps[0].unsqueeze(0)
+
+    def _of_case(self, predictor: CasePredictor, case: str) -> Tensor:
+        weights, properties = predictor.logits(self.fold.dataset([case]), case)
+        return to_image(weights, properties, predictor.plans, predictor.configuration)

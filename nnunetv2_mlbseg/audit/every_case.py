@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg.audit.images import Images
-from nnunetv2_mlbseg.audit.label_files import LabelFolder, class_values
+from nnunetv2_mlbseg.audit.label_files import Label, LabelFolder
+from nnunetv2_mlbseg.audit.label_groups import LabelGroups, class_names
 from nnunetv2_mlbseg.audit.maps import write_maps, write_proposal
 from nnunetv2_mlbseg.audit.network_opinion import NetworkOpinion
 from nnunetv2_mlbseg.audit.one_case import CaseAudit, Thresholds, Witnesses, audit_case
@@ -27,6 +28,7 @@ from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.maths.weighting.depth import depth_levels, is_flat
 from nnunetv2_mlbseg.training.method import LabelWeighing
 from nnunetv2_mlbseg.training.restored import TrainedFold
+from noise_synthesis.safe_io.structures import Structures
 
 Judge = Callable[[CaseAudit], CaseAudit]
 
@@ -47,9 +49,13 @@ class Audits:
 
     @cached_property
     def class_names(self) -> dict[int, str]:
-        """Names by value, as in dataset.json."""
-        names = {int(value): name for name, value in class_values(self.fold.dataset_json["labels"]).items()}
-        return dict(sorted(names.items()))
+        """Names by label value."""
+        return class_names(self.groups.structures)
+
+    @cached_property
+    def groups(self) -> LabelGroups:
+        """Of the classes or regions that dataset.json names."""
+        return LabelGroups(Structures.of(self.fold.dataset_json))
 
     @cached_property
     def weighing(self) -> LabelWeighing:
@@ -64,33 +70,42 @@ class Audits:
 
     @property
     def not_judged(self) -> tuple[str, ...]:
-        """The names of the classes that no clean case shows."""
-        return tuple(self.class_names[value] for value in self.fold.only_noisy)
+        """The names of the classes or regions that no clean case shows."""
+        first = 0 if self.groups.structures.regions else 1
+        return tuple(list(self.groups.structures.values)[number - first] for number in self.fold.only_noisy)
 
-    def levels(self, given: Tensor) -> Tensor:
-        """How deep voxels lie within a label (Z, Y, X), 0 where the training does not tell depths apart.
+    def levels(self, label: Label) -> Tensor:
+        """How deep voxels lie within a label, (G, Z, Y, X), 0 where the training does not tell depths apart.
 
-        Counted in voxels of the label file, slice by slice where the training's patches are flat.
+        Counted in voxels of the preprocessed images, slice by slice where the training's patches are flat.
         """
+        given = self.groups.labels(label.classes)
         if not self.weighing.by_depth:
             return torch.zeros_like(given)
-        patch, axis = self.fold.configuration.patch_size, self.fold.slice_axis
-        slices = given.movedim(axis, 0)
-        by_slice = len(patch) == 2 or is_flat(patch)
-        return (depth_levels(slices) if by_slice else depth_levels(slices[None])[0]).movedim(0, axis)
+        order = self.fold.plans.transpose_forward
+        patch, spacing_mm = self.fold.configuration.patch_size, self.fold.configuration.spacing
+        own_mm = [label.reading.spacing_mm[axis] for axis in order][-len(patch) :]
+        sides = [own / trained for own, trained in zip(own_mm, spacing_mm, strict=True)]
+        volumes = given.permute(0, *(axis + 1 for axis in order))
+        batch = volumes.flatten(0, 1) if len(patch) == 2 else volumes  # in 2D every slice is an image
+        levels = depth_levels(batch, is_flat(patch), sides).reshape(volumes.shape)
+        return levels.permute(0, *(axis + 1 for axis in self.fold.plans.transpose_backward))
 
     def of(self, cases: Sequence[str], *, weighed: bool = True) -> Iterator[CaseAudit]:
         """Audit one case after the other, with the weight maps of the training or without."""
         maps = weighs(self.fold, self.weighing) if weighed else nullcontext(None)
-        unshown = Unshown.of(self.fold.only_noisy, len(self.class_names))
+        groups = self.groups
+        regions = groups.structures.regions
+        unshown = Unshown.of(self.fold.only_noisy, regions or groups.classes, regions=regions > 0)
         with maps as weigh, NetworkOpinion.of(self.fold) as opinion:
             for case in self.progress(cases):
                 found = opinion.of_case(case)
                 label = self.labels.read(case, found.network.shape[1:])
-                levels = self.levels(label.classes)
-                weights = None if weigh is None else weigh(case, found.network, label.classes, levels)
+                levels = self.levels(label)
+                folded = groups.probabilities(found.network), groups.labels(label.classes)
+                weights = None if weigh is None else weigh(case, *folded, levels)
                 known, axis = (self.witnesses, self.thresholds), self.fold.slice_axis
-                yield audit_case(case, found, label, *known, axis, levels, weights, unshown)
+                yield audit_case(case, found, label, *known, axis, levels, weights, unshown, groups)
 
     def write(
         self, out: Path, corrected: Path | None, truth: Truth | None, judged: Judge

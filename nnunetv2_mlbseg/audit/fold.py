@@ -28,7 +28,8 @@ def audit_fold(request: AuditRequest) -> dict[str, Any]:
 
     Raises:
         InputError: see :meth:`AuditRequest.check_targets`, :meth:`FoldPlace.read`, :func:`restored`,
-            :func:`given_labels` and :class:`LabelFolder`; or, once ``out`` is complete, :func:`refuse_corrections`.
+            :func:`given_labels`, :class:`Images` and :class:`LabelFolder`; or, once ``out`` is complete,
+            :func:`refuse_corrections`.
     """
     request.check_targets()
     found = request.place.read(request.device)
@@ -37,7 +38,7 @@ def audit_fold(request: AuditRequest) -> dict[str, Any]:
         fold = stack.enter_context(restored(found, request.place.folder, request.device))
         dataset = read_raw_dataset(request.raw)
         labels = given_labels(fold, dataset)
-        images = Images.of(dataset, labels.format)
+        images = Images.of(dataset, labels.format, request.channel)
         images.check(fold.roles.noisy)
         audits = Audits(fold, labels, images, request.thresholds, request.progress)
         truth = stack.enter_context(measuring(fold, request.raw, other)) if request.measure else None
@@ -71,7 +72,7 @@ def describe(request: AuditRequest, audits: Audits, expected: Prospect) -> dict[
         "classes": audits.class_names,
         "slice_axis": "zyx"[fold.slice_axis],
         "settings": vars(request.thresholds),
-        "witnesses": audits.witnesses.as_dict(),
+        "witnesses": audits.witnesses.as_dict(audits.groups),
         "weights": {
             "weighting": weighing.name,
             "normalization": weighing.normalization,

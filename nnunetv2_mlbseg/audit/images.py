@@ -18,16 +18,23 @@ from noise_synthesis.safe_io.errors import InputError
 
 @dataclass(frozen=True)
 class Images:
-    """The first image file of every case of a raw dataset."""
+    """An image file of every case of a raw dataset."""
 
     name: str
     files: Mapping[str, Path]
     format: DatasetFormat
 
     @classmethod
-    def of(cls, dataset: RawDataset, format: DatasetFormat) -> Images:
-        """Those of a dataset."""
-        return cls(dataset.folder.name, {case.name: case.images[0] for case in dataset.cases}, format)
+    def of(cls, dataset: RawDataset, format: DatasetFormat, channel: int = 0) -> Images:
+        """Those of a dataset with a channel, as nnU-Net counts the files of a case.
+
+        Raises:
+            InputError: a case has no such file.
+        """
+        name, fewest = dataset.folder.name, min(len(case.images) for case in dataset.cases)
+        if not 0 <= channel < fewest:
+            raise InputError(f"{name}: channel {channel} of {fewest}, expected 0 to {fewest - 1}")
+        return cls(name, {case.name: case.images[channel] for case in dataset.cases}, format)
 
     def check(self, cases: Sequence[str]) -> None:
         """Refuse cases without an image before any work is done.
@@ -40,7 +47,7 @@ class Images:
             raise InputError(f"{self.name}: no image of {len(missing)} noisy cases ({name_some(missing)})")
 
     def read(self, audited: CaseAudit) -> NDArray[np.float32]:
-        """Read the image of an audited case, (Z, Y, X): its first file, of a colour picture the mean of its colours.
+        """Read the image of an audited case, (Z, Y, X): of a colour picture the mean of its colours.
 
         Raises:
             InputError: it cannot be read, or does not lie on the voxels of the label.

@@ -12,10 +12,10 @@ from torch import Tensor
 from nnunetv2_mlbseg.audit.bayes import case_confusion, posterior, suspicion, uncertainty, usual_confusion
 from nnunetv2_mlbseg.audit.case_scores import LabelScores, label_scores
 from nnunetv2_mlbseg.audit.label_files import Label
+from nnunetv2_mlbseg.audit.label_groups import LabelGroups, any_of
 from nnunetv2_mlbseg.audit.network_opinion import Opinion
 from nnunetv2_mlbseg.audit.regions import Region, find_regions
 from nnunetv2_mlbseg.audit.weight_maps import WeightMaps
-from nnunetv2_mlbseg.evaluation.metrics import mean_dice
 from nnunetv2_mlbseg.maths.labels import IGNORE
 from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.unshown import Unshown
@@ -51,17 +51,19 @@ class Witnesses:
         """From what a weighting remembers."""
         return cls(record.confusion if isinstance(record, DisputeRecord) else None)
 
-    def confusion(self, classes: int) -> Tensor:
-        """How the labels of the fold err, (C, C, D): as the training recorded, or as labels usually do."""
-        return usual_confusion(classes) if self.record is None else self.record.matrix
+    def confusion(self, groups: LabelGroups) -> Tensor:
+        """How the labels of the fold err, (G, C, C, D): as the training recorded, or as labels usually do."""
+        if self.record is not None:
+            return self.record.matrix
+        return usual_confusion(groups.classes).repeat(groups.count, 1, 1, 1)
 
-    def common(self, classes: int) -> Tensor:
-        """What networks and labels have in common, (C,); where there is no record they are taken for independent."""
-        return torch.zeros(classes) if self.record is None else self.record.common
+    def common(self, groups: LabelGroups) -> Tensor:
+        """What networks and labels have in common, (G, C); where there is no record they are taken for independent."""
+        return torch.zeros(groups.count, groups.classes) if self.record is None else self.record.common
 
-    def as_dict(self) -> dict[str, Any] | None:
+    def as_dict(self, groups: LabelGroups) -> dict[str, Any] | None:
         """For the JSON file."""
-        return None if self.record is None else {"confusion": self.record.matrix.sum(2).tolist()}
+        return None if self.record is None else {"confusion": groups.plain(self.record.matrix.sum(3))}
 
 
 @dataclass(frozen=True)
@@ -69,15 +71,16 @@ class CaseAudit:
     """Everything about one case; maps are (Z, Y, X) in the label's own geometry.
 
     Attributes:
-        probabilities: (C, Z, Y, X), the network's.
-        levels: How deep a voxel lies within its label (see :mod:`label_depth`).
-        confusion: (C, C, D), how this label errs.
-        common: (C,), what the networks and the labels of the fold have in common.
+        groups: Of its classes or regions.
+        probabilities: (C, Z, Y, X), the network's; of regions (R, Z, Y, X).
+        levels: (G, Z, Y, X), how deep a voxel lies within its label (see :mod:`label_depth`).
+        confusion: (G, C, C, D), how this label errs.
+        common: (G, C), what the networks and the labels of the fold have in common.
         network: The network's own label.
-        suspicion: Probability that the given label is wrong.
-        uncertainty: Entropy of the network, 0 to 1.
+        suspicion: Probability that the given label is wrong; of regions that it is wrong in any of them.
+        uncertainty: Entropy of the network, 0 to 1; of regions the mean.
         likely: The most probable true class; the given one where that is not judged, -1 where there is no label.
-        proposal: The given label, replaced where the evidence is strong.
+        proposal: The given label, replaced where the evidence is strong, each region by its own.
         change: 1 - the Dice of the given label and that proposal: 0 where nothing changes.
         weights: Of the given label and of the network's in the training; None where its weighting gives no maps.
         p_value: Share of right labels whose correction changes as much; None where that is not known.
@@ -85,6 +88,7 @@ class CaseAudit:
 
     case: str
     label: Label
+    groups: LabelGroups
     probabilities: Tensor
     levels: Tensor
     confusion: Tensor
@@ -107,14 +111,14 @@ class CaseAudit:
         return {
             "case": self.case,
             "score": self.scores.case,
-            "class_scores": {class_names[k + 1]: value for k, value in enumerate(self.scores.classes)},
+            "class_scores": dict(zip(self.groups.structures.values, self.scores.classes, strict=True)),
             "suspected_mm3": float((known & (self.likely != given)).sum() * voxel),
             "expected_error_mm3": float(self.suspicion.sum(dtype=torch.float64) * voxel),
             "labelled_mm3": float((given > 0).sum() * voxel),
             "corrected_mm3": float((self.proposal != given).sum() * voxel),
             "change": self.change,
             "p_value": self.p_value,
-            "confusion": self.confusion.sum(2).tolist(),
+            "confusion": self.groups.plain(self.confusion.sum(3)),
             "slice_scores": list(self.scores.slices),
             "regions": [_as_row(region, class_names) for region in self.regions],
         }
@@ -135,44 +139,97 @@ def audit_case(
     levels: Tensor,
     weights: WeightMaps | None = None,
     unshown: Unshown | None = None,
+    groups: LabelGroups | None = None,
 ) -> CaseAudit:
     """Hold a given label, with its ``levels`` of depth, against what the networks say; slices count along ``axis``.
 
     Args:
+        levels: (G, Z, Y, X).
+        groups: None: of exclusive classes.
         unshown: Classes that no clean case shows. Where label or networks say one of them nothing is judged: the
             networks have it from the noisy labels alone.
     """
-    given, both = label.classes, opinion.both
-    asked = given
-    if unshown is not None:
-        asked = torch.where(unshown.among(given) | unshown.among(both.argmax(dim=0)), IGNORE, given)
-        both = unshown.without(both[None])[0]
-    classes = len(both)
-    common = witnesses.common(classes)
-    confusion = case_confusion(both, asked, levels, witnesses.confusion(classes), common)
-    belief = posterior(both, asked, levels, confusion, common)
-    doubt, likely = suspicion(belief, asked), torch.where(asked >= 0, belief.argmax(dim=0), given)
+    groups = groups or LabelGroups.of_classes(len(opinion.network))
+    given, network = label.classes, groups.probabilities(opinion.network)
+    judged = judge(groups, opinion, given, witnesses, levels, unshown)
+    doubt, likely = any_of(judged.suspicion), groups.painted(judged.likely, given)
     regions = find_regions(
         given.numpy(), likely.numpy(), doubt.numpy(), label.grid, axis=axis, smallest_mm3=thresholds.smallest_mm3
     )
-    proposal = torch.where(asked >= 0, proposed_label(belief, asked, thresholds.evidence), given)
+    proposal = groups.painted(judged.proposed(thresholds.evidence), given)
     return CaseAudit(
         case=case,
         label=label,
+        groups=groups,
         probabilities=opinion.network,
         levels=levels,
-        confusion=confusion,
-        common=common,
-        network=opinion.network.argmax(dim=0),
+        confusion=judged.confusion,
+        common=judged.common,
+        network=groups.painted(network.argmax(dim=1)),
         suspicion=doubt,
-        uncertainty=uncertainty(opinion.network),
+        uncertainty=torch.stack(list(map(uncertainty, network))).mean(dim=0),
         likely=likely,
         proposal=proposal,
-        change=1 - mean_dice(proposal.numpy(), given.numpy(), len(opinion.network)),
-        scores=label_scores(belief, asked, axis),
+        change=1 - groups.mean_dice(proposal, given),
+        scores=label_scores(judged.belief, judged.asked, axis),
         regions=tuple(regions),
         weights=weights,
     )
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is believed of every group of a label, (G, ...) each.
+
+    Attributes:
+        given: (G, *S) int64, the label's own classes.
+        asked: The same where it is judged, negative elsewhere.
+        belief: (G, C, *S), probabilities of the true class.
+        confusion, common: See :class:`CaseAudit`.
+    """
+
+    given: Tensor
+    asked: Tensor
+    belief: Tensor
+    confusion: Tensor
+    common: Tensor
+
+    @property
+    def suspicion(self) -> Tensor:
+        """(G, *S), the probability that the label is wrong."""
+        return torch.stack(list(map(suspicion, self.belief, self.asked)))
+
+    @property
+    def likely(self) -> Tensor:
+        """(G, *S), the most probable classes; the given ones where nothing is judged."""
+        return torch.where(self.asked >= 0, self.belief.argmax(dim=1), self.given)
+
+    def proposed(self, evidence: float) -> Tensor:
+        """(G, *S), the given classes, replaced where the evidence is strong."""
+        found = [proposed_label(*one, evidence) for one in zip(self.belief, self.asked, strict=True)]
+        return torch.where(self.asked >= 0, torch.stack(found), self.given)
+
+
+def judge(
+    groups: LabelGroups,
+    opinion: Opinion,
+    label: Tensor,
+    witnesses: Witnesses,
+    levels: Tensor,
+    unshown: Unshown | None = None,
+) -> Judgement:
+    """Weigh a label map (Z, Y, X) against the networks, every group by itself."""
+    given, both = groups.labels(label), groups.probabilities(opinion.both)
+    asked = given
+    if unshown is not None:
+        asked = torch.where(unshown.among(given) | unshown.among(both.argmax(dim=1)), IGNORE, given)
+        both = unshown.without(both)
+    confusion, common = [], witnesses.common(groups)
+    belief = []
+    for one in zip(both, asked, levels, witnesses.confusion(groups), common, strict=True):
+        confusion.append(case_confusion(*one))
+        belief.append(posterior(*one[:3], confusion[-1], one[4]))
+    return Judgement(given, asked, torch.stack(belief), torch.stack(confusion), common)
 
 
 def proposed_label(belief: Tensor, given: Tensor, evidence: float) -> Tensor:

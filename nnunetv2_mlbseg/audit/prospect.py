@@ -19,7 +19,6 @@ from statistics import fmean
 from typing import Any
 
 from nnunetv2_mlbseg.audit.one_case import CaseAudit
-from nnunetv2_mlbseg.evaluation.metrics import mean_dice
 from noise_synthesis.safe_io.errors import InputError
 
 INSIST = "--correct-anyway"
@@ -45,9 +44,8 @@ class RightLabels:
         """From the audits of such cases, made like all others."""
         changes, network = {}, []
         for audited in unseen:
-            label, classes = audited.label.classes.numpy(), len(audited.probabilities)
             changes[audited.case] = audited.change
-            network.append(mean_dice(audited.network.numpy(), label, classes))
+            network.append(audited.groups.mean_dice(audited.network, audited.label.classes))
         return cls(changes, fmean(network) if network else None)
 
     def p_value(self, change: float) -> float | None:

@@ -33,6 +33,7 @@ class AuditRequest:
         corrected: Folder for the corrected labels; None: none are written.
         measure: Compare with the true labels in ``labelsTr_true``, for studies; the audit itself never reads them.
         compare_with: With ``measure``: another training, of none of the audited cases, whose network is judged as well.
+        channel: Of the images in the report, as nnU-Net numbers the files of a case.
         correct_anyway: Correct all labels, and write ``corrected`` also where corrections cannot be trusted.
         force: Replace ``out`` and ``corrected`` if an audit wrote them.
     """
@@ -45,6 +46,7 @@ class AuditRequest:
     corrected: Path | None = None
     measure: bool = False
     compare_with: FoldPlace | None = None
+    channel: int = 0
     correct_anyway: bool = False
     force: bool = False
     progress: Progress = iter

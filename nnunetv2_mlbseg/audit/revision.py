@@ -25,6 +25,7 @@ from dataset_conversion.supervision.files import (
 from nnunetv2_mlbseg.audit.selection import REANNOTATED, Selection, label_files_of, read_selection
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import read_json, write_json
+from noise_synthesis.safe_io.structures import all_values
 from noise_synthesis.safe_io.version import tool_version
 
 LABELS = "labelsTr"
@@ -91,10 +92,10 @@ def check_label(path: Path, old: Path, files: DatasetFormat, classes: Mapping[st
     difference = new.grid.difference(given.grid)
     if difference:
         raise InputError(f"{path}: does not lie on the voxels of {old}: they {difference}")
-    known = [int(value) for value in classes.values()]
+    known = all_values(classes)
     strange = np.setdiff1d(volume.voxels, known)
     if strange.size:
-        raise InputError(f"{path}: has the values {strange.tolist()}, expected only {sorted(known)}")
+        raise InputError(f"{path}: has the values {strange.tolist()}, expected only {known}")
 
 
 def link_all(source: Path, target: Path, without: set[str]) -> None:

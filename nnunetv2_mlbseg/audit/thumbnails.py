@@ -64,8 +64,9 @@ def thumbnails(audited: CaseAudit, image: NDArray[np.floating], axis: int, most_
     Raises:
         ValueError: more classes than a layer can hold.
     """
-    if audited.probabilities.shape[0] > MOST_CLASSES:
-        raise ValueError(f"{audited.probabilities.shape[0]} classes, expected at most {MOST_CLASSES}")
+    classes = 1 + max(value for own in audited.groups.structures.values.values() for value in own)
+    if classes > MOST_CLASSES:
+        raise ValueError(f"{classes} classes, expected at most {MOST_CLASSES}")
     spacing = [mm for k, mm in enumerate(audited.label.grid.spacing_mm[::-1]) if k != axis]
     low, high = np.percentile(image, (1, 99))
     grey = np.clip((image - low) / max(high - low, 1e-6), 0, 1)

@@ -12,8 +12,8 @@ from torch import Tensor
 from nnunetv2_mlbseg.audit.bayes import posterior, suspicion
 from nnunetv2_mlbseg.audit.case_scores import label_scores
 from nnunetv2_mlbseg.audit.detection import Detection, rank_correlation, worst_found
+from nnunetv2_mlbseg.audit.label_groups import any_of
 from nnunetv2_mlbseg.audit.one_case import CaseAudit
-from nnunetv2_mlbseg.evaluation.metrics import mean_dice
 from nnunetv2_mlbseg.maths.weighting.depth import LEVELS
 
 DETECTORS = ("posterior", "network", "disagreement")
@@ -60,6 +60,12 @@ def true_confusion(truth: Tensor, given: Tensor, levels: Tensor, classes: int) -
     return counts / counts.sum(dim=(1, 2), keepdim=True)
 
 
+def doubt(audited: CaseAudit, probabilities: Tensor) -> Tensor:
+    """The probability, to a network, that the given label of a case is wrong: (Z, Y, X), of regions in any of them."""
+    folded = audited.groups.probabilities(probabilities), audited.groups.labels(audited.label.classes)
+    return any_of([suspicion(*one) for one in zip(*folded, strict=True)])
+
+
 class Measurement:
     """Collects what the audits of all cases got right.
 
@@ -82,48 +88,50 @@ class Measurement:
         known = (given >= 0) & (truth >= 0)
         wrong = (given != truth)[known].numpy()
         disputed = (given != audited.network)[known].numpy()
-        plain = suspicion(audited.probabilities, given)
+        plain = doubt(audited, audited.probabilities)
         maps = {"posterior": audited.suspicion, "network": plain, "disagreement": (given != audited.network).float()}
-        maps |= {name: suspicion(other, given) for name in self.other if other is not None}
+        maps |= {name: doubt(audited, other) for name in self.other if other is not None}
         for name, (everywhere, at_disputes) in self.detections.items():
             score = maps[name][known].numpy()
             everywhere.add_(score, wrong)
             at_disputes.add_(score[disputed], wrong[disputed])
-        self.cases.append({**self._case(audited, truth, axis), **self._other_scores(given, other, axis)})
+        self.cases.append({**self._case(audited, truth, axis), **self._other_scores(audited, other, axis)})
 
     def add_right_(self, audited: CaseAudit) -> None:
         """Note what the proposal changes in a label that is right."""
-        given, classes = audited.label.classes.numpy(), len(audited.probabilities)
-        self.right[audited.case] = mean_dice(audited.proposal.numpy(), given, classes) - 1
+        self.right[audited.case] = audited.groups.mean_dice(audited.proposal, audited.label.classes) - 1
 
-    def _other_scores(self, given: Tensor, other: Tensor | None, axis: int) -> dict[str, float]:
+    def _other_scores(self, audited: CaseAudit, other: Tensor | None, axis: int) -> dict[str, float]:
         if other is None:
             return {}
-        quality = 1 - suspicion(other, given)
+        given, quality, groups = audited.label.classes, 1 - doubt(audited, other), audited.groups
         (name,) = self.other
         return {
-            f"score_{name}": label_scores(other, given, axis).case,
+            f"score_{name}": label_scores(groups.probabilities(other), groups.labels(given), axis).case,
             f"score_softmin {name}": softmin(quality[given >= 0].numpy()),
             f"score_softmin_slices {name}": softmin_slices(quality, given, axis),
         }
 
     def _case(self, audited: CaseAudit, truth: Tensor, axis: int) -> dict[str, Any]:
-        quality = 1 - suspicion(audited.probabilities, audited.label.classes)
-        given, classes = audited.label.classes, audited.probabilities.shape[0]
-        matrices = (audited.confusion, true_confusion(truth, given, audited.levels, classes))
-        seen = (audited.probabilities, given, audited.levels)
-        believed = (posterior(*seen, each, audited.common).argmax(dim=0) for each in matrices)
-        known = dict(zip(KNOWLEDGE, (audited.network, *believed), strict=True))
-        one_hot = torch.nn.functional.one_hot(audited.network, classes).movedim(-1, 0).float()
+        given, groups, quality = audited.label.classes, audited.groups, 1 - doubt(audited, audited.probabilities)
+        e, n, t = groups.probabilities(audited.probabilities), groups.labels(given), groups.labels(truth)
+        true = [true_confusion(*each, groups.classes) for each in zip(t, n, audited.levels, strict=True)]
+        believed = (
+            [posterior(*each).argmax(dim=0) for each in zip(e, n, audited.levels, m, audited.common, strict=True)]
+            for m in (audited.confusion, true)
+        )
+        painted = (groups.painted(torch.stack(found)) for found in believed)
+        known = dict(zip(KNOWLEDGE, (audited.network, *painted), strict=True))
+        one_hot = torch.nn.functional.one_hot(e.argmax(dim=1), groups.classes).movedim(-1, 1).float()
         return {
             "case": audited.case,
-            "dice": mean_dice(given.numpy(), truth.numpy(), classes),
-            "dice_corrected": mean_dice(audited.proposal.numpy(), truth.numpy(), classes),
+            "dice": groups.mean_dice(given, truth),
+            "dice_corrected": groups.mean_dice(audited.proposal, truth),
             "corrected": bool((audited.proposal != given).any()),
-            **{f"dice_{name}": mean_dice(label.numpy(), truth.numpy(), classes) for name, label in known.items()},
+            **{f"dice_{name}": groups.mean_dice(label, truth) for name, label in known.items()},
             "score_posterior": audited.scores.case,
-            "score_network": label_scores(audited.probabilities, given, axis).case,
-            "score_disagreement": label_scores(one_hot, given, axis).case,
+            "score_network": label_scores(e, n, axis).case,
+            "score_disagreement": label_scores(one_hot, n, axis).case,
             "score_softmin": softmin(quality[given >= 0].numpy()),
             "score_softmin_slices": softmin_slices(quality, given, axis),
         }

@@ -23,11 +23,11 @@ from nnunetv2_mlbseg.training.restored import TrainedFold
 
 @dataclass(frozen=True)
 class WeightMaps:
-    """Weights of both labels, (Z, Y, X) float32, 0 or more, 0 where there is no such label.
+    """Weights of both labels, (G, Z, Y, X) float32, 0 or more, 0 where there is no such label.
 
     The unit is the mean voxel: with ``weight_normalization`` joint both maps together add up to the number of voxels
-    with a label (with tied weights less what a voxel's rival class gets), with sum each of them does, with accepted
-    each has that sum shared by the voxels that it accepts.
+    with a label, of regions once for each (with tied weights less what a voxel's rival class gets), with sum each of
+    them does, with accepted each has that sum shared by the voxels that it accepts.
     """
 
     imperfect: Tensor
@@ -35,14 +35,14 @@ class WeightMaps:
 
     @property
     def share(self) -> Tensor:
-        """The given label's part of a voxel's weight, 0 to 1; 0.5 where neither label has any."""
+        """The given label's part of a voxel's weight, 0 to 1; 0.5 where neither has any; (Z, Y, X), mean of groups."""
         both = self.imperfect + self.pseudo
-        return torch.where(both > 0, self.imperfect / both.clamp_min(1e-12), 0.5)
+        return torch.where(both > 0, self.imperfect / both.clamp_min(1e-12), 0.5).mean(dim=0)
 
 
 Weigh = Callable[[str, Tensor, Tensor, Tensor], WeightMaps]
-"""(case, the network's probabilities (C, Z, Y, X), given label (Z, Y, X) int64 with -1 for none, its depth levels) ->
-its weight maps."""
+"""(case, the network's probabilities (G, C, Z, Y, X), given labels (G, Z, Y, X) int64 with -1 for none, their depth
+levels) -> its weight maps."""
 
 
 def seen_case(
@@ -53,28 +53,34 @@ def seen_case(
     counted: str = "both",
     derivatives: Tensor | None = None,
 ) -> Seen:
-    """A whole case as a weighting sees a batch: a batch of one, at one scale.
+    """A whole case as a weighting sees a batch: a batch of one with its groups, at one scale.
 
     Args:
-        probabilities: (C, Z, Y, X), the network's.
-        given: (Z, Y, X) int64, negative = no label; there is no pseudo label either.
-        levels: (Z, Y, X) int64, depth within the label.
+        probabilities: (G, C, Z, Y, X), the network's.
+        given: (G, Z, Y, X) int64, negative = no label; there is no pseudo label either.
+        levels: (G, Z, Y, X) int64, depth within the label.
         number: Of the noisy case; negative: none.
         counted: ``weighted_labels`` of the training.
-        derivatives: (C, Z, Y, X), the raw weight that each class would have as a label.
+        derivatives: (G, C, Z, Y, X), the raw weight that each class would have as a label.
     """
-    pseudo = torch.where(given >= 0, probabilities.argmax(dim=0), IGNORE)
-    imperfect, pseudo = labels_that_count(given[None], pseudo[None], counted)
-    labels = ImperfectLabels(imperfect, levels[None], torch.zeros(1, dtype=torch.bool), torch.tensor([number]))
-    by_class = None if derivatives is None else (derivatives[None],)
-    return Seen(labels, pseudo, probabilities[None], (tuple(given.shape),), by_class)
+    groups = len(given)
+    pseudo = torch.where(given >= 0, probabilities.argmax(dim=1), IGNORE)
+    imperfect, pseudo = labels_that_count(given, pseudo, counted)
+    generated, case = torch.zeros(groups, dtype=torch.bool), torch.full((groups,), number)
+    labels = ImperfectLabels(imperfect, levels, generated, case, groups)
+    by_class = None if derivatives is None else (derivatives,)
+    return Seen(labels, pseudo, probabilities, (tuple(given.shape[1:]),), by_class)
 
 
 def weight_maps(weighing: LabelWeighing, seen: Seen, voxels: int) -> WeightMaps:
-    """The weights of a case with so many labelled voxels, normalised (Eq. 7-8) over the case in place of a batch."""
+    """The weights of a case, normalised (Eq. 7-8) over it in place of a batch.
+
+    Args:
+        voxels: Number of those with a label, in all groups.
+    """
     assert weighing.weighting is not None, "none_because says why there is none"
     (found,) = weighing.weighting.weigh(seen, weighing.record)
-    return WeightMaps(found.weight_imperfect[0] * voxels, found.weight_pseudo[0] * voxels)
+    return WeightMaps(found.weight_imperfect * voxels, found.weight_pseudo * voxels)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from nnunetv2_mlbseg.cases.label_store import ClassKey, LabelStore
 from nnunetv2_mlbseg.cases.prediction import CasePredictor
 from nnunetv2_mlbseg.maths.class_shares import fitted_bias
 from nnunetv2_mlbseg.runtime.processes import Processes
+from noise_synthesis.safe_io.structures import Structures
 
 SAMPLED_CASES = 20
 """So many unlabeled cases, at most, tell which bias gives them the class shares of the clean ones."""
@@ -29,17 +30,22 @@ def divide(cases: Sequence[str], done: Collection[str], processes: Processes) ->
     return [*processes.part(finished), *processes.part([case for case in cases if case not in done])]
 
 
-def mean_shares(dataset: nnUNetBaseDataset, classes: int) -> torch.Tensor:
-    """The share of every class in a case's labelled voxels, ``(classes,)``, mean over the cases.
+def mean_shares(dataset: nnUNetBaseDataset, structures: Structures) -> torch.Tensor:
+    """The share of every class in a case's labelled voxels, mean over the cases: ``(G, C)``, each group adds up to 1.
 
     As in training, what nnU-Net's cropping left outside is background.
     """
-    shares = np.zeros(classes)
+    values = max(value for own in structures.values.values() for value in own) + 1
+    shares = np.zeros(values)
     for case in dataset.identifiers:
         labels = np.asarray(dataset.load_case(case)[1][:]).clip(min=0)
-        counts = np.bincount(labels.ravel().astype(np.int64), minlength=classes)[:classes]  # beyond: the ignore label
+        counts = np.bincount(labels.ravel().astype(np.int64), minlength=values)[:values]  # beyond: the ignore label
         shares += counts / max(counts.sum(), 1)
-    return torch.from_numpy(shares / len(dataset.identifiers))
+    of_value = torch.from_numpy(shares / len(dataset.identifiers))
+    if not structures.regions:
+        return of_value.unsqueeze(0)
+    inside = torch.stack([of_value[list(own)].sum() for own in structures.values.values()])
+    return torch.stack([1 - inside, inside], dim=1)
 
 
 def fit_bias(
@@ -49,20 +55,23 @@ def fit_bias(
     processes: Processes,
     report: Callable[[str], None],
 ) -> list[float]:
-    """What to add to the logits of every class for unlabeled cases to get the class shares of the clean ones.
+    """What to add to every output for unlabeled cases to get the class shares of the clean ones.
 
     Predicts up to :data:`SAMPLED_CASES` of the unlabeled cases; every case counts the same, whatever its size.
     Processes share the work and find the same. ``report`` takes lines for the log: it can take minutes.
     """
-    shares = mean_shares(clean, len(predictor.label_manager.all_labels))
+    shares = mean_shares(clean, predictor.structures)
     step = math.ceil(len(unlabeled.identifiers) / SAMPLED_CASES)
     chosen = sorted(unlabeled.identifiers)[::step]
     voxels = SAMPLED_VOXELS // len(chosen)
     report(f"Predicting {len(chosen)} unlabeled cases for the class shares of the clean ones (align_shares)")
     own = [_sample(predictor.logits(unlabeled, case)[0], voxels) for case in processes.part(chosen)]
     sample = torch.cat([part for parts in processes.gather(own) for part in parts])
-    report(f"Fitting the shares of {len(shares)} classes to {len(sample)} of their voxels")
-    return fitted_bias(sample, shares).tolist()
+    report(f"Fitting the shares of {sample.shape[1]} classes to {len(sample)} of their voxels")
+    space = predictor.space
+    folded = space.logits(sample).unflatten(0, (-1, space.groups))
+    bias = torch.stack([fitted_bias(folded[:, number], own) for number, own in enumerate(shares)])
+    return space.output(bias)[0].tolist()
 
 
 def _sample(logits: torch.Tensor, voxels: int) -> torch.Tensor:
@@ -99,9 +108,9 @@ def generate(
 
 
 def _class_locations(seg: np.ndarray, predictor: CasePredictor) -> dict[ClassKey, Any]:
-    """Voxels per class as nnU-Net's preprocessing samples them; foreground oversampling draws from these."""
+    """Voxels per class or region as nnU-Net's preprocessing samples them; foreground oversampling draws from these."""
     labels = predictor.label_manager
-    classes: list[Any] = list(labels.foreground_labels)
+    classes: list[Any] = list(labels.foreground_regions if labels.has_regions else labels.foreground_labels)
     if labels.has_ignore_label:
         classes.append([-1, *labels.all_labels])
     return predictor.configuration.preprocessor_class._sample_foreground_locations(seg, classes)

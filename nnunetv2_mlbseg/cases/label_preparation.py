@@ -82,7 +82,9 @@ class LabelPreparation:
             if self.processes.is_first:
                 store.keep_bias(bias)
             self.processes.wait()
-        found = ", ".join(f"{value:+.2f}" for value in bias[1:])
+        names = predictor.structures.values
+        pairs = zip(names, bias[-len(names) :], strict=True)  # class 0 has none
+        found = ", ".join(f"{name} {value:+.2f}" for name, value in pairs)
         self.report(f"Log-odds added for the class shares of the clean cases (align_shares): {found}")
 
     def true(

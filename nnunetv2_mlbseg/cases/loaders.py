@@ -21,7 +21,7 @@ from nnunetv2_mlbseg.runtime.processes import Processes
 Target = torch.Tensor | list[torch.Tensor]
 
 SMALLEST_COUNTED_BATCH = 3
-"""Batches below this oversample foreground by chance rather than by count."""
+"""Batches below this are drawn around foreground by chance, unless a count gives them the share of the plan's batch."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class LoaderFactory:
 
     initial_patch_size: Sequence[int]
     patch_size: Sequence[int]
+    plan_batch_size: int
     label_manager: LabelManager
     oversample_foreground_percent: float
     probabilistic_oversampling: bool
@@ -50,6 +51,7 @@ class LoaderFactory:
         rotation, dummy_2d, initial_patch_size, mirror_axes = (
             trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         )
+        regions = labels.foreground_regions if labels.has_regions else None
         augmentation = trainer.get_training_transforms(
             configuration.patch_size,
             rotation,
@@ -58,16 +60,20 @@ class LoaderFactory:
             dummy_2d,
             use_mask_for_norm=configuration.use_mask_for_norm,
             foreground_labels=labels.foreground_labels,
+            regions=regions,
             ignore_label=labels.ignore_label,
         )
         return cls(
             initial_patch_size=initial_patch_size,
             patch_size=configuration.patch_size,
+            plan_batch_size=configuration.batch_size,
             label_manager=labels,
             oversample_foreground_percent=trainer.oversample_foreground_percent,
             probabilistic_oversampling=trainer.probabilistic_oversampling,
             training_transforms=untimed(augmentation) if deterministic else augmentation,
-            validation_transforms=trainer.get_validation_transforms(scales, ignore_label=labels.ignore_label),
+            validation_transforms=trainer.get_validation_transforms(
+                scales, regions=regions, ignore_label=labels.ignore_label
+            ),
             pin_memory=trainer.device.type == "cuda",
             processes=Processes.present(),
         )
@@ -99,12 +105,24 @@ class LoaderFactory:
         next(train), next(val)
         return train, val
 
+    def oversampling(self, batch_size: int) -> tuple[bool, float]:
+        """How images of a batch are drawn around foreground: whether by chance, and how many of them.
+
+        By count it is a third of nnU-Net's batch, rounded: one of two, none of one. So a small batch is drawn by chance
+        with the share that the plan's batch has, and clean and imperfect images show foreground equally often.
+        """
+        percent = self.oversample_foreground_percent
+        if self.probabilistic_oversampling:
+            return True, percent
+        own, of_plan = (oversampled_share(percent, size, slice(size)) for size in (batch_size, self.plan_batch_size))
+        by_chance = batch_size < SMALLEST_COUNTED_BATCH and own != of_plan
+        return by_chance, of_plan if by_chance else percent
+
     def _loader(
         self, dataset: nnUNetBaseDataset, batch_size: int, drawn_patch_size: Sequence[int], transforms: Any
     ) -> nnUNetDataLoader:
-        # By count, a third of the batch is sure to show foreground; of a batch of one that third is none.
-        by_chance = self.probabilistic_oversampling or batch_size < SMALLEST_COUNTED_BATCH
-        percent, part = self.oversample_foreground_percent, self.processes.share(batch_size)
+        by_chance, percent = self.oversampling(batch_size)
+        part = self.processes.share(batch_size)
         loader = nnUNetDataLoader(
             dataset,
             part.stop - part.start,
@@ -188,6 +206,12 @@ class PairedLoader(SlimDataLoaderBase):
         }
 
 
+def mirror_axes(trainer: nnUNetTrainer) -> tuple[int, ...]:
+    """The spatial axes along which nnU-Net augments by mirroring, and along which inference may mirror."""
+    trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+    return tuple(trainer.inference_allowed_mirroring_axes or ())
+
+
 def has_ignored(dataset: nnUNetBaseDataset, labels: LabelManager) -> bool:
     """Whether any case leaves voxels without a label. Reads the labels until it finds one."""
     return any((dataset.load_case(case)[1][:] == labels.ignore_label).any() for case in dataset.identifiers)
@@ -196,7 +220,8 @@ def has_ignored(dataset: nnUNetBaseDataset, labels: LabelManager) -> bool:
 def oversampled_share(percent: float, batch_size: int, part: slice) -> float:
     """Share of a process's ``part`` of a batch that is among the last images, which nnU-Net draws around foreground."""
     first = round(batch_size * (1 - percent))
-    return sum(number >= first for number in range(batch_size)[part]) / (part.stop - part.start)
+    images = range(batch_size)[part]
+    return sum(number >= first for number in images) / len(images)
 
 
 def untimed(transform: Any) -> Any:

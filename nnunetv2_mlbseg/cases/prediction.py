@@ -18,8 +18,10 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, nn
 
+from nnunetv2_mlbseg.maths.label_space import LabelSpace
 from noise_synthesis.safe_io.files import atomic_files
 from noise_synthesis.safe_io.reading import last_line
+from noise_synthesis.safe_io.structures import Structures
 from noise_synthesis.safe_io.whole_files import refuse_incomplete
 
 NEVER = -1e4
@@ -32,7 +34,7 @@ class CasePredictor:
     Args:
         network: With deep supervision switched off by the time it predicts.
         mirror_axes: Axes of test-time mirroring, or None for none.
-        never: Classes that are not to be predicted.
+        never: Outputs, classes or regions, that are not to be predicted.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class CasePredictor:
         self.network, self.plans, self.configuration, self.dataset_json = network, plans, configuration, dataset_json
         self.never = torch.tensor(never, dtype=torch.long)
         self.label_manager = plans.get_label_manager(dataset_json)
+        self.structures = Structures.of(dataset_json)
         with redirect_stdout(StringIO()):  # without a GPU nnU-Net tells that it will not use one
             self._sliding_window = nnUNetPredictor(
                 use_mirroring=mirror_axes is not None,
@@ -59,8 +62,13 @@ class CasePredictor:
                 network, plans, configuration, None, dataset_json, "nnUNetTrainerMLBSeg", mirror_axes
             )
 
+    @property
+    def space(self) -> LabelSpace:
+        """What the outputs of the network mean."""
+        return LabelSpace(self.structures.regions)
+
     def logits(self, dataset: nnUNetBaseDataset, case: str) -> tuple[Tensor, dict[str, Any]]:
-        """Logits (C, Z, Y, X) of a preprocessed case, on the CPU, and nnU-Net's properties of the case."""
+        """The network's output (C, Z, Y, X) for a preprocessed case, on the CPU, and nnU-Net's properties of it."""
         data, _, _, properties = dataset.load_case(case)
         image = torch.from_numpy(np.array(data[:]))
         logits = self._sliding_window.predict_sliding_window_return_logits(image).cpu()

@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--smallest-mm3", type=float, default=10.0, metavar="V", help="list no smaller regions (default: %(default)s)"
     )
     parser.add_argument(
+        "--channel", type=int, default=0, metavar="N", help="of the images in the report (default: %(default)s)"
+    )
+    parser.add_argument(
         "--measure", action="store_true", help="compare with the true labels in labelsTr_true, for studies"
     )
     parser.add_argument(
@@ -121,6 +124,7 @@ def audit(args: argparse.Namespace) -> int:
         corrected=args.write_corrected,
         measure=args.measure,
         compare_with=dataclasses.replace(place, trainer=args.compare_with) if args.compare_with else None,
+        channel=args.channel,
         correct_anyway=args.correct_anyway,
         force=args.force,
         progress=lambda cases: tqdm(cases, desc="audit", unit="case", disable=None),

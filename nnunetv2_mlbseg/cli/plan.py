@@ -11,7 +11,7 @@ from typing import Any
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import read_json, write_json
 
-TRAINER, STOCK_TRAINER = "nnUNetTrainerMLBSeg", "nnUNetTrainer"
+TRAINER = "nnUNetTrainerMLBSeg"
 NAME = "nnUNetPlansSmall"
 MADE_FROM = "mlbseg_made_from"
 """Key of the plans that this command writes; ``--force`` replaces no others."""
@@ -156,15 +156,14 @@ def small_configuration(plans: Mapping[str, Any], args: argparse.Namespace) -> d
     features = args.features or FEATURES[:stages]
     changed = smaller(plans, args.configuration, patch_size=patch, batch_size=batch, features=features)
     found = {key: value for key, value in {**of_plan, **changed}.items() if key not in ("inherits_from", "next_stage")}
-    settings = schedule(args, found)
-    return found if sides == 3 else {**found, PLANS_KEY: {**of_plan.get(PLANS_KEY, {}), **settings}}
+    return {**found, PLANS_KEY: {**of_plan.get(PLANS_KEY, {}), **schedule(args, found)}}
 
 
 def schedule(args: argparse.Namespace, configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings for the plans file; of no use in 3d, which the trainers of this package do not train.
+    """The settings for the plans file.
 
     Raises:
-        InputError: a setting that is unknown, wrong, given twice, or given in 3d.
+        InputError: a setting that is unknown, wrong or given twice.
     """
     from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
     from nnunetv2_mlbseg.settings.overrides import check_overrides, read_environment, resolve
@@ -174,11 +173,6 @@ def schedule(args: argparse.Namespace, configuration: Mapping[str, Any]) -> dict
     further = read_environment(args.config)
     for key in given.keys() & further.keys():
         raise InputError(f"{key}: given by an option and in --config, expected one of them")
-    if len(configuration["patch_size"]) == 3 and (given or further):
-        raise InputError(
-            f"-c {args.configuration} is 3D; the trainers of this package, whose schedule is given, train slices: use "
-            f"-c 2d, or leave the schedule out"
-        )
     settings = {**SCHEDULE, "imperfect_batch_size": max(1, configuration["batch_size"] // 2), **given, **further}
     check_overrides(MLBSegSettings, "the schedule", settings)
     deep_supervision = resolve(MLBSegSettings, settings).deep_supervision
@@ -194,19 +188,16 @@ def report(file: Path, configuration: Mapping[str, Any], name: str) -> list[str]
     from nnunetv2_mlbseg.settings.overrides import PLANS_KEY
 
     plans, dataset, number = file.stem, file.parent, int(file.parent.name[7:10])
-    settings = configuration.get(PLANS_KEY)
     device = "" if torch.cuda.is_available() else " -device cpu"
-    trainer = f" -tr {TRAINER}" if settings else ""
     patch = " x ".join(map(str, configuration["patch_size"]))
     features = ", ".join(map(str, configuration["architecture"]["arch_kwargs"]["features_per_stage"]))
     batch = configuration["batch_size"]
     lines = [f"{file}: {name} with patches of {patch}, batches of {batch}, features {features}"]
-    if settings:
-        lines.append("settings: " + ", ".join(f"{key} {value}" for key, value in settings.items()))
-    else:
-        lines.append(f"settings: none; 3D is trained by {STOCK_TRAINER}, as long as it always trains")
+    settings = configuration[PLANS_KEY]
+    lines.append("settings: " + ", ".join(f"{key} {value}" for key, value in settings.items()))
     lines.append("Next:")
     if not any((dataset / configuration["data_identifier"]).glob("*.pkl")):
         lines.append(f"  nnUNetv2_preprocess -d {number} -plans_name {plans} -c {name}")
-    predict = f"nnUNetv2_predict -d {number} -i IN -o OUT -c {name} -f 0{trainer} -p {plans}{device}"
-    return [*lines, f"  nnUNetv2_train {number} {name} 0{trainer} -p {plans}{device}", f"  {predict}"]
+    how = f"-tr {TRAINER} -p {plans}{device}"
+    predict = f"nnUNetv2_predict -d {number} -i IN -o OUT -c {name} -f 0 {how}"
+    return [*lines, f"  nnUNetv2_train {number} {name} 0 {how}", f"  {predict}"]

@@ -43,11 +43,11 @@ def run(args: argparse.Namespace) -> int:
     from dataset_conversion.raw.folder import find_dataset, free_number, target_folder
     from dataset_conversion.raw.names import name_after_number
     from dataset_conversion.raw.parallel import default_processes
-    from dataset_conversion.supervision.label_values import refuse_label_values
+    from noise_synthesis.safe_io.structures import refuse_problems
 
     folder = find_dataset(args.dataset)
     dataset = read_raw_dataset(folder)
-    refuse_label_values(dataset.labels, str(folder))
+    refuse_problems(dataset.description, str(folder))
     name = args.name or name_after_number(folder)
     number = args.dataset_id if args.dataset_id is not None else free_number()
     target = target_folder(number, name, args.force)

@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--picture", type=Path, metavar="FILE.png", help="draw some of the images with the last checkpoint's weights"
     )
+    parser.add_argument("--channel", type=int, default=0, metavar="N", help="of the images in --picture (default: 0)")
     parser.add_argument("--force", action="store_true", help="overwrite the --json and --picture files")
 
 
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         device=torch.device(args.device),
         checkpoints=args.checkpoint,
         picture=args.picture,
+        channel=args.channel,
     )
     print("\n".join([*table(found), *NOTES]))
     if args.json is not None:

@@ -54,12 +54,23 @@ def dice(prediction: Mask, truth: Mask) -> float:
     return 2.0 * np.count_nonzero(prediction & truth) / total if total else 1.0
 
 
-def mean_dice(labels: NDArray[np.integer], truth: NDArray[np.integer], classes: int) -> float:
-    """Mean over the foreground classes that either has; 1 where neither has any. Negative values are left out."""
+def mean_dice(
+    labels: NDArray[np.integer], truth: NDArray[np.integer], classes: int | Sequence[tuple[int, ...]]
+) -> float:
+    """Mean over the foreground classes that either has; 1 where neither has any. Negative values are left out.
+
+    Args:
+        classes: Number of classes, background included; or the label values of every class or region.
+    """
     known = (labels >= 0) & (truth >= 0)
-    masks = [((labels == c) & known, (truth == c) & known) for c in range(1, classes)]
+    values_of = [(c,) for c in range(1, classes)] if isinstance(classes, int) else classes
+    masks = [(_among(labels, own) & known, _among(truth, own) & known) for own in values_of]
     values = [dice(a, b) for a, b in masks if a.any() or b.any()]
     return float(np.mean(values)) if values else 1.0
+
+
+def _among(labels: NDArray[np.integer], values: tuple[int, ...]) -> Mask:
+    return labels == values[0] if len(values) == 1 else np.isin(labels, values)
 
 
 def jaccard(prediction: Mask, truth: Mask) -> float:

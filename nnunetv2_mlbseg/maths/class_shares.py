@@ -13,7 +13,7 @@ This supposes that unlabeled and clean scans are of one kind: the same body part
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,12 +50,12 @@ SETTLED = 1e-4
 
 @dataclass(frozen=True)
 class ShareRecord(Record):
-    """What the bias is made of, float32.
+    """What the bias is made of, float32; G groups of classes, see `maths/label_space`.
 
     Attributes:
-        clean: (C,), decayed number of pixels of every class in the clean batches' labels.
-        pseudo: (C,), the same of the pseudo labels of unlabeled images, bias included.
-        bias: (C,), added to the log-probabilities of unlabeled images; 0 for class 0.
+        clean: (G, C), decayed number of pixels of every class in the clean batches' labels.
+        pseudo: (G, C), the same of the pseudo labels of unlabeled images, bias included.
+        bias: (G, C), added to the log-probabilities of unlabeled images; 0 for class 0.
     """
 
     clean: Tensor
@@ -63,9 +63,14 @@ class ShareRecord(Record):
     bias: Tensor
 
     @classmethod
-    def empty(cls, classes: int, device: torch.device | str = "cpu") -> ShareRecord:
+    def empty(cls, classes: int, device: torch.device | str = "cpu", groups: int = 1) -> ShareRecord:
         """Nothing seen yet, no bias."""
-        return cls(*torch.zeros(3, classes, device=device))
+        return cls(*torch.zeros(3, groups, classes, device=device))
+
+    @classmethod
+    def of_former(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Of an earlier version, whose tables (C,) knew one group."""
+        return {name: table.unsqueeze(0) if table.ndim == 1 else table for name, table in state.items()}
 
     def weight(self, least: float) -> Tensor:
         """How much unlabeled images count: from ``least``, where the bias is small, to 1, where it is large.
@@ -81,14 +86,16 @@ def aligned(probabilities: Tensor, generated: Tensor, record: ShareRecord) -> Te
     """The probabilities of unlabeled images, each class times the exponential of its bias; others as they are.
 
     Args:
-        probabilities: (B, C, *S); they add up to 1, or to 0 where nothing is known.
+        probabilities: (B, C, *S); they add up to 1, or to 0 where nothing is known. The groups of an image follow one
+            another.
         generated: (B,) bool, which images have no label but a generated one.
 
     Returns:
         (B, C, *S), with the sums of before. No gradient flows.
     """
     probabilities = at_least_float32(probabilities)
-    factors = torch.where(_per_image(generated, probabilities), _per_class(record.bias, probabilities).exp(), 1.0)
+    bias = record.bias.repeat(len(probabilities) // len(record.bias), 1)
+    factors = torch.where(_per_image(generated, probabilities), _per_class(bias, probabilities).exp(), 1.0)
     moved = probabilities * factors
     tiny = torch.finfo(moved.dtype).tiny
     return moved * (probabilities.sum(1, keepdim=True) / moved.sum(1, keepdim=True).clamp_min(tiny))
@@ -115,14 +122,13 @@ def followed(
         unshown: classes that clean images do not show, so that their share is not known; they keep a bias of 0, and
             their pixels do not count.
     """
-    classes = len(record.bias)
     unlabeled = torch.where(_per_image(generated, pseudo), pseudo, -1)
     if unshown is not None:
         unlabeled = torch.where(unshown.among(unlabeled), -1, unlabeled)
-    now = total(torch.stack([_pixels(clean, classes), _pixels(unlabeled, classes)]))
+    now = total(torch.stack([_pixels(each, *record.bias.shape) for each in (clean, unlabeled)]))
     kept = DECAY * torch.stack([record.clean, record.pseudo]) + (1 - DECAY) * now
     ratio = _shares(kept[0]).log() - _shares(kept[1]).log()
-    moved = (record.bias + RATE * (ratio - ratio[0])).clamp(-LIMIT, LIMIT)
+    moved = (record.bias + RATE * (ratio - ratio[:, :1])).clamp(-LIMIT, LIMIT)
     if unshown is not None:
         moved = torch.where(unshown.flags, 0.0, moved)
     return ShareRecord(kept[0], kept[1], torch.where(now[1].sum() > 0, moved, record.bias))
@@ -188,15 +194,15 @@ def _between(values: Tensor, count: int) -> Tensor:
     return torch.stack([below, above]).mean()
 
 
-def _pixels(labels: Tensor, classes: int) -> Tensor:
-    """Number of pixels of every class: (C,) float32, without a wait for the device; negative labels do not count."""
-    counts = torch.zeros(classes + 1, device=labels.device)
-    index = torch.where(labels < 0, classes, labels).flatten()
-    return counts.scatter_add(0, index, torch.ones_like(index, dtype=counts.dtype))[:classes]
+def _pixels(labels: Tensor, groups: int, classes: int) -> Tensor:
+    """Number of pixels of every class: (G, C) float32, without a wait for the device; negative labels do not count."""
+    counts = torch.zeros(groups, classes + 1, device=labels.device)
+    index = torch.where(labels < 0, classes, labels).unflatten(0, (-1, groups)).movedim(1, 0).flatten(1)
+    return counts.scatter_add(1, index, torch.ones_like(index, dtype=counts.dtype))[:, :classes]
 
 
 def _shares(pixels: Tensor) -> Tensor:
-    return pixels / pixels.sum().clamp_min(torch.finfo(pixels.dtype).tiny) + LEAST_SHARE
+    return pixels / pixels.sum(-1, keepdim=True).clamp_min(torch.finfo(pixels.dtype).tiny) + LEAST_SHARE
 
 
 def _per_image(values: Tensor, maps: Tensor) -> Tensor:
@@ -204,4 +210,4 @@ def _per_image(values: Tensor, maps: Tensor) -> Tensor:
 
 
 def _per_class(values: Tensor, maps: Tensor) -> Tensor:
-    return values.view(1, -1, *[1] * (maps.ndim - 2))
+    return values.view(*values.shape, *[1] * (maps.ndim - 2))

@@ -28,12 +28,27 @@ class ImperfectLabels:
         levels: (B, *S) int64, how deep a pixel lies within its label (see `maths/weighting/depth`).
         generated: (B,) bool, whether a network made the label of an image.
         case: (B,) int64, the number of the noisy case that an image is from; negative = from none.
+        groups: How many groups an image has, one after the other (see `maths/label_space`).
     """
 
     classes: Tensor
     levels: Tensor
     generated: Tensor
     case: Tensor
+    groups: int = 1
+
+    @property
+    def group(self) -> Tensor:
+        """(B,) int64, the number of every image's group."""
+        return torch.arange(len(self.case), device=self.case.device) % self.groups
+
+    def first(self, images: int) -> ImperfectLabels:
+        """Of the first images of the batch."""
+        of_pixels, of_images = (
+            (self.classes[:images], self.levels[:images]),
+            (self.generated[:images], self.case[:images]),
+        )
+        return ImperfectLabels(*of_pixels, *of_images, self.groups)
 
 
 class Mixture(NamedTuple):

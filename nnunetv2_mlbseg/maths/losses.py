@@ -80,7 +80,9 @@ class _MixtureCrossEntropy(torch.autograd.Function):
         return found.scatter_add_(1, labels, -weights), None, None, None
 
 
-def mixture_dice_loss(probabilities: Tensor, mixture: Mixture, counted: Tensor, total: Total = unchanged) -> Tensor:
+def mixture_dice_loss(
+    probabilities: Tensor, mixture: Mixture, counted: Tensor, total: Total = unchanged, groups: int = 1
+) -> Tensor:
     """1 - the soft Dice of the network's probabilities and the mixture of several labels, over the whole batch.
 
     A pixel's mixture gives every class the share of the pixel's weight that its labels have. Dice is that of nnU-Net's
@@ -91,6 +93,7 @@ def mixture_dice_loss(probabilities: Tensor, mixture: Mixture, counted: Tensor, 
         mixture: K labels of every pixel. Pixels without any weight do not count.
         counted: (B,) bool, which images count; without one the loss is 0.
         total: sums over the processes that share a batch.
+        groups: how many groups an image has; each has a Dice of its own.
 
     Returns:
         A scalar from 0 to 1; where processes share the batch, a share of it. The gradient is that of this process's
@@ -101,10 +104,10 @@ def mixture_dice_loss(probabilities: Tensor, mixture: Mixture, counted: Tensor, 
     parts = torch.where(counted, mixture.weights.to(probabilities.dtype), 0.0)
     whole = parts.sum(dim=1, keepdim=True)
     shares = parts / whole.clamp_min(torch.finfo(whole.dtype).tiny)
-    sums = overlap(probabilities, mixture.labels, shares).sum(dim=1)
+    sums = overlap(probabilities, mixture.labels, shares).unflatten(1, (-1, groups)).sum(dim=1)
     sums = total(sums.detach()) + sums - sums.detach()  # the batch's value, this process's gradient
     dice = (2 * sums[0] + DICE_SMOOTH) / (sums[1] + DICE_SMOOTH)
-    loss = 1 - dice[1:].mean()
+    loss = 1 - dice[:, 1:].mean()
     return loss - loss.detach() + loss.detach() / total(loss.new_ones(()))
 
 

@@ -33,7 +33,8 @@ def ensemble_probabilities(aligned: Tensor, covered: Tensor) -> Tensor:
 def ensemble_of_views(probabilities: Tensor, views: Views) -> Tensor:
     """The mean inside Eq. 10, in the image's frame: (V*B, C, *S), one per view, to (B, C, *S). No gradient."""
     probabilities = probabilities.detach()
-    return ensemble_probabilities(views.invert(probabilities), views.covered(probabilities.shape[2:]))
+    aligned = views.invert(probabilities)
+    return ensemble_probabilities(aligned, views.covered(aligned.shape[3:], aligned.shape[1]))
 
 
 def pseudo_labels(probabilities: Tensor) -> Tensor:

@@ -34,7 +34,15 @@ class Record:
         """
         if state.keys() != set(cls.names()):
             raise ValueError(f"a {cls.__name__} of {', '.join(sorted(state))}; expected {', '.join(cls.names())}")
-        return cls._made_of(state)
+        return cls._made_of(cls.of_former(state))
+
+    @classmethod
+    def of_former(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Tables as this version has them, from a state that an earlier one may have stored in other shapes."""
+        found = dict(state)
+        for _, kind in cls._kinds():
+            found = kind.of_former(found) if kind else found
+        return found
 
     def state(self) -> dict[str, Tensor]:
         """All tables by name, for a checkpoint."""

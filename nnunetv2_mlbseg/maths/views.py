@@ -30,7 +30,8 @@ class Views:
         inverses: (V, B, D, D + 1) float32, maps coordinates in the image to coordinates in the view.
 
     The geometry carries no gradient; images and maps do. Results are float32 (float64 for float64 input). Sampling
-    positions are kept once they are computed: a step needs each of them several times.
+    positions are kept once they are computed: a step needs each of them several times. Maps may be G times as many as
+    images, those of an image one after the other (see `maths/label_space`); B then stands for B*G.
     """
 
     matrices: Tensor
@@ -62,7 +63,12 @@ class Views:
 
     def _shown(self, images: Tensor, mode: str) -> list[Tensor]:
         grids = self._grid("matrices", images.shape[2:], images.dtype)
-        return [_sample(images, grid, mode, "zeros") for grid in grids[1:]]
+        return [self._sampled(images, grid, mode, "zeros") for grid in grids[1:]]
+
+    def _sampled(self, maps: Tensor, grid: Tensor, mode: str, padding: str) -> Tensor:
+        """Maps at the sampling positions of their images; several of one image are sampled as its channels."""
+        of_images = maps.reshape(grid.shape[0], -1, *maps.shape[2:])
+        return _sample(of_images, grid, mode, padding).reshape(maps.shape)
 
     def invert(self, maps: Tensor) -> Tensor:
         """Bring ``maps`` (V*B, C, *S), one per view, back to the image's frame (tau_q^-1): (V, B, C, *S).
@@ -70,22 +76,30 @@ class Views:
         Linear; 0 at pixels that the view does not cover (see `covered`).
         """
         maps = at_least_float32(maps).unflatten(0, (len(self), -1))
-        covered = self.covered(maps.shape[3:]).unsqueeze(2)
+        covered = self.covered(maps.shape[3:], maps.shape[1]).unsqueeze(2)
         grids = self._grid("inverses", maps.shape[3:], maps.dtype)
         # Edge values are held in the outermost half pixel, so that probabilities still add up to one there.
         shown, *others = maps.unbind(0)
         returned = [
-            _sample(view, grid, "bilinear", "border") * inside
+            self._sampled(view, grid, "bilinear", "border") * inside
             for view, grid, inside in zip(others, grids[1:], covered[1:], strict=True)
         ]
         return torch.stack([shown, *returned])
 
-    def covered(self, spatial_shape: Sequence[int]) -> Tensor:
-        """Which pixels of the image each view shows: (V, B, *S) bool, true where the centre lies in the view."""
+    def covered(self, spatial_shape: Sequence[int], maps: int | None = None) -> Tensor:
+        """Which pixels of the image each view shows: (V, B, *S) bool, true where the centre lies in the view.
+
+        Args:
+            maps: their number, a multiple of that of the images; None: one for each.
+        """
         key = ("covered", tuple(spatial_shape))
         if key not in self._kept:
             self._kept[key] = (self._grid("inverses", spatial_shape, torch.float32).abs() <= 1).all(dim=-1)
-        return self._kept[key]
+        images = self.matrices.shape[1]
+        groups = (maps or images) // images
+        if groups == 1:
+            return self._kept[key]
+        return self._kept[key].unsqueeze(2).expand(-1, -1, groups, *[-1] * len(spatial_shape)).flatten(1, 2)
 
     def _grid(self, which: str, spatial_shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Sampling positions of all views, (V, B, *S, D)."""
@@ -106,6 +120,9 @@ def draw_views(
     *,
     zoom_in: tuple[float, float] = (1.1, 1.4),
     zoom_out: tuple[float, float] = (0.7, 0.9),
+    count: int | None = None,
+    flat: bool = False,
+    flip_axes: Sequence[int] | None = None,
     device: torch.device | str = "cpu",
 ) -> Views:
     """Draw the identity and one view per name, with parameters of its own for every image.
@@ -115,9 +132,14 @@ def draw_views(
         batch_size: B, number of images.
         spatial_dims: D, 2 or 3.
         generator: a CPU generator; its seed fixes the result on every device.
-        zoom_in: range of the magnification, above 1: the view shows the central 1/f of the image enlarged.
-        zoom_out: range of the magnification, below 1: the whole image is shown smaller, with a margin.
+        zoom_in: range of the magnification f of a plane, above 1: the view shows 1/f² of the image enlarged.
+        zoom_out: range of the magnification, below 1: the whole image is shown smaller and fills f² of the view.
+        count: so many of the names are drawn, without replacement and for the whole batch; None: all.
+        flat: zooms leave the first of three axes alone, along which slices are far apart.
+        flip_axes: spatial axes that a flip may mirror, one or more; None: all.
         device: where the images are.
+
+    Where zooms change three axes, each of them by f to the power 2/3: the shares are those of a plane.
 
     Raises:
         ValueError: an unknown name.
@@ -126,25 +148,34 @@ def draw_views(
     if unknown:
         raise ValueError(f"unknown view {unknown[0]!r}, expected one of {', '.join(VIEW_NAMES)}")
     draw: dict[str, Callable[[], Tensor]] = {
-        "zoom_in": lambda: _draw_zoom(zoom_in, batch_size, spatial_dims, generator),
-        "zoom_out": lambda: _draw_zoom(zoom_out, batch_size, spatial_dims, generator),
-        "flip": lambda: _draw_flip(batch_size, spatial_dims, generator),
+        "zoom_in": lambda: _draw_zoom(zoom_in, batch_size, spatial_dims, generator, flat),
+        "zoom_out": lambda: _draw_zoom(zoom_out, batch_size, spatial_dims, generator, flat),
+        "flip": lambda: _draw_flip(flip_axes, batch_size, spatial_dims, generator),
     }
     identity = torch.ones(batch_size, spatial_dims, dtype=torch.float64)
     linear = torch.stack([identity, *(draw[name]() for name in names)]).diag_embed()
+    if count is not None:
+        drawn = torch.randperm(len(names), generator=generator)[:count].sort().values
+        linear = linear.index_select(0, F.pad(drawn + 1, (1, 0)))  # the identity, 0, is first
     inverse = torch.linalg.inv(linear)  # on the CPU: on a GPU it would wait for the device to report errors
     return Views(_to_device(F.pad(linear, (0, 1)), device), _to_device(F.pad(inverse, (0, 1)), device))
 
 
-def _draw_zoom(factors: tuple[float, float], batch_size: int, spatial_dims: int, generator: torch.Generator) -> Tensor:
+def _draw_zoom(
+    factors: tuple[float, float], batch_size: int, spatial_dims: int, generator: torch.Generator, flat: bool
+) -> Tensor:
     low, high = factors
+    zoomed = spatial_dims - flat
     uniform = torch.rand(batch_size, 1, generator=generator, dtype=torch.float64)
-    return (1 / (low + (high - low) * uniform)).expand(batch_size, spatial_dims)
+    scales = ((low + (high - low) * uniform) ** (2 / zoomed)).reciprocal().expand(batch_size, zoomed)
+    return F.pad(scales, (0, spatial_dims - zoomed), value=1.0)  # the last coordinate runs along the first axis
 
 
-def _draw_flip(batch_size: int, spatial_dims: int, generator: torch.Generator) -> Tensor:
-    axis = torch.randint(spatial_dims, (batch_size, 1), generator=generator)
-    return torch.ones(batch_size, spatial_dims, dtype=torch.float64).scatter(1, axis, -1.0)
+def _draw_flip(axes: Sequence[int] | None, batch_size: int, spatial_dims: int, generator: torch.Generator) -> Tensor:
+    coordinates = sorted(spatial_dims - 1 - axis for axis in (range(spatial_dims) if axes is None else axes))
+    drawn = torch.randint(len(coordinates), (batch_size, 1), generator=generator)
+    mirrored = torch.tensor(coordinates)[drawn]
+    return torch.ones(batch_size, spatial_dims, dtype=torch.float64).scatter(1, mirrored, -1.0)
 
 
 def _to_device(matrices: Tensor, device: torch.device | str) -> Tensor:

@@ -70,7 +70,7 @@ class Comparison(Method):
         roles = tuple(role for role in cls.roles(settings) if role != "clean")
         images = settings.imperfect_batch_size or plan_batch_size
         blank = tuple(role for role in roles if role not in cls.labels_read(settings))
-        return Draw(roles, images, "imperfect_batch_size", blank)
+        return Draw(roles, images, "imperfect_batch_size", blank=blank)
 
     @classmethod
     def stages(cls, settings: Any, plan_batch_size: int, roles: FoldRoles) -> tuple[Stage, ...]:

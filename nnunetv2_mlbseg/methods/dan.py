@@ -18,8 +18,9 @@ from nnunetv2_mlbseg.networks.discriminator import Critic
 from nnunetv2_mlbseg.settings.rules import number
 from nnunetv2_mlbseg.training.batch import Images, ImperfectImages
 from nnunetv2_mlbseg.training.card import Card
-from nnunetv2_mlbseg.training.method import Moment, Task, Terms
+from nnunetv2_mlbseg.training.method import Moment, Terms
 from nnunetv2_mlbseg.training.passes import Passes
+from nnunetv2_mlbseg.training.task import Task
 
 
 class DANSettings(SemiSupervisedSettings):

@@ -12,7 +12,7 @@ from nnunetv2_mlbseg.maths.signed_distance import signed_distance, signed_distan
 from nnunetv2_mlbseg.methods.comparison import SemiSupervised
 from nnunetv2_mlbseg.networks.pixel_head import pixel_head
 from nnunetv2_mlbseg.training.batch import Target
-from nnunetv2_mlbseg.training.method import Task
+from nnunetv2_mlbseg.training.task import Task
 
 
 class WithDistances(SemiSupervised):

@@ -22,7 +22,8 @@ from nnunetv2_mlbseg.networks.second_network import initialised_anew
 from nnunetv2_mlbseg.settings.rules import flag, number
 from nnunetv2_mlbseg.training.batch import Images, ImperfectImages
 from nnunetv2_mlbseg.training.card import Card
-from nnunetv2_mlbseg.training.method import Moment, Task, Terms
+from nnunetv2_mlbseg.training.method import Moment, Terms
+from nnunetv2_mlbseg.training.task import Task
 
 AUTHORS = "the authors' code"
 

@@ -53,4 +53,13 @@ def copy_rows_(layers: Sequence[nn.Module], source: int, targets: Sequence[int])
                 parameter[target] = parameter[source]
 
 
+@torch.no_grad()
+def clear_rows_(layers: Sequence[nn.Module], targets: Sequence[int]) -> None:
+    """Set the weights of some outputs to 0, so that they are 0 everywhere."""
+    for layer in layers:
+        for parameter in layer.parameters():
+            for target in targets:
+                parameter[target].zero_()
+
+
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)

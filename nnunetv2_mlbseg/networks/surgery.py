@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 
@@ -26,6 +27,11 @@ def plain_network(network: nn.Module) -> nn.Module:
 def mixes_images(network: nn.Module) -> bool:
     """Whether what a network says of an image depends on the others of its batch: by batch normalisation."""
     return any(isinstance(module, _BatchNorm) for module in network.modules())
+
+
+def draws_at_random(network: nn.Module) -> bool:
+    """Whether a network says something else of the same image the next time: by dropout."""
+    return any(isinstance(module, _DropoutNd) and module.training and module.p > 0 for module in network.modules())
 
 
 @contextmanager

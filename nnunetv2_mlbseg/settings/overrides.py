@@ -1,8 +1,8 @@
 """The places where a user overrides a key.
 
-Order of precedence, weakest first: the preset, the key ``mlbseg`` of the configuration in nnU-Net's plans file, the
-environment variable ``MLBSEG_CONFIG`` (a JSON object, or the path of a file that holds one), what a trainer variant
-fixes. What a variant merely changes the default of comes right after the preset.
+Order of precedence, weakest first: the preset, what a 3D configuration changes in it, the key ``mlbseg`` of the
+configuration in nnU-Net's plans file, the environment variable ``MLBSEG_CONFIG`` (a JSON object, or the path of a file
+that holds one), what a trainer variant fixes. What a variant merely changes the default of comes before the plans file.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def resolve(
     environment: str | None = None,
     variant: Mapping[str, Any] | None = None,
     variant_defaults: Mapping[str, Any] | None = None,
+    dims: int = 2,
 ) -> SettingsT:
     """Merge preset, plans, environment and variant into one checked object.
 
@@ -42,6 +43,7 @@ def resolve(
         environment: The value of ``MLBSEG_CONFIG``, if set.
         variant: What a trainer subclass fixes.
         variant_defaults: What it changes the default of.
+        dims: Of a patch: in 3D some defaults differ.
 
     Raises:
         InputError: an unknown key or a bad value; the line names the source, the key, the value and what is expected.
@@ -57,7 +59,8 @@ def resolve(
         check_overrides(settings_class, where, overrides)
         preset = overrides.get("preset", preset)
     check_overrides(settings_class, "the trainer variant", variant_defaults or {})
-    merged: dict[str, Any] = {"preset": preset, **settings_class.PRESETS[preset], **(variant_defaults or {})}
+    merged: dict[str, Any] = {"preset": preset, **settings_class.PRESETS[preset]}
+    merged |= {**(settings_class.IN_3D if dims == 3 else {}), **(variant_defaults or {})}
     for overrides in sources.values():
         merged.update(overrides)
     for switch, values in settings_class.SWITCHED_OFF.items():

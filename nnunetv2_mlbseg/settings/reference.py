@@ -86,6 +86,8 @@ def _cells(settings_class: type[TrainingSettings], key: str, presets: list[str])
 
 def _details(settings_class: type[TrainingSettings], key: str, presets: list[str]) -> Iterator[str]:
     rule = rule_of(settings_class, key)
+    if key in settings_class.IN_3D:
+        yield f"In 3D: {_code(settings_class.IN_3D[key])}."
     yield f"Accepts {rule.expected}."
     if rule.unit != NO_UNIT:
         yield f"Unit: {rule.unit}."

@@ -34,7 +34,8 @@ IMAGES: dict[str, Any] = {
     "unit": "images",
     "section": Section(
         "Batches",
-        "How many images a step takes. An image is a slice of a case. An imperfect label is a noisy or generated one.",
+        "How many images a step takes. An image is a patch of a slice, or in 3D of a case. An imperfect label is a "
+        "noisy or generated one.",
     ),
 }
 
@@ -71,6 +72,9 @@ class TrainingSettings(Settings):
     PRESET_SOURCES: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     """Preset -> key -> where the preset's value is from."""
 
+    IN_3D: ClassVar[Mapping[str, Any]] = {}
+    """The defaults, under any preset, in which a 3D configuration differs."""
+
     SWITCHED_OFF: ClassVar[Presets] = {}
     """A key that is true or false -> the values that false gives to keys that only make sense with true."""
 
@@ -82,7 +86,10 @@ class TrainingSettings(Settings):
     epochs: int = whole(800, least=0, unit="epochs", section=SCHEDULE, source=LENGTH)
     """Length of what follows the warm-up. 0: the training ends after the warm-up."""
     iterations_per_epoch: int | None = optional_whole(250, least=1, unit="iterations", section=SCHEDULE, source=LENGTH)
-    """Iterations in an epoch. null: one pass over the slices of the cases that train at that time."""
+    """Iterations in an epoch. null: one pass over the slices of the cases that train at that time.
+
+    In 3D a pass draws as many patches as fill the cases: the size of each divided by that of a patch, rounded up.
+    """
     val_iterations_per_epoch: int = whole(50, least=1, unit="iterations", section=SCHEDULE, source=NNUNET)
     """Batches of nnU-Net's online validation after each epoch."""
     save_every: int = whole(1, least=1, unit="epochs", section=SCHEDULE)
@@ -110,7 +117,8 @@ class TrainingSettings(Settings):
     imperfect_batch_size: int | None = optional_whole(None, least=1, **IMAGES)
     """Images with an imperfect label in a step after the warm-up. null: from the plan's batch size.
 
-    It is divided by how often a step shows every image, so that a step needs about the memory of a stock step.
+    It is divided by how often a step shows every image, so that a step needs about the memory of a stock step; one for
+    every process at least.
     """
 
     ema_decay: float = number(

@@ -8,7 +8,7 @@ from torch import nn
 
 from nnunetv2_mlbseg.runtime import random_state
 from nnunetv2_mlbseg.training.course import Course
-from nnunetv2_mlbseg.training.method import Task
+from nnunetv2_mlbseg.training.task import Task
 
 
 def made(course: Course, task: Task, compiled: bool, report: Callable[[str], None]) -> nn.ModuleDict:

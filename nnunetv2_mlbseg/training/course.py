@@ -62,14 +62,15 @@ class Course:
             InputError: settings, roles or batch sizes that cannot be; the line says what is expected.
             UnsupportedError: a configuration that is not trained; the line says what to use instead.
         """
-        chosen, processes = support.check_supported(plans, configuration, dataset_json), Processes.present()
-        of_plans = chosen.configuration.get(PLANS_KEY)
-        settings = resolve(trainer.settings, of_plans, environment_value(), trainer.fixed, trainer.defaults)
+        chosen, processes = support.check_supported(plans, configuration), Processes.present()
+        sources = chosen.configuration.get(PLANS_KEY), environment_value(), trainer.fixed, trainer.defaults
+        settings = resolve(trainer.settings, *sources, dims=len(chosen.patch_size))
         support.check_deep_supervision(configuration, len(chosen.pool_op_kernel_sizes), settings.deep_supervision)
         method = trainer.method_of(settings)
         support.check_whole_batch(method.__name__, method.needs_whole_batch, processes)
         cases = Fold.checked(plans["dataset_name"], fold, dataset_json, chosen, method, settings, processes)
-        stages = Stages(method.stages(settings, chosen.batch_size, cases.roles))
+        of_method = method.stages(settings, chosen.batch_size, cases.roles)
+        stages = Stages(of_method, chosen.patch_size, processes.count)
         if cases.unlabeled_train:
             support.check_unlabeled_supported(configuration, chosen, stages)
         processes.check_batch(chosen.batch_size, "batch_size in the plans file")

@@ -10,7 +10,6 @@ from typing import Any
 from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
-from dataset_conversion.supervision.label_values import refuse_label_values
 from nnunetv2_mlbseg.cases.leakage_guard import HeldOut
 from nnunetv2_mlbseg.cases.roles import FoldRoles, roles_of_fold
 from nnunetv2_mlbseg.cases.shown_classes import ShownClasses
@@ -18,6 +17,7 @@ from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.method import Method
 from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.structures import Structures, refuse_problems
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Fold:
         roles: All of them.
         training: Those that train, sorted.
         held_out: The guard of those that do not.
-        only_noisy: Foreground classes that noisy labels show and no clean one does.
+        only_noisy: Foreground classes, or regions, that noisy labels show and no clean one does, by their outputs.
         unshown: Those of them of which clean images say nothing in this training.
         class_lines: For the log, on classes that no clean label shows.
     """
@@ -59,10 +59,10 @@ class Fold:
         """Read the roles of a fold; the first process does so alone, since it may copy files.
 
         Raises:
-            InputError: see :func:`roles_of_fold`; label values have a gap; a held-out case, or its patient, trains; or
-                clean cases that show no class which a method could learn from them.
+            InputError: see :func:`roles_of_fold`; labels that nnU-Net cannot train on; a held-out case, or its patient,
+                trains; or clean cases that show no class which a method could learn from them.
         """
-        refuse_label_values(dataset_json["labels"], dataset_name)
+        refuse_problems(dataset_json, dataset_name)
         with processes.first_alone():
             roles = roles_of_fold(
                 dataset_name, configuration.data_identifier, fold, needs_imperfect=method.needs_imperfect
@@ -78,7 +78,7 @@ class Fold:
         )
         held_out.check_names()
         data = join(nnUNet_preprocessed, dataset_name, configuration.data_identifier)
-        shown = ShownClasses.of_fold(data, roles, dataset_json["labels"])
+        shown = ShownClasses.of_fold(data, roles, Structures.of(dataset_json))
         unshown = shown.only_noisy if method.noisy_teach_unshown(settings) else ()
         if unshown and len(unshown) + len(shown.nowhere) == len(shown.names):
             raise InputError(

@@ -11,18 +11,19 @@ from torch import Tensor, nn
 
 from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.networks.fingerprints import weight_sums
-from nnunetv2_mlbseg.networks.output_layers import copy_rows_, output_layers
+from nnunetv2_mlbseg.networks.output_layers import clear_rows_, copy_rows_, output_layers
 from nnunetv2_mlbseg.networks.surgery import plain_network
 from nnunetv2_mlbseg.progress.run_state import RunState
 from nnunetv2_mlbseg.runtime.random_state import Generators
 from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.course import Course
 from nnunetv2_mlbseg.training.descent import Descent, Gradient
-from nnunetv2_mlbseg.training.method import Moment, Task
+from nnunetv2_mlbseg.training.method import Moment
 from nnunetv2_mlbseg.training.passes import Passes
 from nnunetv2_mlbseg.training.stages import Stage
 from nnunetv2_mlbseg.training.step_guard import StepGuard
 from nnunetv2_mlbseg.training.support import check_sharing_supported
+from nnunetv2_mlbseg.training.task import Task
 from nnunetv2_mlbseg.training.teacher import Teacher
 from nnunetv2_mlbseg.training.whole_batch_loss import cross_entropy_like, one_softmax_like
 
@@ -71,7 +72,7 @@ class Learning:
             descent=Descent([*plain.parameters(), *heads.parameters()], optimizer, grad_scaler, processes),
             losses={
                 "dice_ce": one_softmax_like(loss, task.ignore_label, processes),
-                "ce": cross_entropy_like(loss, task.ignore_label, processes),
+                "ce": cross_entropy_like(loss, task.ignore_label, processes, task.regions > 0),
             },
             scale_factors=[float(factor) for factor in factors if factor > 0] if deep else [1.0],
             deep_supervision=deep,
@@ -79,7 +80,8 @@ class Learning:
             generators=Generators(settings.seed, device),
             processes=processes,
             images=course.stages.imperfect_images if processes.count > 1 else None,
-            unshown=Unshown.of(task.unshown, task.classes, device),
+            unshown=Unshown.of(task.unshown, task.heads, device, regions=task.regions > 0),
+            space=task.space,
         )
         self.method = course.method(settings, task, self.passes, heads)
 
@@ -145,7 +147,10 @@ class Learning:
         """
         if self._output_layers is None:
             self._output_layers = output_layers(self.student, images)
-        copy_rows_(self._output_layers, 0, unshown.classes)
+        if self.passes.space.regions:  # outside has the logit 0
+            clear_rows_(self._output_layers, unshown.classes)
+        else:
+            copy_rows_(self._output_layers, 0, unshown.classes)
 
     def finish_step(self) -> dict[str, Tensor]:
         """Move the teacher, unless the step was left out, and say whether it was; gradients go before the next step."""

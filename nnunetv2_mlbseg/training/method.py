@@ -6,12 +6,11 @@ here trains on the clean cases first and then on pairs of a clean and an imperfe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
-from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from torch import Tensor, nn
 
 from nnunetv2_mlbseg.cases.roles import FoldRoles
@@ -25,6 +24,7 @@ from nnunetv2_mlbseg.training.card import Card
 from nnunetv2_mlbseg.training.descent import Gradient
 from nnunetv2_mlbseg.training.passes import Passes
 from nnunetv2_mlbseg.training.stages import Draw, Stage, paired, warm_up
+from nnunetv2_mlbseg.training.task import Task
 
 LOSSES = "loss terms"
 STEPS = "share of steps"
@@ -33,49 +33,6 @@ OF_ALL: Mapping[str, Mapping[str, str]] = {
     STEPS: {"skipped": "left out: loss or gradient not finite"},
 }
 """What the log shows of every training, by panel of its picture."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a method needs to know of data and network.
-
-    Attributes:
-        channels, classes: Of the network's input and output.
-        dims: Spatial dimensions of a patch.
-        noisy, unlabeled: Numbers of such cases.
-        ignore_label: nnU-Net's, or None.
-        unshown: Classes of which the clean cases say nothing, see :meth:`Method.noisy_teach_unshown`.
-        network: The student as it is initialised, for methods that train a second one like it.
-    """
-
-    channels: int
-    classes: int
-    dims: int
-    noisy: int
-    unlabeled: int
-    ignore_label: int | None
-    unshown: tuple[int, ...] = ()
-    network: nn.Module | None = None
-
-    def built(self) -> nn.Module:
-        """:attr:`network`, for a method that cannot do without."""
-        if self.network is None:
-            raise ValueError("the task knows no network, expected the student, to which the method adds another one")
-        return self.network
-
-    @classmethod
-    def of(
-        cls,
-        channels: int,
-        labels: LabelManager,
-        patch_size: Sequence[int],
-        roles: FoldRoles,
-        unshown: tuple[int, ...] = (),
-        network: nn.Module | None = None,
-    ) -> Task:
-        """By nnU-Net's labels and patch size, and the roles of the fold."""
-        counts, classes = (len(roles.noisy), len(roles.unlabeled)), labels.num_segmentation_heads
-        return cls(channels, classes, len(patch_size), *counts, labels.ignore_label, unshown, network)
 
 
 @dataclass(frozen=True)

@@ -8,28 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nnunetv2_mlbseg.maths.label_space import LabelSpace
 from nnunetv2_mlbseg.maths.mean_teacher import disturb
 from nnunetv2_mlbseg.maths.tangents.forward import Direction, logit_tangents
 from nnunetv2_mlbseg.maths.tangents.replayed import NotReplayable, logits_with_tangents
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, softmax_, unchanged
 from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.networks.features import Features, features_of
-from nnunetv2_mlbseg.networks.surgery import mixes_images, plain_network
+from nnunetv2_mlbseg.networks.surgery import draws_at_random, mixes_images, plain_network
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.runtime.random_state import Generators
 from nnunetv2_mlbseg.training.batch import Images, Target
 from nnunetv2_mlbseg.training.descent import Descent, Gradient
-
-Loss = Callable[[Any, Any], Tensor]
-"""nnU-Net's: of a network's output, or list of outputs, and nnU-Net's target."""
-
-OfTangents = Callable[[Tensor, Tensor], Tensor]
-"""Of logits and their derivatives, one map."""
+from nnunetv2_mlbseg.training.in_parts import in_parts
+from nnunetv2_mlbseg.training.tangent_pass import OfTangents, TangentPass, tangents_themselves
 
 Within = Callable[[nn.Module], AbstractContextManager[Any]]
 """What is done to a plain network for the time of a block."""
@@ -38,37 +35,8 @@ TANGENT_PARTS = 4
 """Into how many parts images are divided for derivatives. In float32, values and derivatives of a quarter of them take
 less memory than what the training pass keeps of all in float16 for its backward pass."""
 
-
-def tangents_themselves(logits: Tensor, tangents: Tensor) -> Tensor:
-    """All of them."""
-    return tangents
-
-
-class TangentPass(NamedTuple):
-    """The student's outputs at all scales, finest first, and their derivatives.
-
-    ``outputs``: with their graph, where one pass gives both; None: training needs a pass of its own.
-    ``logits``, ``tangents``: ``(B, C, *S)`` each, without a graph; ``tangents`` are what was asked for of them.
-    """
-
-    outputs: list[Tensor] | None
-    logits: list[Tensor]
-    tangents: list[Tensor]
-
-    @classmethod
-    def joined(cls, parts: Sequence[TangentPass]) -> TangentPass:
-        """Of the parts of a batch, that of the whole."""
-        if len(parts) == 1:
-            return parts[0]
-        with_graph = [part.outputs for part in parts if part.outputs is not None]
-        outputs = _joined(with_graph) if len(with_graph) == len(parts) else None
-        logits = _joined([part.logits for part in parts]) if outputs is None else [one.detach() for one in outputs]
-        return cls(outputs, logits, _joined([part.tangents for part in parts]))
-
-
-def _joined(parts: Sequence[list[Tensor]]) -> list[Tensor]:
-    """Scale by scale."""
-    return [torch.cat(scale) for scale in zip(*parts, strict=True)]
+Loss = Callable[[Any, Any], Tensor]
+"""nnU-Net's: of a network's output, or list of outputs, and nnU-Net's target."""
 
 
 @dataclass
@@ -85,6 +53,9 @@ class Passes:
         images: Images of the whole imperfect batch, where processes share it; None: those at hand are all.
         unshown: Classes of which the clean images say nothing; None: there are none.
         bfloat16: Whether passes on the CPU are in bfloat16.
+        images_at_once: Of how many imperfect images activations are held at once; None: of all. A method sets it.
+        space: Whether outputs are of classes or of regions. Of regions all that passes return is folded: ``(B*G, C,
+            *S)`` where it says ``(B, C, *S)``.
     """
 
     student_network: nn.Module
@@ -99,10 +70,13 @@ class Passes:
     images: int | None = None
     unshown: Unshown | None = None
     bfloat16: bool = False
+    images_at_once: int | None = None
+    space: LabelSpace = LabelSpace()  # noqa: RUF009 (frozen)
 
     def __post_init__(self) -> None:
         # On the CPU the training pass is not compiled, so the tangents can share it where it is in float32.
         self._replays = self.device.type == "cpu"
+        self._tangents_in_half = self.device.type == "cuda"
 
     @property
     def total(self) -> Total:
@@ -133,6 +107,27 @@ class Passes:
             with within(plain):
                 return self._scales(plain.forward(images))
 
+    def student_in_parts(self, images: Tensor, known: list[Tensor] | None = None) -> list[Tensor]:
+        """As :meth:`student`, with the same gradient of any loss, but activations of ``images_at_once`` images alone.
+
+        Args:
+            known: Logits of the first images at all scales, where there are some.
+        """
+        if not self._parted(len(images)):
+            return self.student(images)
+        size, groups = self._at_once(len(images)), self.space.groups
+        return in_parts(self.student, images, size, self.descent.parameters, known, groups)
+
+    def _at_once(self, images: int) -> int:
+        """How many images to pass at once, of so many."""
+        network = self.student_network
+        if self.images_at_once is None or mixes_images(network) or draws_at_random(network):
+            return images
+        return min(images, self.images_at_once)
+
+    def _parted(self, images: int) -> bool:
+        return self._at_once(images) < images
+
     def features(
         self, images: Tensor, network: nn.Module | None = None, within: Within | None = None
     ) -> tuple[list[Tensor], Features]:
@@ -159,38 +154,54 @@ class Passes:
             noise: Gaussian noise on its input (Eq. 12), in standard deviations of the normalised image.
             within: As for :meth:`student`.
         """
-        return softmax_(self.through(self.teacher_network, self._disturbed(images, noise), within=within)[0])
+        shown = self._disturbed(images, noise)
+        parts = shown.split(self._at_once(len(shown)))
+        found = [softmax_(self.through(self.teacher_network, part, within=within)[0]) for part in parts]
+        return torch.cat(found) if len(found) > 1 else found[0]
 
     def with_tangents(
-        self, images: Tensor, direction: Direction, of: OfTangents = tangents_themselves, scales: int | None = None
+        self,
+        images: Tensor,
+        direction: Direction,
+        of: OfTangents = tangents_themselves,
+        scales: int | None = None,
+        first: int | None = None,
+        exact: bool = True,
     ) -> TangentPass:
         """The student's outputs, and their derivatives along a direction in the space of its parameters.
 
-        Without graph they are in float32, also where passes with one are in half precision. They are taken of one part
-        of the images after the other, unless a layer mixes images, so that the activations of one part are all that
-        there is at once.
+        They are taken of one part of the images after the other, unless a layer mixes images, so that the activations
+        of one part are all that there is at once.
 
         Args:
             of: What to keep of a scale's logits and derivatives, both ``(B, C, *S)``; an image's has to be its own.
             scales: Of how many scales to keep it, finest first; None: of all.
+            first: Of how many images to take derivatives, the first ones; None: of all.
+            exact: In float32. False: on CUDA in half precision, which is enough for sums over many pixels.
         """
-        parts = 1 if mixes_images(self.student_network) else TANGENT_PARTS
-        found = []
-        for part in images.chunk(parts):
-            outputs, logits, tangents = self._of_part(part, direction)
-            kept = list(map(of, logits[:scales], tangents[:scales]))
-            del tangents  # before those of the next part
-            found.append(TangentPass(outputs, logits, kept))
-        return TangentPass.joined(found)
+        wanted, size = images[:first], min(self._at_once(len(images)), -(-len(images) // TANGENT_PARTS))
+        if mixes_images(self.student_network):
+            wanted, size = images, len(images)
+        graph = not self._parted(len(images))
+        parts = (self._with_tangents(part, direction, graph, exact) for part in wanted.split(size))
+        found = TangentPass.joined([part.kept(of, scales) for part in parts])
+        if found.outputs is not None and len(wanted) < len(images):
+            found = found.followed_by(self.student(images[len(wanted) :]))
+        return found if first is None else found.of_first(first * self.space.groups)
 
-    def _of_part(self, images: Tensor, direction: Direction) -> TangentPass:
+    def _with_tangents(self, images: Tensor, direction: Direction, graph: bool, exact: bool) -> TangentPass:
         if self._replays and not self.bfloat16:
             try:
-                outputs, tangents = map(self._scales, logits_with_tangents(self.student_network, images, direction))
-                return TangentPass(outputs, [output.detach() for output in outputs], tangents)
+                with torch.set_grad_enabled(graph):
+                    found = logits_with_tangents(self.student_network, images, direction)
+                outputs, tangents = map(self._scales, found)
+                return TangentPass(outputs if graph else None, [one.detach() for one in outputs], tangents)
             except NotReplayable:
                 self._replays = False
-        return TangentPass(None, *map(self._scales, logit_tangents(self.student_network, images, direction)))
+        exact = exact or not self._tangents_in_half
+        with nullcontext() if exact else self._autocast():
+            both = logit_tangents(self.student_network, images, direction, exact)
+        return TangentPass(None, *map(self._scales, both))
 
     def supervised(
         self, outputs: Sequence[Tensor], target: Target, loss: str = "dice_ce", *, of_clean: bool = True
@@ -202,6 +213,7 @@ class Passes:
         Args:
             of_clean: False for other images, whose labels count whatever they say.
         """
+        outputs = [self.space.output(one) for one in outputs]
         if self.unshown is not None and of_clean:
             outputs = [self.unshown.other_logits(output) for output in outputs]
             target = self.unshown.other_labels(target)
@@ -234,9 +246,9 @@ class Passes:
         return disturb(images, noise, generator, views=views, batch_size=self.images, rows=rows)
 
     def _scales(self, output: Tensor | Sequence[Tensor]) -> list[Tensor]:
-        """The outputs that deep supervision counts, in float32 or better."""
+        """The outputs that deep supervision counts, folded, in float32 or better."""
         outputs = [output] if isinstance(output, Tensor) else output[: len(self.scale_factors)]
-        return [at_least_float32(one) for one in outputs]
+        return [self.space.logits(at_least_float32(one)) for one in outputs]
 
     def _autocast(self, exact: bool = False) -> AbstractContextManager[Any]:
         """As nnU-Net, float16 where that is fast, which is on CUDA only; on the CPU bfloat16 if the training has it."""

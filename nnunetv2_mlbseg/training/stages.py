@@ -28,6 +28,7 @@ class Draw:
         roles: Whose cases.
         images: How many at a time, over all processes.
         key: Where that number is set, for messages.
+        derived: Whether it follows from other numbers, and may be raised to an image for every process.
         blank: Roles among them whose labels nobody may read. They reach a step as nnU-Net's ignore label, or as -1
             where there is none, and patches of their images are drawn without regard to what they show.
     """
@@ -35,11 +36,16 @@ class Draw:
     roles: tuple[str, ...]
     images: int
     key: str
+    derived: bool = False
     blank: tuple[str, ...] = ()
 
     def cases(self, roles: FoldRoles) -> tuple[str, ...]:
         """The cases of a fold that it draws from, sorted."""
         return tuple(sorted(case for role in self.roles for case in getattr(roles, role)))
+
+    def among(self, processes: int) -> Draw:
+        """The same, or a larger one if it is derived and leaves a process without an image."""
+        return replace(self, images=processes) if self.derived and self.images < processes else self
 
     def blank_cases(self, roles: FoldRoles) -> tuple[str, ...]:
         """Those of them whose labels nobody may read, sorted."""
@@ -70,7 +76,7 @@ class Stage:
         epochs: Its length.
         main: The batch of nnU-Net's own loss; clean cases, but for plain training.
         imperfect: The batch beside it, if there is one.
-        paced_by: Whose slices one pass counts, where ``iterations_per_epoch`` is null.
+        paced_by: Whose slices, or patches in 3D, one pass counts, where ``iterations_per_epoch`` is null.
         by_method: Whether the method's terms train; else nnU-Net's own step on the main batch does.
         quantity: The name of nnU-Net's own loss in the log.
         labelling: How unlabeled cases get labels before the stage begins; None: they keep nnU-Net's ignore label.
@@ -94,6 +100,11 @@ class Stage:
         """What its loaders draw."""
         return (self.main,) if self.imperfect is None else (self.main, self.imperfect)
 
+    def among(self, processes: int) -> Stage:
+        """The same, with draws that so many processes can share."""
+        imperfect, pace = (draw and draw.among(processes) for draw in (self.imperfect, self.paced_by))
+        return replace(self, main=self.main.among(processes), imperfect=imperfect, paced_by=pace)
+
     @property
     def at_rest(self) -> Stage:
         """The same for a training that is finished: no imperfect case is needed."""
@@ -108,11 +119,17 @@ class Stage:
 
 
 class Stages:
-    """The stages of a training in their order. Those without an epoch are left out."""
+    """The stages of a training in their order. Those without an epoch are left out.
 
-    def __init__(self, stages: Iterable[Stage]):
-        self.all = tuple(stage for stage in stages if stage.epochs)
-        self._slices: dict[tuple[str, ...], int] = {}
+    Args:
+        patch_size: Of the plan, which says what a pass consists of.
+        processes: How many share a batch.
+    """
+
+    def __init__(self, stages: Iterable[Stage], patch_size: Sequence[int] = (), processes: int = 1):
+        self.all = tuple(stage.among(processes) for stage in stages if stage.epochs)
+        self.patch_size = patch_size
+        self._images: dict[tuple[str, ...], int] = {}
 
     @property
     def epochs(self) -> int:
@@ -168,20 +185,27 @@ class Stages:
         return (keeps, LATEST) if epochs_done < self.epochs else (keeps,)
 
     def one_pass(self, stage: Stage, roles: FoldRoles, dataset: Callable[[Sequence[str]], nnUNetBaseDataset]) -> int:
-        """Iterations until as many slices were drawn as the cases have that pace the stage.
+        """Iterations until as many slices or patches were drawn as the cases have that pace the stage.
 
         Args:
             dataset: Opens the preprocessed data of some cases. Counting reads it once.
         """
         pace = stage.paced_by or stage.main
-        if pace.roles not in self._slices:
-            self._slices[pace.roles] = count_slices(dataset(pace.cases(roles)))
-        return math.ceil(self._slices[pace.roles] / pace.images)
+        if pace.roles not in self._images:
+            self._images[pace.roles] = count_images(dataset(pace.cases(roles)), self.patch_size)
+        return math.ceil(self._images[pace.roles] / pace.images)
 
 
-def count_slices(dataset: nnUNetBaseDataset) -> int:
-    """Number of slices (first spatial axis) over all cases: what one pass over 2D data consists of."""
-    return sum(int(dataset.load_case(case)[0].shape[1]) for case in dataset.identifiers)
+def count_images(dataset: nnUNetBaseDataset, patch_size: Sequence[int]) -> int:
+    """What one pass over all cases consists of: their slices (first spatial axis), or as many patches as fill them.
+
+    Args:
+        patch_size: With three sides a case counts its size in patches, each side at least as one, rounded up.
+    """
+    shapes = [dataset.load_case(case)[0].shape[1:] for case in dataset.identifiers]
+    if len(patch_size) < 3:
+        return sum(int(shape[0]) for shape in shapes)
+    return sum(math.ceil(math.prod(max(n / side, 1) for n, side in zip(s, patch_size, strict=True))) for s in shapes)
 
 
 def warm_up(settings: TrainingSettings, plan_batch_size: int) -> Stage:

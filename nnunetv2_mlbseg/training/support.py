@@ -7,6 +7,7 @@ from typing import Any
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from nnunetv2_mlbseg.networks.plans import planned
 from nnunetv2_mlbseg.networks.surgery import mixes_images
 from nnunetv2_mlbseg.runtime.errors import UnsupportedError
 from nnunetv2_mlbseg.runtime.processes import Processes
@@ -34,22 +35,20 @@ def check_unlabeled_supported(name: str, configuration: ConfigurationManager, st
         )
 
 
-def check_supported(plans: dict[str, Any], configuration: str, dataset_json: dict[str, Any]) -> ConfigurationManager:
+def check_supported(plans: dict[str, Any], configuration: str) -> ConfigurationManager:
     """Return nnU-Net's view of the configuration if MLB-Seg can train it.
 
     Raises:
-        UnsupportedError: a 3D or cascade configuration, or region-based labels.
+        UnsupportedError: the second stage of a cascade.
+        InputError: there is no such configuration.
     """
-    manager = PlansManager(plans)
-    chosen = manager.get_configuration(configuration)
+    planned(plans, configuration)
+    chosen = PlansManager(plans).get_configuration(configuration)
     if chosen.previous_stage_name is not None:
-        raise UnsupportedError(f"configuration {configuration} is part of a cascade; MLB-Seg trains 2d: use 2d")
-    if len(chosen.patch_size) != 2:
-        raise UnsupportedError(f"configuration {configuration} is 3D; MLB-Seg trains slices: use 2d")
-    if manager.get_label_manager(dataset_json).has_regions:
         raise UnsupportedError(
-            "dataset.json defines regions (labels that are lists); MLB-Seg trains with softmax over exclusive classes: "
-            "give every class one number in dataset.json, or use nnUNetTrainer"
+            f"configuration {configuration} needs out-of-sample predictions of {chosen.previous_stage_name} for noisy "
+            f"and unlabeled cases; train 3d_fullres, or ensemble it with {chosen.previous_stage_name} "
+            f"(nnUNetv2_ensemble)"
         )
     return chosen
 

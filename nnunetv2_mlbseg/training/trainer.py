@@ -11,7 +11,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_mlbseg.cases.datasets import dataset_class
-from nnunetv2_mlbseg.cases.loaders import LoaderFactory
+from nnunetv2_mlbseg.cases.loaders import LoaderFactory, mirror_axes
 from nnunetv2_mlbseg.cases.worker_processes import close
 from nnunetv2_mlbseg.networks.surgery import plain_network
 from nnunetv2_mlbseg.progress.undefined_dice import hold_undefined_dice_
@@ -24,7 +24,7 @@ from nnunetv2_mlbseg.training.descent import sgd
 from nnunetv2_mlbseg.training.inference import swapped, whole_predictions
 from nnunetv2_mlbseg.training.learning import Learning
 from nnunetv2_mlbseg.training.loading import LabelStores, Loading
-from nnunetv2_mlbseg.training.method import Method, Task
+from nnunetv2_mlbseg.training.method import Method
 from nnunetv2_mlbseg.training.nnunet_fields import fields_of, take_fields_
 from nnunetv2_mlbseg.training.precision import settle_
 from nnunetv2_mlbseg.training.preflight import Preflight
@@ -32,6 +32,7 @@ from nnunetv2_mlbseg.training.run import Run
 from nnunetv2_mlbseg.training.saving import Saving
 from nnunetv2_mlbseg.training.stages import LATEST, Stage
 from nnunetv2_mlbseg.training.stopping import Stopping
+from nnunetv2_mlbseg.training.task import Task
 from nnunetv2_mlbseg.training.whole_batch_loss import over_whole_batch
 
 
@@ -102,8 +103,9 @@ class nnUNetTrainerMethod(nnUNetTrainer):
 
     def configure_optimizers(self):
         """SGD as configured, over the network and the method's heads."""
-        of_data = self.num_input_channels, self.label_manager, self.configuration_manager.patch_size
-        self._task = Task.of(*of_data, self.roles, self.course.cases.unshown, plain_network(self.network))
+        labels, patch_size = self.label_manager, self.configuration_manager.patch_size
+        of_cases = self.roles, self.course.cases.unshown, mirror_axes(self), plain_network(self.network)
+        self._task = Task.of(self.num_input_channels, labels, patch_size, *of_cases)
         self._heads = companions.made(self.course, self._task, self._do_i_compile(), self.print_to_log_file)
         return sgd([*self.network.parameters(), *self._heads.parameters()], self.settings, self.num_epochs)
 
@@ -220,8 +222,6 @@ class nnUNetTrainerMethod(nnUNetTrainer):
         written = Path(self.output_folder) / "validation", self.roles.validation, self.dataset_json["file_ending"]
         with swapped(self, self.learning.for_inference), whole_predictions(*written), self.stopping.listening():
             super().perform_actual_validation(save_probabilities)
-
-    # --- checkpoints ----------------------------------------------------------------------------------------------
 
     def _save_to_go_on(self, complete: bool) -> str:
         self.run.partial = None if complete else self.run.epoch.partial()

@@ -27,6 +27,7 @@ def measure(
     device: torch.device | None = None,
     checkpoints: Sequence[str] | None = None,
     picture: Path | None = None,
+    channel: int = 0,
     report: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Judge the weights at every checkpoint of a fold, each on the same batches.
@@ -38,14 +39,15 @@ def measure(
         iterations: Number of batches, of the size the training had.
         checkpoints: File names; None: all of :data:`CHECKPOINTS` that there are.
         picture: PNG file for :func:`draw`, with the weights of the last checkpoint.
+        channel: Of the images in it.
 
     Returns:
         Plain JSON types: what was measured, and under ``checkpoints`` for each file its epoch and, for the imperfect
         and the pseudo label, what :func:`~nnunetv2_mlbseg.weight_quality.scores.summarize` gives.
 
     Raises:
-        InputError: a checkpoint is missing, the training had no weights, there are no cases or no true labels, or there
-            is nothing wrong that a picture could show.
+        InputError: a checkpoint is missing, the training had no weights, there are no cases or no true labels, no such
+            channel, or there is nothing wrong that a picture could show.
     """
     names = list(checkpoints or [name for name in CHECKPOINTS if (fold_folder / name).is_file()])
     if not names:
@@ -57,7 +59,9 @@ def measure(
         report(f"{name}: {iterations} batches of {role} cases")
         with restored(found, fold_folder, device or torch.device("cpu")) as fold:
             check_weighs(fold)
-            quality, exhibits = judged_batches(fold, role, iterations, seed, COLUMNS if picture else 0, report)
+            check_channel(fold, channel)
+            drawn = (COLUMNS if picture else 0, channel)
+            quality, exhibits = judged_batches(fold, role, iterations, seed, drawn, report)
         views = list(fold.settings.all_views)
         result |= {"trainer": fold.trainer, "weighting": fold.weighing.name, "views": views}
         summaries = {label: summarize(judged) for label, judged in quality.items()}
@@ -82,15 +86,31 @@ def check_weighs(fold: TrainedFold) -> None:
         )
 
 
+def check_channel(fold: TrainedFold, channel: int) -> None:
+    """Refuse a channel that the images of a training do not have.
+
+    Raises:
+        InputError: it is so.
+    """
+    channels = fold.method.task.channels
+    if not 0 <= channel < channels:
+        raise InputError(f"{fold.plans.dataset_name}: channel {channel} of {channels}, expected 0 to {channels - 1}")
+
+
 def judged_batches(
-    fold: TrainedFold, role: str, iterations: int, seed: int, wanted: int, report: Callable[[str], None]
+    fold: TrainedFold, role: str, iterations: int, seed: int, drawn: tuple[int, int], report: Callable[[str], None]
 ) -> tuple[dict[str, list[LabelQuality]], list[Exhibit]]:
-    """Judge so many batches of a role, and keep what the first ``wanted`` images or a few more have to show."""
+    """Judge so many batches of a role, and keep what some images have to show.
+
+    Args:
+        drawn: Of how many images or a few more, the first ones, and in which channel.
+    """
+    wanted, channel = drawn
     judged: dict[str, list[LabelQuality]] = {"imperfect": [], "pseudo": []}
     exhibits: list[Exhibit] = []
     for weighed, truth in weighed_batches(fold, role, iterations, seed, report):
         for label, quality in judge(weighed.logits, weighed.labels, weighed.views.apply_labels(truth)).items():
             judged[label].append(quality)
         if len(exhibits) < wanted:
-            exhibits += exhibits_of(weighed.images, weighed.labels, truth)
+            exhibits += exhibits_of(weighed.images[:, channel], weighed.labels, truth)
     return judged, exhibits

@@ -27,7 +27,7 @@ OUTLINE: dict[str, Any] = {"colors": "#D55E00", "linewidths": 1.2, "linestyles":
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One training image as it was, without a view; all (Y, X).
+    """One training image as it was, without a view; all (Y, X), and before :func:`exhibits_of` is done (Z, Y, X) in 3D.
 
     Attributes:
         labels: The true, imperfect and pseudo label by the names in :data:`STYLES`; negative = no label.
@@ -46,21 +46,32 @@ class Exhibit:
 
 
 def exhibits_of(images: Tensor, labels: WeightedLabels, truth: Tensor) -> list[Exhibit]:
-    """The images of a batch that have something wrong in their labels.
+    """The images of a batch that have something wrong in their labels; of a volume the slice that has most of it.
+
+    Of regions each (image, region) is an image.
 
     Args:
-        images: (V*B, channels, Y, X), first without a view, then in the others.
-        labels: Of all of them, (V*B, Y, X).
-        truth: (B, Y, X) int64, the true labels of the images without views.
+        images: (V*B, *S), one channel, first without a view, then in the others. *S is Y, X or Z, Y, X.
+        labels: Of all of them, (V*B*G, *S).
+        truth: (B*G, *S) int64, the true labels of the images without views.
     """
-    count = truth.shape[0]
+    count, groups = truth.shape[0], len(labels.imperfect) // len(images)
     both = labels.weight_imperfect + labels.weight_pseudo
     part = (labels.weight_imperfect / both)[:count].cpu().numpy()  # 0 / 0 is NaN
     named = {"true label": truth, "imperfect label": labels.imperfect[:count], "pseudo label": labels.pseudo[:count]}
     arrays = {name: label.cpu().numpy() for name, label in named.items()}
-    shown = images[:count, 0].cpu().numpy()
+    shown = images[: count // groups].repeat_interleave(groups, 0).cpu().numpy()
     made = [Exhibit(shown[i], {name: label[i] for name, label in arrays.items()}, part[i]) for i in range(count)]
-    return [exhibit for exhibit in made if exhibit.wrong.mean() >= LEAST_WRONG]
+    return [exhibit for exhibit in map(_worst_slice, made) if exhibit.wrong.mean() >= LEAST_WRONG]
+
+
+def _worst_slice(exhibit: Exhibit) -> Exhibit:
+    """Of an exhibit with three axes, the slice across the first one with most wrong pixels; else the exhibit."""
+    if exhibit.image.ndim == 2:
+        return exhibit
+    worst = int(exhibit.wrong.sum(axis=(1, 2)).argmax())
+    labels = {name: label[worst] for name, label in exhibit.labels.items()}
+    return Exhibit(exhibit.image[worst], labels, exhibit.part[worst])
 
 
 def draw(exhibits: Sequence[Exhibit], picture: Path) -> None:

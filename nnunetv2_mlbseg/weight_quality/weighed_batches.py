@@ -25,6 +25,8 @@ from nnunetv2_mlbseg.weight_quality.loader_with_truth import loader_with_truth, 
 class Weighed:
     """The imperfect images of a batch at full resolution, B images in V views.
 
+    Of regions, logits and labels are those of every (image, region): B*G where it says B.
+
     Attributes:
         images: ``(V*B, channels, *S)``.
         logits: The student's, ``(V*B, C, *S)``.
@@ -53,7 +55,8 @@ def weighed_batches(
     least = method.least_of_generated(Moment(0, 0, 1))
     for _ in range(iterations):
         batch = next(loader)
-        truth = true_labels_of(batch, fold.labels.ignore_label).to(fold.device)
+        truth = true_labels_of(batch, method.passes.space, fold.labels.ignore_label).to(fold.device)
         weighed = method.weigh(Batch.of(batch, fold.device), method.memory, least)
         method.memory = method.memory.followed_by(weighed.memory)
-        yield Weighed(weighed.views, weighed.shown, weighed.logits, weighed.labels[0]), truth
+        outputs = weighed.outputs or method.passes.student(weighed.shown)
+        yield Weighed(weighed.views, weighed.shown, outputs[0].detach(), weighed.labels[0]), truth

@@ -38,9 +38,10 @@ def test_the_odds_of_given_and_pseudo_label_are_those_the_training_weighs_with(c
     """As long as the clean batches prefer neither label (no gain), and but for what is added before logarithms."""
     probabilities, given, levels, confusion = random_case(classes)
     nothing = torch.zeros(2, classes, classes)
-    record = DisputeRecord(nothing, nothing, ConfusionRecord(confusion * 1e6, torch.zeros(0, *confusion.shape)))
+    record = DisputeRecord(nothing, nothing, ConfusionRecord(confusion[None] * 1e6, torch.zeros(0, *confusion.shape)))
     bounded = probabilities + LEAST_PROBABILITY  # as the training bounds what the network says
-    belief = posterior(bounded / bounded.sum(0), given, levels, record.confusion.matrix, record.confusion.common)
+    (matrix,), (common,) = record.confusion.matrix, record.confusion.common
+    belief = posterior(bounded / bounded.sum(0), given, levels, matrix, common)
     pseudo = probabilities.argmax(0)
     labels = ImperfectLabels(given[None], levels[None], torch.zeros(1, dtype=torch.bool), torch.tensor([-1]))
     share, _ = tied_weights(record, labels, pseudo[None], probabilities[None], 3.0)

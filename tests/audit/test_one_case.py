@@ -6,10 +6,13 @@ import torch
 from audit_support import two_squares
 
 from nnunetv2_mlbseg.audit.bayes import usual_confusion
+from nnunetv2_mlbseg.audit.label_groups import LabelGroups
 from nnunetv2_mlbseg.audit.one_case import Witnesses, proposed_label
 from nnunetv2_mlbseg.maths.records import NoRecord
 from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
+
+THREE = LabelGroups.of_classes(3)
 
 
 def test_the_proposal_replaces_only_with_strong_evidence():
@@ -22,16 +25,16 @@ def test_the_proposal_replaces_only_with_strong_evidence():
 def test_a_training_that_keeps_no_record_of_its_labels_has_them_err_as_labels_usually_do():
     for record in (None, NoRecord()):
         found = Witnesses.of(record)
-        torch.testing.assert_close(found.confusion(3), usual_confusion(3))
-        assert not found.common(3).any() and found.as_dict() is None
+        torch.testing.assert_close(found.confusion(THREE)[0], usual_confusion(3))
+        assert not found.common(THREE).any() and found.as_dict(THREE) is None
 
 
 def test_the_record_of_a_training_says_how_its_labels_err():
     record = DisputeRecord.empty(3)
     found = Witnesses.of(record)
-    torch.testing.assert_close(found.confusion(3), record.confusion.matrix)
-    torch.testing.assert_close(found.common(3), record.confusion.common)
-    assert found.as_dict() == {"confusion": record.confusion.matrix.sum(2).tolist()}
+    torch.testing.assert_close(found.confusion(THREE), record.confusion.matrix)
+    torch.testing.assert_close(found.common(THREE), record.confusion.common)
+    assert found.as_dict(THREE) == {"confusion": record.confusion.matrix[0].sum(2).tolist()}
 
 
 def test_of_a_class_that_no_clean_case_shows_nothing_is_judged():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from nnunetv2_mlbseg.audit.label_groups import LabelGroups
 from nnunetv2_mlbseg.audit.one_case import CaseAudit
 from nnunetv2_mlbseg.audit.prospect import RightLabels, prospect, refuse_corrections
 from noise_synthesis.safe_io.errors import InputError
@@ -22,7 +23,7 @@ def unseen(case: str, network: list[int], change: float):
         case=case,
         label=SimpleNamespace(classes=torch.tensor([[[0, 1, 1, 1, 1, 0]]])),
         network=torch.tensor([[network]]),
-        probabilities=torch.zeros(2, 1, 1, 6),
+        groups=LabelGroups.of_classes(2),
         change=change,
     )
 

@@ -62,7 +62,7 @@ def test_what_labels_know_is_seen_where_the_network_is_in_doubt():
     foreground = torch.tensor([[[0.4, 0.4, 0.6, 0.6, 0.1, 0.1, 0.1, 0.6]]])
     probabilities = torch.stack([1 - foreground, foreground])
     label = Label(None, reading(given.numpy()), given)
-    opinion, levels = Opinion(probabilities, probabilities), torch.zeros_like(given)
+    opinion, levels = Opinion(probabilities, probabilities), torch.zeros_like(given)[None]
     audited = audit_case("a", opinion, label, Witnesses(None), Thresholds(0.5, 0.0), 0, levels)
     measurement = Measurement()
     measurement.add_(audited, truth, axis=0)
@@ -74,8 +74,8 @@ def test_what_labels_know_is_seen_where_the_network_is_in_doubt():
 
 
 def audited_dice(audited, truth) -> float:
-    seen = (audited.probabilities, audited.label.classes, audited.levels)
-    likely = posterior(*seen, audited.confusion, audited.common).argmax(dim=0)
+    seen = (audited.probabilities, audited.label.classes, audited.levels[0])
+    likely = posterior(*seen, audited.confusion[0], audited.common[0]).argmax(dim=0)
     return mean_dice(likely.numpy(), truth.numpy(), 2)
 
 

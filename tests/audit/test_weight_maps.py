@@ -32,7 +32,7 @@ def case():
 def record():
     generator = torch.Generator().manual_seed(2)
     gain = torch.rand(2, 3, 3, generator=generator) * 2 - 1
-    counts = torch.rand(3, 3, LEVELS, generator=generator) * 50
+    counts = torch.rand(1, 3, 3, LEVELS, generator=generator) * 50
     return DisputeRecord(gain, torch.ones_like(gain), ConfusionRecord(counts, torch.zeros(0, 3, 3, LEVELS)))
 
 
@@ -42,8 +42,10 @@ def maps_of(case, weighting: str, how: str, *, record=None, derivatives=None, co
     record = weighting.begin(3) if record is None else record
     weighing = LabelWeighing(weighting=weighting, record=record, normalization=how, counted=counted, none_because=None)
     probabilities, given = case
-    seen = seen_case(probabilities, given, depth_levels(given[None])[0], -1, counted, derivatives)
-    return weight_maps(weighing, seen, int((given >= 0).sum()))
+    derivatives = None if derivatives is None else derivatives[None]
+    seen = seen_case(probabilities[None], given[None], depth_levels(given[None]), -1, counted, derivatives)
+    found = weight_maps(weighing, seen, int((given >= 0).sum()))
+    return WeightMaps(found.imperfect[0], found.pseudo[0])
 
 
 def test_tied_weights_are_shares_that_add_up_to_one(case):
@@ -58,11 +60,12 @@ def test_tied_weights_are_shares_that_add_up_to_one(case):
     pseudo = probabilities.argmax(0)
     own, _ = tied_weights(record(), labels, pseudo[None], probabilities[None], 8.0)
     torch.testing.assert_close(found.imperfect[known], own[0][known], atol=1e-5, rtol=0)
-    assert (found.share[known & (given == pseudo)] - 0.5).abs().max() < 1e-5
+    share = WeightMaps(found.imperfect[None], found.pseudo[None]).share
+    assert (share[known & (given == pseudo)] - 0.5).abs().max() < 1e-5
 
 
 def test_a_share_is_half_where_neither_label_counts():
-    maps = WeightMaps(torch.tensor([3.0, 0.0, 0.0, 1.0]), torch.tensor([1.0, 0.0, 2.0, 0.0]))
+    maps = WeightMaps(torch.tensor([[3.0, 0.0, 0.0, 1.0]]), torch.tensor([[1.0, 0.0, 2.0, 0.0]]))
     assert maps.share.tolist() == [0.75, 0.5, 0.0, 1.0]
 
 
@@ -97,7 +100,7 @@ def test_a_label_that_the_training_leaves_out_has_no_weight(case):
 def test_a_noisy_case_is_weighed_by_how_its_own_label_errs(case):
     """The loaders number the noisy cases; under this number the training keeps what it knows of each."""
     probabilities, given = case
-    levels = depth_levels(given[None])[0]
+    folded = probabilities[None], given[None], depth_levels(given[None])
     right = torch.eye(3).unsqueeze(2).expand(3, 3, LEVELS) * 1e4
     tables = torch.stack([right, right.flip(0)])  # the second label has its classes the wrong way round
     everywhere = record().confusion.counts
@@ -105,7 +108,7 @@ def test_a_noisy_case_is_weighed_by_how_its_own_label_errs(case):
     weighing = LabelWeighing(weighting=make("tied", "joint", 0.99, 8.0), record=known, none_because=None)
     fold = SimpleNamespace(roles=FoldRoles(("c0",), ("n0", "n1"), ("u0",), ("v0",)))
     with weighs(fold, weighing) as weigh:
-        first, second, other = (weigh(name, probabilities, given, levels) for name in ("n0", "n1", "v0"))
+        first, second, other = (weigh(name, *folded) for name in ("n0", "n1", "v0"))
     disputed = (given >= 0) & (given != probabilities.argmax(0)) & (given != 1) & (probabilities.argmax(0) != 1)
     assert disputed.any()
     assert (first.share[disputed] > other.share[disputed]).all()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from nnunetv2_mlbseg.cases.label_generation import (
     SAMPLED_CASES,
@@ -20,7 +21,9 @@ from nnunetv2_mlbseg.cases.label_generation import (
     mean_shares,
 )
 from nnunetv2_mlbseg.cases.label_store import LabelStore
+from nnunetv2_mlbseg.maths.label_space import LabelSpace
 from nnunetv2_mlbseg.runtime.processes import Processes
+from noise_synthesis.safe_io.structures import Structures
 
 
 class Dataset:
@@ -37,7 +40,10 @@ def test_shares_are_means_over_cases_where_outside_is_background_and_ignored_vox
     small = np.array([[-1, 0, 1, 1, 3, 3]])
     large = np.zeros((1, 1000), int)
     large[0, :100] = 2
-    assert mean_shares(Dataset({"a": small, "b": large}), 3).tolist() == pytest.approx([(0.5 + 0.9) / 2, 0.25, 0.05])
+    cases, classes = Dataset({"a": small, "b": large}), Structures({"organ": (1,), "lesion": (2,)}, ignore=3)
+    assert mean_shares(cases, classes)[0].tolist() == pytest.approx([(0.5 + 0.9) / 2, 0.25, 0.05])
+    regions = Structures({"whole": (1, 2), "core": (2,)}, order=(1, 2), ignore=3)
+    np.testing.assert_allclose(mean_shares(cases, regions), [[0.7, 0.3], [0.95, 0.05]])
 
 
 class Predictor:
@@ -46,10 +52,13 @@ class Predictor:
     label_manager = SimpleNamespace(
         all_labels=[0, 1],
         foreground_labels=[1],
+        has_regions=False,
         has_ignore_label=False,
         convert_logits_to_segmentation=lambda logits: logits.argmax(0),
     )
     configuration = SimpleNamespace(patch_size=(40, 50), preprocessor_class=DefaultPreprocessor)
+
+    structures, space = Structures({"organ": (1,)}), LabelSpace()
 
     def __init__(self, evidence: dict[str, np.ndarray]):
         self.evidence = evidence
@@ -93,6 +102,36 @@ def test_generated_labels_get_the_shares_of_the_clean_cases(count: int, read: in
     assert labels.bias() == bias
     labels.start("another")
     assert labels.bias() is None
+
+
+class RegionPredictor(Predictor):
+    """Logits of two regions from the evidence for each."""
+
+    label_manager = LabelManager({"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}, [1, 2])
+    structures, space = Structures({"whole": (1, 2), "core": (2,)}, (1, 2), 3), LabelSpace(2)
+
+    def logits(self, dataset: Any, case: str) -> tuple[torch.Tensor, dict]:
+        return torch.from_numpy(self.evidence[case]), {}
+
+
+def test_every_region_gets_the_share_of_the_clean_cases_and_is_painted_in_its_order(tmp_path) -> None:
+    """Of whole and core, 10 and 4 %, the network sees half and twice as much."""
+    generator = np.random.default_rng(0)
+    evidence = generator.normal(size=(2, 1, 40, 50)).astype(np.float32) - np.array([1.645, 1.405], np.float32).reshape(
+        2, 1, 1, 1
+    )
+    predictor, clean = RegionPredictor({"u0": evidence}), np.zeros((1, 40, 50), int)
+    clean[0, :4, :30], clean[0, :4, 30:] = 1, 2
+    bias = fit_bias(predictor, Dataset({"c0": clean}), Dataset({"u0": clean}), Processes(), lambda _: None)
+    assert bias == pytest.approx([1.645 - 1.282, 1.405 - 1.751], abs=0.15)
+    labels = LabelStore(tmp_path / "generated")
+    labels.start("network")
+    labels.keep_bias(bias)
+    generate(predictor, Dataset({"u0": clean}), ["u0"], labels, lambda _: None)
+    seg, locations = labels.load("u0")
+    inside = evidence + np.array(bias, np.float32).reshape(2, 1, 1, 1) > 0
+    assert np.array_equal(seg[0], np.where(inside[1], 2, inside[0].astype(int)))
+    assert set(locations) == {(1, 2), 2, (-1, 0, 1, 2)} and len(locations[2]) == inside[1].sum()
 
 
 def test_a_generated_label_is_stored_exported_and_reported_with_the_places_of_its_organ(tmp_path) -> None:

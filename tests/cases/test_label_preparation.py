@@ -20,9 +20,11 @@ from nnunetv2_mlbseg.cases import label_generation, label_preparation
 from nnunetv2_mlbseg.cases.label_preparation import LabelPreparation, check_labels
 from nnunetv2_mlbseg.cases.label_store import LabelStore
 from nnunetv2_mlbseg.cases.roles import FoldRoles
+from nnunetv2_mlbseg.maths.label_space import LabelSpace
 from nnunetv2_mlbseg.networks.fingerprints import fingerprint
 from nnunetv2_mlbseg.runtime.processes import Processes
 from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.structures import Structures
 
 ROLES = FoldRoles(clean=("c0",), noisy=("n0",), unlabeled=("u0", "u1", "u2"), validation=("v0",))
 SHAPE = (1, 2, 8, 8)
@@ -32,6 +34,7 @@ class Predictor:
     """Finds an organ where the image is bright; stands for :class:`CasePredictor`."""
 
     label_manager = LabelManager({"background": 0, "organ": 1, "ignore": 2}, None)
+    structures, space = Structures({"organ": (1,)}, ignore=2), LabelSpace()
     configuration = SimpleNamespace(patch_size=(8, 8), preprocessor_class=DefaultPreprocessor)
 
     def __init__(self, network: nn.Module, predicting: Callable[[str], None] = lambda case: None):
@@ -101,7 +104,7 @@ def test_aligned_labels_have_the_clean_share_and_a_source_of_their_own(folder, s
     assert source == fingerprint(network) + "-aligned"
     bias = store.bias()
     assert bias is not None and bias[0] == 0 and bias[1] > 0
-    assert said[3] == f"Log-odds added for the class shares of the clean cases (align_shares): {bias[1]:+.2f}"
+    assert said[3] == f"Log-odds added for the class shares of the clean cases (align_shares): organ {bias[1]:+.2f}"
     assert np.mean([store.load(case)[0][:] for case in ROLES.unlabeled]) == pytest.approx(0.25, abs=0.02)
 
 

@@ -83,22 +83,43 @@ def test_timed_choices_are_switched_off_at_any_depth():
     assert blur.benchmark is False
 
 
-def _factory(labels: dict[str, int], oversampled: float = 0.0) -> LoaderFactory:
-    return LoaderFactory(
-        initial_patch_size=(24, 24),
-        patch_size=(16, 16),
-        label_manager=LabelManager(labels, None),
-        oversample_foreground_percent=oversampled,
-        probabilistic_oversampling=False,
-        training_transforms=None,
-        validation_transforms=None,
-        pin_memory=False,
-        processes=Processes(),
-    )
+def _factory(labels: dict[str, int], **values) -> LoaderFactory:
+    rest = {
+        "initial_patch_size": (24, 24),
+        "patch_size": (16, 16),
+        "plan_batch_size": 40,
+        "oversample_foreground_percent": 0.0,
+        "probabilistic_oversampling": False,
+        "training_transforms": None,
+        "validation_transforms": None,
+        "pin_memory": False,
+        "processes": Processes(),
+    }
+    return LoaderFactory(label_manager=LabelManager(labels, None), **{**rest, **values})
 
 
 def _loader(folder: Path, labels: dict[str, int]):
     return _factory(labels).training(nnUNetDatasetBlosc2(str(folder)), batch_size=40)
+
+
+# Of a batch of 2 nnU-Net counts round(2 * 0.67) = 1 image that is drawn anywhere, of 12 it is 8.
+@pytest.mark.parametrize(("plan", "share"), [(2, 1 / 2), (12, 1 / 3)])
+def test_small_batches_are_drawn_around_foreground_as_often_as_nnunets(tmp_path, plan, share):
+    """Clean and imperfect batches of every size, in nnU-Net's own loader; by chance within three standard errors."""
+    _save_annotated(tmp_path / "complete", ignored=0)
+    factory = _factory({"background": 0, "organ": 1}, plan_batch_size=plan, oversample_foreground_percent=0.33)
+    np.random.seed(0)
+    for batch in {1, 2, plan}:
+        loader = factory.training(nnUNetDatasetBlosc2(str(tmp_path / "complete")), batch)
+        forced = np.array([[loader.get_do_oversample(image) for image in range(batch)] for _ in range(4000 // batch)])
+        if batch == plan:
+            assert (forced.mean(axis=1) == share).all(), "counted, as nnU-Net does"
+        assert abs(forced.mean() - share) < 3 * np.sqrt(share * (1 - share) / forced.size)
+
+
+def test_a_share_by_chance_stays_what_the_trainer_says():
+    factory = _factory({"background": 0}, oversample_foreground_percent=0.4, probabilistic_oversampling=True)
+    assert factory.oversampling(1) == factory.oversampling(40) == (True, 0.4)
 
 
 def _save_annotated(folder: Path, ignored: int) -> None:

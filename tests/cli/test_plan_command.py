@@ -96,14 +96,12 @@ def test_data_that_is_preprocessed_is_used_and_without_a_gpu_the_commands_say_so
     assert all(line.endswith(" -device cpu") for line in commands)
 
 
-def test_in_3d_the_network_is_smaller_and_nnunets_trainer_trains_it(folder, capsys):
-    assert plan("-c", "3d_fullres") == 0
+def test_in_3d_network_patch_and_batch_are_small_too(folder, capsys):
+    assert plan("-c", "3d_fullres", "--epochs", 3) == 0
     configuration = json.loads((folder / SMALL).read_text())["configurations"]["3d_fullres"]
     assert configuration["patch_size"] == [64, 64, 32] and configuration["batch_size"] == 2
-    assert not {"mlbseg", "next_stage"} & set(configuration)
-    assert "-tr" not in capsys.readouterr().out
-    line = refusal(capsys, "-c", "3d_fullres", "--name", "B", "--epochs", 3)
-    assert "-c 3d_fullres is 3D" in line and line.endswith("use -c 2d, or leave the schedule out")
+    assert "next_stage" not in configuration and configuration["mlbseg"]["epochs"] == 3
+    assert "nnUNetv2_train 540 3d_fullres 0 -tr nnUNetTrainerMLBSeg -p nnUNetPlansSmall" in capsys.readouterr().out
 
 
 def test_only_its_own_plans_are_replaced_and_only_with_force(folder, capsys):

@@ -219,7 +219,10 @@ def spoil(source, part, name, change):
         (lambda s: spoil(s, "imagesTr", "p3_0001.nii.gz", lambda a: a * np.nan), "p3_0001.nii.gz: holds NaN"),
         (lambda s: (s / "dataset.json").unlink(), "no dataset has this number|no nnU-Net raw dataset|no such file"),
         (lambda s: (s / "supervision").mkdir(), "imperfect already"),
-        (lambda s: set_labels(s, {"background": 0, "whole": [1, 2]}), "region-based labels (whole) are not supported"),
+        (
+            lambda s: set_labels(s, {"background": 0, "whole": [1, 2]}),
+            "'regions_class_order' is None",
+        ),
         (lambda s: set_labels(s, {"background": 0, "a": "1"}), "label values must be whole numbers"),
     ],
 )

@@ -33,7 +33,10 @@ DATA_FILES = (
     "nnunetv2_mlbseg/study/Snakefile",
     "nnunetv2_mlbseg/study/paper_numbers.json",
     *(f"nnunetv2_mlbseg/study/held_out/{name}.txt" for name in ("la", "promise12")),
-    *(f"nnunetv2_mlbseg/study/studies/{name}.yaml" for name in ("small", "recipes", "paper_la", "paper_promise12")),
+    *(
+        f"nnunetv2_mlbseg/study/studies/{name}.yaml"
+        for name in ("small", "small_3d", "recipes", "paper_la", "paper_promise12")
+    ),
 )
 RELATIVE_LINK = re.compile(r"\]\((?!https?://|mailto:|#)")
 

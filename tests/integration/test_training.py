@@ -143,21 +143,6 @@ def test_validation_and_prediction_use_the_finished_network(trained, tmp_path):
     assert np.array_equal(read[0], read[1])
 
 
-def _kill_at(workspace: Workspace, words: str, nth: int) -> None:
-    """Start a training and SIGKILL it as soon as ``words`` appear in its output for the ``nth`` time."""
-    script = Path(sys.executable).parent / "nnUNetv2_train"
-    command = [str(script), "900", "2d_tiny", "0", "-tr", TRAINER, "-device", "cpu"]
-    env = {**workspace.env, "nnUNet_n_proc_DA": "0"}
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        seen = 0
-        for line in process.stdout:
-            seen += words in line
-            if seen == nth:
-                process.send_signal(signal.SIGKILL)
-                break
-    assert process.returncode == -signal.SIGKILL
-
-
 @pytest.mark.parametrize(
     ("words", "nth", "resumed_in"),
     [
@@ -167,7 +152,7 @@ def _kill_at(workspace: Workspace, words: str, nth: int) -> None:
     ],
 )
 def test_a_killed_training_goes_on_to_the_same_weights(trained, workspace, words, nth, resumed_in):
-    _kill_at(workspace, words, nth)
+    workspace.kill_training(words, nth)
     done = workspace.train("--c")
     assert done.returncode == 0, done.stderr[-3000:]
     assert resumed_in in done.stdout
@@ -231,7 +216,7 @@ def test_two_processes_train_validate_and_continue(workspace, tmp_path_factory):
 
 
 def test_continuing_with_other_roles_is_refused_and_with_other_settings_said(trained, workspace):
-    _kill_at(workspace, "Stage: bootstrapping", 2)
+    workspace.kill_training("Stage: bootstrapping", 2)
     done = workspace.train("--c", MLBSEG_CONFIG='{"momentum": 0.5}')
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Configuration changed since the checkpoint (now, then): {'momentum': (0.5, 0.99)}" in done.stdout
@@ -431,7 +416,6 @@ def test_bad_supervision_is_one_line_and_leaves_nothing(workspace, spoil: Callab
     ("settings", "words"),
     [
         ({"MLBSEG_CONFIG": '{"epoch": 3}'}, "unknown configuration key 'epoch'; did you mean 'epochs'?"),
-        ({"configuration": "3d_fullres"}, "configuration 3d_fullres is 3D; MLB-Seg trains slices: use 2d"),
         ({"fold": "3"}, "got fold 3, expected 0 to 0 or all"),
     ],
 )

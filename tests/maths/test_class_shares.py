@@ -30,7 +30,7 @@ BOTH = torch.tensor([False, True])
 
 
 def record_of(*bias: float) -> ShareRecord:
-    return ShareRecord(*torch.zeros(2, len(bias)), torch.tensor(bias))
+    return ShareRecord(*torch.zeros(2, 1, len(bias)), torch.tensor([bias]))
 
 
 def test_a_bias_moves_the_odds_of_unlabeled_images_only() -> None:
@@ -51,20 +51,20 @@ def test_the_record_by_hand() -> None:
     clean = torch.tensor([[[0, 0, 0, 1, -1]]])
     pseudo = torch.tensor([[[1, 1, 1, 1, 1, 1, 1, 1]], [[0, 0, 0, 0, 0, 0, 0, 1]]])
     found = followed(ShareRecord.empty(2), clean, pseudo, BOTH)
-    torch.testing.assert_close(found.clean, (1 - DECAY) * torch.tensor([3.0, 1.0]))
-    torch.testing.assert_close(found.pseudo, (1 - DECAY) * torch.tensor([7.0, 1.0]))
+    torch.testing.assert_close(found.clean, (1 - DECAY) * torch.tensor([[3.0, 1.0]]))
+    torch.testing.assert_close(found.pseudo, (1 - DECAY) * torch.tensor([[7.0, 1.0]]))
     expected = RATE * (math.log(0.2501 / 0.1251) - math.log(0.7501 / 0.8751))
-    assert found.bias.tolist() == pytest.approx([0, expected], rel=1e-4)
+    assert found.bias[0].tolist() == pytest.approx([0, expected], rel=1e-4)
     again = followed(found, clean, pseudo, BOTH)
-    torch.testing.assert_close(again.clean, (1 - DECAY) * (1 + DECAY) * torch.tensor([3.0, 1.0]))
-    assert again.bias.tolist() == pytest.approx([0, 2 * expected], rel=1e-4)
+    torch.testing.assert_close(again.clean, (1 - DECAY) * (1 + DECAY) * torch.tensor([[3.0, 1.0]]))
+    assert again.bias[0].tolist() == pytest.approx([0, 2 * expected], rel=1e-4)
 
 
 def test_a_batch_without_unlabeled_images_leaves_the_bias() -> None:
-    record = ShareRecord(torch.tensor([3.0, 1.0]), torch.tensor([7.0, 1.0]), torch.tensor([0.0, 0.5]))
+    record = ShareRecord(torch.tensor([[3.0, 1.0]]), torch.tensor([[7.0, 1.0]]), torch.tensor([[0.0, 0.5]]))
     labels = torch.ones(2, 4, 4, dtype=torch.long)
     found = followed(record, labels, labels, torch.tensor([False, False]))
-    assert torch.equal(found.bias, record.bias) and found.clean[1] > record.clean[1]
+    assert torch.equal(found.bias, record.bias) and found.clean[0, 1] > record.clean[0, 1]
 
 
 def test_a_class_that_is_nowhere_moves_the_bias_to_its_limit_and_no_further() -> None:
@@ -72,7 +72,7 @@ def test_a_class_that_is_nowhere_moves_the_bias_to_its_limit_and_no_further() ->
     record = ShareRecord.empty(3)
     for _ in range(400):
         record = followed(record, torch.ones(1, 8, dtype=torch.long), torch.zeros(2, 8, dtype=torch.long), BOTH)
-    assert record.bias.tolist() == pytest.approx([0, LIMIT, LIMIT])  # class 2 is too rare against class 0 as well
+    assert record.bias[0].tolist() == pytest.approx([0, LIMIT, LIMIT])  # class 2 is too rare against class 0 as well
     assert record.weight(0.25) == pytest.approx(1)
 
 
@@ -89,7 +89,7 @@ def test_a_network_that_finds_too_little_is_brought_to_the_clean_shares() -> Non
         probabilities = (unlabeled - taken).softmax(1)
         pseudo = aligned(probabilities, torch.tensor([True]), record).argmax(1)
         record = followed(record, clean.argmax(1), pseudo, torch.tensor([True]))
-    assert record.bias.tolist() == pytest.approx([0, 1.5, 0.8], abs=0.1)
+    assert record.bias[0].tolist() == pytest.approx([0, 1.5, 0.8], abs=0.1)
 
 
 @pytest.mark.parametrize(("bias", "weight"), [(0.0, 0.2), (-0.5, 0.2), (1.25, 0.6), (-1.25, 0.6), (2.0, 1), (3.0, 1)])
@@ -151,8 +151,8 @@ def test_a_class_without_a_known_share_keeps_no_bias_and_its_pixels_do_not_count
     for _ in range(5):
         record = followed(record, clean, with_third, BOTH, unshown=Unshown.of((2,), 3))
         expected = followed(expected, clean, pseudo, BOTH)
-    torch.testing.assert_close(record.bias[:2], expected.bias)
-    assert expected.bias[1] != 0 and record.bias[2] == 0 and record.pseudo[2] == 0
+    torch.testing.assert_close(record.bias[:, :2], expected.bias)
+    assert expected.bias[0, 1] != 0 and record.bias[0, 2] == 0 and record.pseudo[0, 2] == 0
 
 
 @given(seed=st.integers(0, 2**32 - 1), classes=st.integers(2, 7), certainty=st.floats(0.1, 3))

@@ -123,6 +123,38 @@ def test_magnification_ranges_are_respected() -> None:
         assert torch.equal(views.matrices[view, :, 0, 0], views.matrices[view, :, 1, 1])
 
 
+def test_zooms_of_a_volume_show_as_much_as_those_of_a_plane() -> None:
+    """Shares of 2,000 views: zoomed in, of the image that is shown; zoomed out, of the view that is filled."""
+    shares = {}
+    for dims in (2, 3):
+        views = draw_views(["zoom_in", "zoom_out"], 2000, dims, torch.Generator().manual_seed(0))
+        sides = views.matrices[1:, :, range(dims), range(dims)]  # of the view, in those of the image
+        shares[dims] = [float(sides[0].prod(-1).mean()), float((1 / sides[1]).prod(-1).mean())]
+    assert shares[3] == pytest.approx(shares[2], abs=0.001)
+    assert shares[2] == pytest.approx([0.65, 0.643], abs=0.005), "1 / (1.1 * 1.4), and the mean square from 0.7 to 0.9"
+
+
+def test_in_flat_stacks_zooms_stay_within_their_slices() -> None:
+    views = draw_views(ALL, 3, 3, torch.Generator().manual_seed(0), flat=True)
+    planes = drawn()  # of the same seed
+    depths = _sampling_grid(views.matrices[:4].flatten(0, 1), SHAPES[3])[..., 2]  # coordinate 2 runs along axis 0
+    assert torch.equal(depths, _sampling_grid(views.matrices[:1].flatten(0, 1), SHAPES[3])[..., 2].repeat(4, 1, 1, 1))
+    assert torch.equal(views.matrices[:4, :, :2, :2], planes.matrices[:4, :, :, :2])
+
+
+@pytest.mark.parametrize(("dims", "axes"), [(2, (0,)), (2, (1,)), (3, (1, 2)), (3, (0,))])
+def test_flips_mirror_no_other_axes(dims: int, axes: tuple[int, ...]) -> None:
+    views = draw_views(("flip",) * 4, 8, dims, torch.Generator().manual_seed(0), flip_axes=axes)
+    image = torch.rand(8, 1, *SHAPES[dims])
+    for shown in views.apply(image).unflatten(0, (5, 8))[1:]:
+        for before, after in zip(image, shown, strict=True):
+            assert any(torch.allclose(after, before.flip(axis + 1), atol=1e-5) for axis in axes)
+    mirrored = {
+        dims - 1 - int(signs.argmin()) for signs in views.matrices[1:, :, :, :dims].diagonal(0, 2, 3).reshape(-1, dims)
+    }
+    assert mirrored == set(axes)
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 def test_coverage(dims: int) -> None:
     """Zoom-out and flip cover everything, zoom-in by f the pixels whose centres lie within 1 / f of the middle."""
@@ -235,3 +267,31 @@ def test_no_value_is_read_on_the_host() -> None:
         views.apply_labels(torch.zeros(3, 30, 44, dtype=torch.int64))
         views.covered((30, 44))
     assert watched.operations
+
+
+def test_some_names_are_drawn_for_the_whole_batch_without_replacement() -> None:
+    """Flips are told by a negative entry, zooms by one that is not 1; the identity stays first."""
+    generator, seen = torch.Generator().manual_seed(0), []
+    for _ in range(200):
+        with NoHostReads():
+            views = draw_views(ALL, 3, 2, generator, count=2)
+        assert len(views) == 3 and torch.equal(views.matrices[0, 0, :, :2], torch.eye(2))
+        scales = views.matrices.diagonal(dim1=2, dim2=3)[1:]
+        kinds = [
+            "flip" if (scale < 0).any() else "zoom_in" if (scale < 1).all() else "zoom_out"
+            for scale in scales.amin(dim=2)
+        ]
+        assert all(((s < 0).any(1)).all() or (s > 0).all() for s in scales), "one kind for all images"
+        assert kinds == sorted(kinds, key=("zoom_in", "zoom_out", "flip").index)
+        seen.append(tuple(kinds))
+    shares = {kinds: seen.count(kinds) / 200 for kinds in set(seen)}
+    assert shares.pop(("zoom_in", "zoom_out")) == pytest.approx(1 / 3, abs=0.1)  # 2 of 6 pairs
+    assert shares.pop(("zoom_out", "flip")) == pytest.approx(1 / 3, abs=0.1)
+    assert shares.keys() == {("zoom_out", "zoom_out"), ("zoom_in", "flip")}
+
+
+def test_without_a_count_nothing_more_is_drawn() -> None:
+    before, after = (torch.Generator().manual_seed(1) for _ in range(2))
+    assert torch.equal(
+        draw_views(ALL, 2, 2, before).matrices, draw_views(ALL, 2, 2, after, count=None).matrices
+    ) and torch.equal(before.get_state(), after.get_state())

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from nnunetv2_mlbseg.methods.mlbseg.paper import PAPER, SOURCES
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
+from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_images
 from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.settings.rules import rule_of
 from noise_synthesis.safe_io.errors import InputError
@@ -33,7 +34,30 @@ def test_paper_preset_has_the_numbers_of_section_4_1():
     assert settings.preset == "paper"
 
 
-@pytest.mark.parametrize("values", [dict(MLBSegSettings()), PAPER, *MLBSegSettings.SWITCHED_OFF.values()])
+@pytest.mark.parametrize(
+    ("values", "dims", "names", "images"),
+    [
+        ({}, 2, ("image", "zoom_in", "zoom_out", "zoom_out", "flip"), 2),
+        ({}, 3, ("image", "drawn"), 6),
+        ({"preset": "paper"}, 3, ("image", "drawn"), 6),
+        ({"views_per_step": None}, 3, ("image", "zoom_in", "zoom_out", "zoom_out", "flip"), 2),
+        ({"views_per_step": 3}, 2, ("image", "drawn 1", "drawn 2", "drawn 3"), 3),
+        ({"views_per_step": 9, "views": ["flip"]}, 2, ("image", "flip"), 6),
+        ({"views": []}, 3, ("image",), 12),
+        ({"ple": False}, 3, ("image",), 6),
+    ],
+)
+def test_a_step_shows_all_views_or_as_many_drawn_ones_as_were_asked_for(values, dims, names, images):
+    """The plan's batch of twelve is divided by what a step shows of an image. In 3D one view is drawn."""
+    settings = resolve(MLBSegSettings, values, dims=dims)
+    assert settings.all_views == names
+    assert imperfect_images(settings, 12).images == images
+    assert imperfect_images(settings, 1).images == 1
+
+
+@pytest.mark.parametrize(
+    "values", [dict(MLBSegSettings()), PAPER, MLBSegSettings.IN_3D, *MLBSegSettings.SWITCHED_OFF.values()]
+)
 def test_every_default_and_every_preset_value_satisfies_its_own_rule(values):
     for key, value in values.items():
         try:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from method_support import drawn_batch, mlbseg_step, take_step, weighed
+from maths_support import small_network
+from method_support import TASK, CrossEntropy, drawn_batch, learning_of, mlbseg_step, take_step, weighed
 
+from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
+from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.method import Moment
+from noise_synthesis.safe_io.errors import InputError
 
 
 def _all_weights(learning, batch, moment=None):
@@ -59,9 +64,35 @@ def test_the_step_tells_depths_and_cases_apart_unless_switched_off():
         learning = mlbseg_step(weighting="tied", confusion_by_depth=by_depth, confusion_by_case=by_case)
         take_step(learning, drawn_batch())
         confusion = learning.method.memory.disputes.confusion
-        sums[by_depth] = confusion.counts.sum(2)
-        assert bool(confusion.counts[:, :, 1:].any()) == by_depth
+        sums[by_depth] = confusion.counts.sum(3)
+        assert bool(confusion.counts[..., 1:].any()) == by_depth
         assert len(confusion.cases) == int(by_case)
         if by_case:
-            torch.testing.assert_close(confusion.cases[0], confusion.counts / (1 - learning.settings.tied_decay))
+            torch.testing.assert_close(confusion.cases, confusion.counts / (1 - learning.settings.tied_decay))
     torch.testing.assert_close(sums[True], sums[False])
+
+
+def _on_volumes(shape: tuple[int, ...], mirror_axes: tuple[int, ...] | None):
+    """A method on volumes, and a batch of two of them."""
+    settings = resolve(MLBSeg.Settings, {"seed": 3, "views": ["zoom_in", "flip", "flip"]})
+    task = replace(TASK, dims=3, mirror_axes=mirror_axes)
+    learning = learning_of(MLBSeg, settings, small_network(dims=3), CrossEntropy(), task=task)
+    image = torch.randn(2, 1, *shape, generator=torch.Generator().manual_seed(0))
+    batch = {"data": image, "target": (image > 0).short()}
+    batch |= {f"imperfect_{name}": value for name, value in batch.items()}
+    batch |= {"imperfect_generated": torch.tensor([False, True]), "imperfect_case": torch.tensor([0, -1])}
+    return learning, batch
+
+
+@pytest.mark.parametrize(("shape", "of_slices"), [((4, 16, 16), [1.0]), ((8, 16, 16), None)])
+def test_views_of_volumes_stay_in_flat_slices_and_mirror_where_the_augmentation_does(shape, of_slices):
+    learning, batch = _on_volumes(shape, mirror_axes=(1,))
+    views = weighed(learning, batch).views.matrices[:, 0, :, :3].diagonal(0, 1, 2)  # coordinates x, y, z
+    zoomed, *flipped = views[1:].tolist()
+    assert zoomed[0] == zoomed[1] < 1 and zoomed[2:] == (of_slices or zoomed[:1])
+    assert flipped == [[1.0, -1.0, 1.0]] * 2, "axis 1 of z, y, x"
+
+
+def test_flips_without_an_axis_are_refused():
+    with pytest.raises(InputError, match=r"views is \['zoom_in', 'flip', 'flip'\], but the trainer.* leave flip out"):
+        _on_volumes((8, 16, 16), mirror_axes=())

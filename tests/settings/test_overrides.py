@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import pytest
 from conftest import REPOSITORY
@@ -20,6 +21,7 @@ class Example(TrainingSettings):
     """A preset and a switch beside the shared keys."""
 
     PRESETS: ClassVar[Presets] = {"default": {}, "short": {"warmup_epochs": 30, "epochs": 100}}
+    IN_3D: ClassVar[Mapping[str, Any]] = {"epochs": 8}
     SWITCHED_OFF: ClassVar[Presets] = {"extra": {"extra_weight": 0.0, "inference_network": "student"}}
     preset: str = one_of_presets(PRESETS)
     extra: bool = flag(True)
@@ -36,6 +38,13 @@ def test_environment_beats_plans_and_a_variant_beats_both():
 def test_a_preset_chosen_in_the_environment_does_not_undo_keys_of_the_plans():
     settings = resolve(Example, {"epochs": 7}, '{"preset": "short"}')
     assert (settings.preset, settings.epochs, settings.warmup_epochs) == ("short", 7, 30)
+
+
+def test_what_differs_in_3d_beats_the_preset_and_nothing_else():
+    assert resolve(Example, {"preset": "short"}, dims=3).epochs == 8
+    assert resolve(Example, {"preset": "short"}, dims=2).epochs == 100
+    assert resolve(Example, {"epochs": 6}, dims=3).epochs == 6
+    assert resolve(Example, None, None, None, {"epochs": 5}, dims=3).epochs == 5
 
 
 def test_the_last_preset_that_was_named_counts():

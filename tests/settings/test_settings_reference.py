@@ -19,6 +19,7 @@ class Example(TrainingSettings):
 
     PRESETS: ClassVar[Presets] = {"default": {}, "paper": {"depth_mm": 2, "epochs": 100, "edge_mm": None}}
     PRESET_SOURCES: ClassVar = {"paper": {"depth_mm": "section 3"}}
+    IN_3D: ClassVar = {"edge_mm": 5}
     SWITCHED_OFF: ClassVar[Presets] = {"thick": {"depth_mm": 0.0}}
     preset: str = one_of_presets(PRESETS)
 
@@ -50,7 +51,8 @@ def test_a_section_has_a_sentence_and_a_row_for_every_key():
         r"Source: a\|b. Source of `paper`: section 3. |",
         "| `thick` | `true` |  | Whether there is depth. false also sets `depth_mm` to `0.0`.<br>"
         "Accepts true or false. |",
-        "| `edge_mm` | `3` | `null` | Length of an edge.<br>Accepts a whole number, 1 or more, or null. Unit: mm. |",
+        "| `edge_mm` | `3` | `null` | Length of an edge.<br>In 3D: `5`. "
+        "Accepts a whole number, 1 or more, or null. Unit: mm. |",
     ]
 
 

@@ -9,11 +9,15 @@ import torch
 
 from dataset_conversion.raw.formats import Reading
 from nnunetv2_mlbseg.audit.label_files import Label
+from nnunetv2_mlbseg.audit.label_groups import LabelGroups
 from nnunetv2_mlbseg.audit.network_opinion import Opinion
 from nnunetv2_mlbseg.audit.one_case import CaseAudit, Thresholds, Witnesses, audit_case
 from nnunetv2_mlbseg.audit.weight_maps import WeightMaps
 from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.maths.weighting.depth import depth_levels
+from noise_synthesis.safe_io.structures import Structures
+
+SQUARES = Structures({"left </script><b>": (1,), "right & co": (2,)})
 
 
 def reading(label: np.ndarray, spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Reading:
@@ -34,10 +38,10 @@ def two_squares(name: str, seed: int, shape=(6, 30, 40), unshown: Unshown | None
     probabilities = torch.from_numpy(logits).float().softmax(0)
     share = torch.where(label.classes == probabilities.argmax(0), 0.5, 0.1)
     share[2, 5:7, 8:15] = 0.9
-    weights = WeightMaps(share, 1 - share)
-    opinion, levels = Opinion(probabilities, probabilities), depth_levels(label.classes)
-    known = Witnesses(None), Thresholds(0.9, 0.0)
-    audited = audit_case(name, opinion, label, *known, 0, levels, weights, unshown)
+    weights = WeightMaps(share[None], 1 - share[None])
+    opinion, levels = Opinion(probabilities, probabilities), depth_levels(label.classes)[None]
+    known, groups = (Witnesses(None), Thresholds(0.9, 0.0)), LabelGroups(SQUARES)
+    audited = audit_case(name, opinion, label, *known, 0, levels, weights, unshown, groups)
     return audited, rng.random(shape)
 
 
@@ -54,6 +58,6 @@ def one_square(seed: int, wrong_rows: int) -> tuple[CaseAudit, torch.Tensor]:
     probabilities = torch.stack([1 - foreground, foreground])
     opinion = Opinion(probabilities, probabilities)
     audited = audit_case(
-        f"case{seed}", opinion, label, Witnesses(None), Thresholds(0.8, 0.0), 0, depth_levels(label.classes)
+        f"case{seed}", opinion, label, Witnesses(None), Thresholds(0.8, 0.0), 0, depth_levels(label.classes)[None]
     )
     return audited, torch.from_numpy(truth)

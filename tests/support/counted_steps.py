@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
@@ -32,9 +33,10 @@ from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.course import Course
 from nnunetv2_mlbseg.training.learning import Learning
-from nnunetv2_mlbseg.training.method import Moment, Task
+from nnunetv2_mlbseg.training.method import Moment
 from nnunetv2_mlbseg.training.passes import Passes
 from nnunetv2_mlbseg.training.stages import Stages
+from nnunetv2_mlbseg.training.task import Task
 
 CPU = torch.device("cpu")
 CLASSES = 3
@@ -104,7 +106,7 @@ def made_up() -> Iterator[LiveBytes]:
         yield live
 
 
-def u_net(kind: str, features: Sequence[int]) -> nn.Module:
+def u_net(kind: str, features: Sequence[int], dims: int = 2) -> nn.Module:
     """nnU-Net's plain network, or that of its residual encoder planner M, for images of one channel."""
     stages = len(features)
     architecture: Any = {"plain": PlainConvUNet, "residual": ResidualEncoderUNet}[kind]
@@ -116,12 +118,12 @@ def u_net(kind: str, features: Sequence[int]) -> nn.Module:
         input_channels=1,
         n_stages=stages,
         features_per_stage=features,
-        conv_op=nn.Conv2d,
+        conv_op={2: nn.Conv2d, 3: nn.Conv3d}[dims],
         kernel_sizes=3,
         strides=(1, *[2] * (stages - 1)),
         num_classes=CLASSES,
         conv_bias=True,
-        norm_op=nn.InstanceNorm2d,
+        norm_op={2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}[dims],
         norm_op_kwargs={"eps": 1e-5, "affine": True},
         nonlin=nn.LeakyReLU,
         nonlin_kwargs={"inplace": True},
@@ -132,23 +134,35 @@ def u_net(kind: str, features: Sequence[int]) -> nn.Module:
 
 
 @cache
-def stock_peak(kind: str, features: tuple[int, ...], size: int, images: int) -> int:
+def stock_peak(kind: str, features: tuple[int, ...], size: int, images: int, dims: int = 2) -> int:
     """Peak bytes of nnU-Net's training step, after a first one that made the optimiser's state.
 
     Args:
         kind, features: See :func:`u_net`.
-        size: Height and width in pixels.
+        size: Of each side in pixels.
         images: nnU-Net's batch size.
+        dims: Spatial dimensions.
     """
     with made_up() as live:
-        network = u_net(kind, features)
-        return _peak(live, _stock(network, _loss(features), _batch(images, 0, size, len(features) - 1)))
+        return _peak(live, _stock(kind, features, size, images, dims))
 
 
-def our_peak(kind: str, features: tuple[int, ...], size: int, images: int, **overrides: Any) -> int:
+def our_peak(kind: str, features: tuple[int, ...], size: int, images: int, dims: int = 2, **overrides: Any) -> int:
     """As :func:`stock_peak`, of MLB-Seg with some keys overridden."""
     with made_up() as live:
-        return _peak(live, _ours(u_net(kind, features), _loss(features), images, size, len(features) - 1, overrides))
+        return _peak(live, _ours(kind, features, size, images, dims, overrides))
+
+
+def products(kind: str, features: tuple[int, ...], size: int, images: int, dims: int = 2, **overrides: Any) -> float:
+    """Multiplications of all convolutions in a step of MLB-Seg, as a multiple of those in nnU-Net's."""
+    counts = []
+    with made_up():
+        for step in (_stock(kind, features, size, images, dims), _ours(kind, features, size, images, dims, overrides)):
+            with FlopCounterMode(display=False) as counter:
+                step()
+            counts.append(counter.get_total_flops())
+    stock, ours = counts
+    return ours / stock
 
 
 def _loss(features: tuple[int, ...]) -> nn.Module:
@@ -169,8 +183,10 @@ def _optimizer(network: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(network.parameters(), 0.01, momentum=0.99, nesterov=True, weight_decay=3e-5)
 
 
-def _stock(network: nn.Module, loss: nn.Module, batch: dict[str, Any]) -> Callable[[], Any]:
+def _stock(kind: str, features: tuple[int, ...], size: int, images: int, dims: int) -> Callable[[], Any]:
     """What nnU-Net's ``train_step`` does on a GPU."""
+    network, loss = u_net(kind, features, dims), _loss(features)
+    batch = _batch(images, 0, size, len(features) - 1, dims)
     optimizer, scaler = _optimizer(network), Scaler()
 
     def step() -> None:
@@ -187,23 +203,24 @@ def _stock(network: nn.Module, loss: nn.Module, batch: dict[str, Any]) -> Callab
 
 
 def _ours(
-    network: nn.Module, loss: nn.Module, images: int, size: int, scales: int, overrides: dict[str, Any]
+    kind: str, features: tuple[int, ...], size: int, images: int, dims: int, overrides: dict[str, Any]
 ) -> Callable[[], Any]:
-    settings = resolve(MLBSeg.Settings, {"seed": 0, **overrides})
+    network = u_net(kind, features, dims)
+    settings = resolve(MLBSeg.Settings, {"seed": 0, **overrides}, dims=dims)
     stages = Stages(MLBSeg.stages(settings, images, FoldRoles((), (), (), ())))
     cases: Any = None  # the loaders' concern
     learning = Learning(
         Course(settings, MLBSeg, cases, stages, Processes()),
-        Task(channels=1, classes=CLASSES, dims=2, noisy=20, unlabeled=10, ignore_label=None),
+        Task(channels=1, classes=CLASSES, dims=dims, noisy=20, unlabeled=10, ignore_label=None),
         student=network,
         heads=nn.ModuleDict(),
         optimizer=_optimizer(network),
         grad_scaler=Scaler(),
-        loss=loss,
+        loss=_loss(features),
         device=CPU,
     )
-    learning.passes._replays = False
-    loaded = _batch(images, stages.imperfect_images, size, scales)
+    learning.passes._replays, learning.passes._tangents_in_half = False, True
+    loaded = _batch(images, stages.imperfect_images, size, len(features) - 1, dims)
 
     def step() -> None:
         with learning.guard.step():
@@ -213,11 +230,11 @@ def _ours(
     return step
 
 
-def _batch(clean: int, imperfect: int, size: int, scales: int) -> dict[str, Any]:
+def _batch(clean: int, imperfect: int, size: int, scales: int, dims: int) -> dict[str, Any]:
     batch: dict[str, Any] = {}
     for name, count in (("", clean), ("imperfect_", imperfect)):
-        batch[f"{name}data"] = torch.zeros(count, 1, size, size, device=CPU)
-        shapes = [(count, 1, size >> scale, size >> scale) for scale in range(scales)]
+        batch[f"{name}data"] = torch.zeros(count, 1, *[size] * dims, device=CPU)
+        shapes = [(count, 1, *[size >> scale] * dims) for scale in range(scales)]
         batch[f"{name}target"] = [torch.zeros(shape, dtype=torch.int16, device=CPU) for shape in shapes]
     batch["imperfect_generated"] = torch.zeros(imperfect, dtype=torch.bool, device=CPU)
     batch["imperfect_case"] = torch.zeros(imperfect, dtype=torch.int64, device=CPU)

@@ -39,10 +39,14 @@ def small_network(
     deep_supervision: bool = False,
     norm: str = "instance",
     dims: int = 2,
+    flat: bool = False,
     dtype: torch.dtype = torch.float32,
     seed: int = 0,
 ) -> nn.Module:
-    """A U-Net of three stages, built with the options nnU-Net's planner writes, in train mode."""
+    """A U-Net of three stages, built with the options nnU-Net's planner writes, in train mode.
+
+    ``flat``: as planned for stacks of slices far apart, the finest stage within slices.
+    """
     torch.manual_seed(seed)
     architecture, blocks = {
         "plain": (PlainConvUNet, {"n_conv_per_stage": 2}),
@@ -53,8 +57,8 @@ def small_network(
         n_stages=3,
         features_per_stage=(4, 6, 8),
         conv_op=_CONVOLUTIONS[dims],
-        kernel_sizes=3,
-        strides=(1, 2, 2),
+        kernel_sizes=((1, 3, 3), (3, 3, 3), (3, 3, 3)) if flat else 3,
+        strides=((1, 1, 1), (1, 2, 2), (2, 2, 2)) if flat else (1, 2, 2),
         num_classes=classes,
         n_conv_per_stage_decoder=1,
         conv_bias=True,

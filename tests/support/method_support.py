@@ -11,16 +11,17 @@ from torch import Tensor, nn
 
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
-from nnunetv2_mlbseg.methods.mlbseg.weighing import WeighedBatch
+from nnunetv2_mlbseg.methods.mlbseg.weighed import WeighedBatch
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.course import Course
 from nnunetv2_mlbseg.training.learning import Learning
-from nnunetv2_mlbseg.training.method import Method, Moment, Task
+from nnunetv2_mlbseg.training.method import Method, Moment
 from nnunetv2_mlbseg.training.run import Run
 from nnunetv2_mlbseg.training.saving import Saving
 from nnunetv2_mlbseg.training.stages import Draw, Stage, Stages
+from nnunetv2_mlbseg.training.task import Task
 
 CPU = torch.device("cpu")
 ALONE = Processes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -169,6 +170,20 @@ class Workspace:
             *args,
             **settings,
         )
+
+    def kill_training(self, words: str, nth: int, configuration: str = "2d_tiny") -> None:
+        """Start a training and SIGKILL it as soon as ``words`` appear in its output for the ``nth`` time."""
+        script, dataset = Path(sys.executable).parent / "nnUNetv2_train", str(int(self.dataset[7:10]))
+        command = [str(script), dataset, configuration, "0", "-tr", TRAINER, "-device", "cpu"]
+        env = {**self.env, "nnUNet_n_proc_DA": "0"}
+        with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            seen = 0
+            for line in process.stdout:
+                seen += words in line
+                if seen == nth:
+                    process.send_signal(signal.SIGKILL)
+                    break
+        assert process.returncode == -signal.SIGKILL
 
 
 def _scan(rng: np.random.Generator, classes: int) -> tuple[np.ndarray, np.ndarray]:

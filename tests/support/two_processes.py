@@ -29,12 +29,13 @@ from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from torch import Tensor
 
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
-from nnunetv2_mlbseg.methods.mlbseg.weighing import WeighedBatch, Weighing
+from nnunetv2_mlbseg.methods.mlbseg.weighed import WeighedBatch
+from nnunetv2_mlbseg.methods.mlbseg.weighing import Weighing
 from nnunetv2_mlbseg.runtime.errors import TrainingStoppedError
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.learning import Learning
-from nnunetv2_mlbseg.training.method import Task
+from nnunetv2_mlbseg.training.task import Task
 from nnunetv2_mlbseg.training.whole_batch_loss import over_whole_batch
 
 IGNORE_LABEL = 3

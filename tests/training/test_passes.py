@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from contextlib import contextmanager
 
 import pytest
@@ -177,13 +178,30 @@ def test_tangents_come_with_the_training_pass_or_without_it():
     assert torch.equal(shared.logits[0], shared.outputs[0]) and not shared.logits[0].requires_grad
 
 
+@pytest.mark.parametrize("replayed", [True, False])
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_derivatives_of_the_first_images_are_those_of_all_cut_off_and_the_outputs_are_whole(norm, replayed):
+    network, images = small_network(norm=norm).double(), torch.randn(5, 1, 16, 16, dtype=torch.float64)
+    direction = [torch.randn_like(parameter) for parameter in network.parameters()]
+    passes = _passes(network)
+    passes._replays = replayed
+    whole, found = passes.with_tangents(images, direction), passes.with_tangents(images, direction, first=2)
+    assert found.tangents[0].shape[0] == 2
+    torch.testing.assert_close(found.tangents[0], whole.tangents[0][:2])
+    torch.testing.assert_close(found.logits[0], whole.logits[0][: len(found.logits[0])])
+    if found.outputs is not None:
+        assert found.outputs[0].requires_grad
+        torch.testing.assert_close(found.outputs[0], passes.student(images)[0])
+    assert (found.outputs is not None) == (replayed and norm == "instance")
+
+
 def test_the_loss_sees_a_list_with_deep_supervision_and_a_tensor_without():
     seen = []
     losses = {"dice_ce": lambda output, target: seen.append(output) or output[0].sum(), "ce": lambda *_: torch.ones(())}
     outputs = [torch.ones(1, 2, 4, 4), torch.ones(1, 2, 2, 2)]
     for deep in (True, False):
         _passes(TanhNetwork(), losses=losses, deep_supervision=deep).supervised(outputs, outputs[0])
-    assert seen[0] is outputs and seen[1] is outputs[0]
+    assert all(map(operator.is_, seen[0], outputs)) and seen[1] is outputs[0]
     assert _passes(TanhNetwork(), losses=losses).supervised(outputs, outputs[0], "ce") == 1
 
 

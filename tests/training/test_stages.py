@@ -13,7 +13,7 @@ from nnunetv2_mlbseg.methods.plain import Plain
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.method import Method
-from nnunetv2_mlbseg.training.stages import Draw, Labelling, Stage, Stages, count_slices
+from nnunetv2_mlbseg.training.stages import Draw, Labelling, Stage, Stages, count_images
 from noise_synthesis.safe_io.errors import InputError
 
 ROLES = FoldRoles(("c1", "c0"), ("n0",), ("u0", "u1"), ("v0",))
@@ -83,7 +83,15 @@ def test_a_pass_counts_the_slices_of_the_cases_that_pace_the_stage_once():
     _Dataset.opened = 0
     assert [STAGES.one_pass(stage, ROLES, _Dataset) for stage in (FIRST, SECOND, THIRD, FIRST)] == [3, 4, 4, 3]
     assert _Dataset.opened == 2
-    assert count_slices(_Dataset(["c0", "u0"])) == 7
+    assert count_images(_Dataset(["c0", "u0"]), (4, 4)) == 7, "in 2D a slice counts once, however small the patch"
+
+
+def test_a_pass_in_3d_draws_as_many_patches_as_fill_the_cases():
+    """Slices of 8 x 8. Five of them are 5/4 x 8/4 x 8/5 = 4.0 patches; two are fewer than a patch has: 1 x 2 x 1.6."""
+    assert count_images(_Dataset(["c0"]), (4, 4, 5)) == 4
+    assert count_images(_Dataset(["u0"]), (4, 4, 5)) == 4, "3.2, rounded up"
+    assert count_images(_Dataset(["c0", "u0"]), (64, 64, 64)) == 2, "a case is one patch at least"
+    assert Stages([FIRST], (4, 4, 5)).one_pass(FIRST, ROLES, _Dataset) == 2, "two clean cases, 8 patches by 4"
 
 
 def test_batches_smaller_than_the_number_of_processes_are_refused_by_their_key():
@@ -91,6 +99,18 @@ def test_batches_smaller_than_the_number_of_processes_are_refused_by_their_key()
     with pytest.raises(InputError, match="imperfect_batch_size: 3 images cannot be divided among 4 processes"):
         STAGES.check_batches(Processes(0, 4))
     assert STAGES.imperfect_images == 3 and Stages([FIRST]).imperfect_images == 0
+
+
+def test_a_derived_batch_has_an_image_for_every_process():
+    """Of a plan's batch of 2 the five views leave one imperfect image."""
+    stages = MLBSeg.stages(resolve(MLBSeg.Settings), 2, ROLES)
+    assert Stages(stages, processes=1).imperfect_images == 1
+    shared = Stages(stages, processes=2)
+    shared.check_batches(Processes(0, 2))
+    assert shared.imperfect_images == 2 and shared.all[1].paced_by == shared.all[1].imperfect
+    asked = Stages(MLBSeg.stages(resolve(MLBSeg.Settings, {"imperfect_batch_size": 1}), 2, ROLES), processes=2)
+    with pytest.raises(InputError, match="imperfect_batch_size: 1 images cannot be divided among 2 processes"):
+        asked.check_batches(Processes(0, 2))
 
 
 def test_the_stages_of_mlbseg():

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from counted_steps import made_up, our_peak, stock_peak
+from counted_steps import made_up, our_peak, products, stock_peak
 from method_support import drawn_batch, mlbseg_step, take_guarded_step
 
 from nnunetv2_mlbseg.training import passes as passes_module
 
 SIZES = ((32, 64, 128), 80, 10)
 """Features, pixels and images. Parameters take 4 to 6 % of the memory, as they do in nnU-Net's plans for 256 x 256."""
+IN_3D = ((32, 64, 128), 64, 2, 3)
+"""Two patches, as nnU-Net plans for most 3D data."""
 MOST = 1.10
 
 
@@ -31,9 +33,40 @@ def test_a_step_takes_hardly_more_memory_than_nnunets_own(kind, weighting):
     assert our_peak(kind, *SIZES, weighting=weighting) <= MOST * stock_peak(kind, *SIZES)
 
 
+@pytest.mark.parametrize(("weighting", "views"), [("tied", 1), ("meta", 1), ("tied", 4)])
+@pytest.mark.parametrize("kind", ["plain", "residual"])
+def test_a_step_in_3d_takes_hardly_more_memory_either(kind, weighting, views):
+    """A patch is shown as it is and in some views, one after the other."""
+    ours = our_peak(kind, *IN_3D, weighting=weighting, views_per_step=views, images_at_once=1)
+    assert ours <= MOST * stock_peak(kind, *IN_3D)
+
+
+def test_five_patches_at_once_would_take_more():
+    assert our_peak("residual", *IN_3D, views_per_step=None) > 1.8 * stock_peak("residual", *IN_3D)
+
+
+@pytest.mark.parametrize(
+    ("point", "settings", "units"),
+    [
+        (("plain", *SIZES), {}, 30 + 30 + 3 * 2 + 10),  # both batches forward and backward, derivatives, teacher
+        (("plain", *SIZES), {"weighting": "meta"}, 30 + 30 + 3 * 10 + 10),
+        (("plain", *SIZES), {"weighting": "uniform"}, 30 + 30 + 10),
+        (("residual", *IN_3D), {}, 6 + 6 + 3 * 1 + 2),
+        (("residual", *IN_3D), {"images_at_once": 1}, 6 + 6 + 3 * 1 + 2),  # which of two knows its logits already
+        (("residual", *IN_3D), {"images_at_once": 1, "weighting": "uniform"}, 6 + 6 + 1 + 2),
+        (("plain", *IN_3D), {"images_at_once": 1, "views_per_step": None}, 6 + 15 + 3 * 1 + 3 + 5),
+    ],
+)
+def test_a_step_multiplies_as_often_as_its_passes_say(point, settings, units):
+    """In forward passes of one image; nnU-Net's step has three for each, or a little less: none for pixel values."""
+    stock = 3 * point[3]
+    assert products(*point, **settings) == pytest.approx(units / stock, rel=0.005)
+    assert units <= 3.34 * stock or settings.get("views_per_step", 1) is None
+
+
 def test_derivatives_of_all_images_at_once_would_take_more(monkeypatch):
     monkeypatch.setattr(passes_module, "TANGENT_PARTS", 1)
-    assert our_peak("plain", *SIZES) > 1.3 * stock_peak("plain", *SIZES)
+    assert our_peak("plain", *SIZES, weighting="meta") > 1.3 * stock_peak("plain", *SIZES)
 
 
 @pytest.mark.parametrize("network", ["forward mode", "replayed"])

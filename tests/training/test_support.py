@@ -35,26 +35,33 @@ PLANS = {
         "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
     },
 }
-DATASET_JSON = {"labels": {"background": 0, "organ": 1, "tumour": 2, "ignore": 3}}
 
 
-def test_two_dimensional_configurations_pass():
-    assert check_supported(copy.deepcopy(PLANS), "2d", DATASET_JSON).patch_size == [32, 32]
+def test_configurations_of_one_stage_pass():
+    assert check_supported(copy.deepcopy(PLANS), "2d").patch_size == [32, 32]
+    assert check_supported(copy.deepcopy(PLANS), "3d_fullres").patch_size == [16, 32, 32]
 
 
 @pytest.mark.parametrize(
-    ("configuration", "labels", "words"),
+    ("configuration", "words"),
     [
-        ("3d_fullres", DATASET_JSON["labels"], "3d_fullres is 3D; MLB-Seg trains slices: use 2d"),
-        ("3d_cascade_fullres", DATASET_JSON["labels"], "part of a cascade; MLB-Seg trains 2d: use 2d"),
-        ("2d", {"background": 0, "whole": [1, 2], "tumour": 2}, "give every class one number"),
+        (
+            "3d_cascade_fullres",
+            r"^configuration 3d_cascade_fullres needs out-of-sample predictions of 3d_lowres for noisy and unlabeled "
+            r"cases; train 3d_fullres, or ensemble it with 3d_lowres \(nnUNetv2_ensemble\)$",
+        ),
     ],
 )
-def test_other_combinations_name_the_alternative(configuration, labels, words):
-    dataset_json = {"labels": labels, "regions_class_order": [1, 2]}
+def test_other_combinations_name_the_alternative(configuration, words):
     with pytest.raises(UnsupportedError, match=words) as caught:
-        check_supported(copy.deepcopy(PLANS), configuration, dataset_json)
+        check_supported(copy.deepcopy(PLANS), configuration)
     assert isinstance(caught.value, NotImplementedError)
+
+
+def test_a_configuration_that_is_not_planned_is_refused_in_one_line():
+    """nnU-Net plans 3d_lowres only for large images."""
+    with pytest.raises(InputError, match="no configuration 3d_lowres in the plans, expected one of 2d, 3d_fullres, 3d"):
+        check_supported(copy.deepcopy(PLANS), "3d_lowres")
 
 
 def test_batch_normalisation_is_refused_where_processes_share_a_batch():
@@ -79,13 +86,13 @@ def _stages(method=MLBSeg, **values) -> Stages:
 def test_unlabeled_cases_need_a_warm_up_and_normalisation_without_a_mask():
     plans = copy.deepcopy(PLANS)
     plans["configurations"]["2d"]["use_mask_for_norm"] = [False]
-    plain = check_supported(copy.deepcopy(plans), "2d", DATASET_JSON)
+    plain = check_supported(copy.deepcopy(plans), "2d")
     check_unlabeled_supported("2d", plain, _stages())
     check_unlabeled_supported("2d", plain, _stages(Plain, warmup_epochs=0, training_labels="true"))
     with pytest.raises(InputError, match="warmup_epochs is 0 with unlabeled cases"):
         check_unlabeled_supported("2d", plain, _stages(warmup_epochs=0))
     plans["configurations"]["2d"]["use_mask_for_norm"] = [True]
-    masked = check_supported(plans, "2d", DATASET_JSON)
+    masked = check_supported(plans, "2d")
     with pytest.raises(UnsupportedError, match="set use_mask_for_norm to false"):
         check_unlabeled_supported("2d", masked, _stages())
 

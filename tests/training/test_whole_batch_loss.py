@@ -7,10 +7,16 @@ import torch
 from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
+from region_support import dice_and_bce, region_target
 from torch import nn
 
 from nnunetv2_mlbseg.runtime.processes import Processes
-from nnunetv2_mlbseg.training.whole_batch_loss import AnnotatedCrossEntropy, one_softmax_like
+from nnunetv2_mlbseg.training.whole_batch_loss import (
+    AnnotatedCrossEntropy,
+    cross_entropy_like,
+    one_softmax_like,
+    over_whole_batch,
+)
 
 
 def test_cross_entropy_without_an_annotated_pixel_is_zero_with_zero_gradient():
@@ -48,3 +54,40 @@ def test_the_loss_of_one_softmax_has_value_and_gradient_of_nnunets(batch_dice, d
 def test_another_loss_stays_as_it_is():
     loss = nn.CrossEntropyLoss()
     assert one_softmax_like(loss, None, Processes()) is loss
+
+
+@pytest.mark.parametrize("batch_dice", [True, False])
+def test_of_regions_it_is_nnunets_dice_and_binary_cross_entropy(batch_dice: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    output, masks = torch.randn(2, 3, 9, 9, generator=generator), torch.rand(2, 3, 9, 9, generator=generator) > 0.6
+    own = dice_and_bce(ignore=False, batch_dice=batch_dice)
+    torch.testing.assert_close(one_softmax_like(own, None, Processes())(output, masks), own(output, masks))
+    binary = torch.nn.functional.binary_cross_entropy_with_logits(output, masks.float())
+    torch.testing.assert_close(cross_entropy_like(own, None, Processes(), regions=True)(output, masks), binary)
+
+
+def test_an_ignore_label_that_nothing_has_changes_nothing_of_regions() -> None:
+    """nnU-Net's own cross-entropy is R times as large then: it divides by pixels, not by pixels and regions."""
+    generator = torch.Generator().manual_seed(1)
+    output, masks = torch.randn(2, 3, 9, 9, generator=generator), torch.rand(2, 3, 9, 9, generator=generator) > 0.6
+    nowhere = region_target(masks, torch.zeros(2, 9, 9, dtype=torch.bool))
+    without, ignoring = dice_and_bce(ignore=False), dice_and_bce(ignore=True)
+    for make in (over_whole_batch, one_softmax_like):
+        found = make(ignoring, 4, Processes())(output, nowhere)
+        torch.testing.assert_close(found, make(without, None, Processes())(output, masks))
+    binary = torch.nn.functional.binary_cross_entropy_with_logits(output, masks.float())
+    torch.testing.assert_close(ignoring(output, nowhere) - without(output, masks), 2 * binary)
+
+
+def test_ignored_pixels_of_regions_do_not_count() -> None:
+    """Nothing of the loss, and no gradient, is left at pixels without a label."""
+    generator = torch.Generator().manual_seed(2)
+    output = torch.randn(2, 3, 9, 9, generator=generator, requires_grad=True)
+    masks, ignored = torch.rand(2, 3, 9, 9, generator=generator) > 0.6, torch.zeros(2, 9, 9, dtype=torch.bool)
+    ignored[:, 4:] = True
+    own = dice_and_bce(ignore=True)
+    one_softmax_like(own, 4, Processes())(output, region_target(masks, ignored)).backward()
+    assert not output.grad[:, :, 4:].any() and output.grad[:, :, :4].all()
+    found = cross_entropy_like(own, 4, Processes(), regions=True)(output, region_target(masks, ignored))
+    known = torch.nn.functional.binary_cross_entropy_with_logits(output[:, :, :4], masks[:, :, :4].float())
+    torch.testing.assert_close(found, known)

@@ -21,7 +21,7 @@ def test_truth_follows_the_labels_into_every_view(monkeypatch):
 
     def judged(true_labels):
         monkeypatch.setattr(measure, "weighed_batches", lambda *_: iter([(weighed, true_labels)]))
-        found, exhibits = measure.judged_batches(None, "noisy", 1, 0, 0, print)
+        found, exhibits = measure.judged_batches(None, "noisy", 1, 0, (0, 0), print)
         assert exhibits == [] and [len(batches) for batches in found.values()] == [1, 1]
         return {label: batches[0] for label, batches in found.items()}
 

@@ -12,7 +12,7 @@ from nnunetv2_mlbseg.weight_quality.picture import Exhibit, draw, exhibits_of, o
 def _weighed(imperfect, pseudo, weight_n, weight_p):
     """Images whose pixels are numbered, and their labels."""
     labels = WeightedLabels(imperfect, pseudo, weight_n, weight_p, weight_n, weight_p)
-    images = torch.arange(imperfect.numel(), dtype=torch.float32).view(len(imperfect), 1, *imperfect.shape[1:])
+    images = torch.arange(imperfect.numel(), dtype=torch.float32).view(imperfect.shape)
     return images, labels
 
 
@@ -28,6 +28,17 @@ def test_exhibits_are_the_images_without_views_that_have_wrong_pixels():
     assert np.array_equal(exhibit.image, np.arange(16, 32).reshape(4, 4)), "the second image of the batch"
     assert np.argwhere(exhibit.wrong).tolist() == [[2, 0], [2, 1], [2, 2], [2, 3]]
     assert np.isnan(exhibit.part[3, 3]) and np.allclose(np.delete(exhibit.part.ravel(), 15), 0.25)
+
+
+def test_of_a_volume_the_slice_with_most_wrong_pixels_is_shown():
+    truth = torch.zeros(1, 3, 4, 4, dtype=torch.int64)
+    imperfect = truth.clone()
+    imperfect[0, 0, 0, 0] = 1
+    imperfect[0, 2, 1] = 1
+    weights = torch.full((1, 3, 4, 4), 0.5)
+    (exhibit,) = exhibits_of(*_weighed(imperfect, truth, weights, weights), truth)
+    assert np.array_equal(exhibit.image, np.arange(32, 48).reshape(4, 4)), "the last slice"
+    assert exhibit.part.shape == (4, 4) and np.argwhere(exhibit.wrong).tolist() == [[1, k] for k in range(4)]
 
 
 def test_outline_by_hand():

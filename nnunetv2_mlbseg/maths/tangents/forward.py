@@ -7,7 +7,7 @@ The direction is the clean gradient of Eq. 5, at theta or after a step. What the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 import torch.autograd.forward_ad as forward_ad
@@ -35,16 +35,20 @@ def unit_direction(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
     return [None if g is None else torch.nan_to_num(g * factor, posinf=0.0, neginf=0.0) for g in gradients]
 
 
-def logit_tangents(network: nn.Module, images: Tensor, direction: Direction) -> tuple[Outputs, Outputs]:
+def logit_tangents(
+    network: nn.Module, images: Tensor, direction: Direction, exact: bool = True
+) -> tuple[Outputs, Outputs]:
     """Logits and their directional derivative dz = J(theta) v, in one forward pass without a graph.
 
-    Computed in float32 (float64 if the parameters are), with autocast off, on the module inside any compile or
-    data-parallel wrapper, in its present train or eval mode. Parameters, buffers and gradients are left as they are.
+    Computed in float32 (float64 if the parameters are), with autocast off unless ``exact`` is false, on the module
+    inside any compile or data-parallel wrapper, in its present train or eval mode. Parameters, buffers and gradients
+    are left as they are.
 
     Args:
         network: maps (B, channels, *S) to logits (B, C, *S), or to a list of them with deep supervision.
         images: (B, channels, *S).
         direction: v, in general grad L_clean; one tensor per parameter, None for zero.
+        exact: false: by the autocast that the caller is in. Half precision is enough for sums over many pixels.
 
     Returns:
         (logits, tangents), each shaped as the network's output; tangents in logits per unit of v.
@@ -55,7 +59,8 @@ def logit_tangents(network: nn.Module, images: Tensor, direction: Direction) -> 
     module = plain_network(network)
     parameters = _matched(module, direction)
     dtype = at_least_float32(parameters[0]).dtype
-    with torch.no_grad(), without_autocast(images.device.type), tangent_mode(module), forward_ad.dual_level():
+    precision = without_autocast(images.device.type) if exact else nullcontext()
+    with torch.no_grad(), precision, tangent_mode(module), forward_ad.dual_level():
         duals = {
             id(parameter): forward_ad.make_dual(parameter.detach(), tangent.detach().to(parameter.dtype))
             for parameter, tangent in zip(parameters, direction, strict=True)

@@ -18,6 +18,7 @@ two series of numbers, the part that they have in common.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -44,50 +45,68 @@ LEAST_CONFUSION = 1e-3
 
 @dataclass(frozen=True)
 class ConfusionRecord(Record):
-    """Running sums over iterations, float32.
+    """Running sums over iterations, float32; G groups of classes, see `maths/label_space`.
 
     Attributes:
-        counts: (C, C, D), [t, n, d]: pixels believed to be of class t (in probability) with the given label n at depth
-            d, in a batch.
-        cases: (N, C, C, D), the same of every noisy case alone, over its last appearances. N is 0 where cases are not
-            told apart.
+        counts: (G, C, C, D), [g, t, n, d]: pixels believed to be of class t (in probability) with the given label n at
+            depth d, in a batch.
+        cases: (N*G, C, C, D), the same of every noisy case alone, over its last appearances, the groups of a case one
+            after the other. N is 0 where cases are not told apart.
     """
 
     counts: Tensor
     cases: Tensor
 
     @classmethod
-    def empty(cls, classes: int, cases: int = 0, device: torch.device | str = "cpu") -> ConfusionRecord:
+    def empty(
+        cls, classes: int, cases: int = 0, device: torch.device | str = "cpu", groups: int = 1
+    ) -> ConfusionRecord:
         """Nothing seen yet."""
         shape = (classes, classes, LEVELS)
-        return cls(torch.zeros(shape, device=device), torch.zeros(cases, *shape, device=device))
+        return cls(torch.zeros(groups, *shape, device=device), torch.zeros(cases * groups, *shape, device=device))
+
+    @classmethod
+    def of_former(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Of an earlier version, whose counts (C, C, D) knew one group."""
+        counts = state["counts"]
+        return {**state, "counts": counts.unsqueeze(0) if counts.ndim == 3 else counts}
 
     @property
     def matrix(self) -> Tensor:
-        """M of all labels: (C, C, D), for every class t the probabilities of label and depth; they add up to 1."""
-        classes, _, depths = self.counts.shape
+        """M of all labels: (G, C, C, D), for every class t the probabilities of label and depth; they add up to 1."""
+        _, classes, _, depths = self.counts.shape
         even = torch.full((classes, classes), (1 - PRIOR_DIAGONAL) / classes, device=self.counts.device)
         prior = even + PRIOR_DIAGONAL * torch.eye(classes, device=self.counts.device)
         return _normalized(self.counts + prior.unsqueeze(2) / depths)
 
     @property
     def common(self) -> Tensor:
-        """What image and label have in common: k2 log P(t), (C,), 0 before the first batch."""
-        pairs = self.counts.sum(dim=2)
-        pixels = pairs.sum()
-        of_truth, of_label = pairs.sum(dim=1), pairs.sum(dim=0)
-        chance = (of_truth * of_label).sum() / pixels.clamp_min(1)
-        kappa = (pairs.trace() - chance).clamp_min(0) / (pixels - chance).clamp_min(1)
-        return kappa.square() * ((of_truth + 1) / (pixels + len(of_truth))).log()
+        """What image and label have in common: k2 log P(t), (G, C), 0 before the first batch."""
+        pairs = self.counts.sum(dim=3)
+        pixels = pairs.sum(dim=(1, 2)).unsqueeze(1)
+        of_truth, of_label = pairs.sum(dim=2), pairs.sum(dim=1)
+        chance = (of_truth * of_label).sum(dim=1, keepdim=True) / pixels.clamp_min(1)
+        agreed = pairs.diagonal(dim1=1, dim2=2).sum(dim=1, keepdim=True)
+        kappa = (agreed - chance).clamp_min(0) / (pixels - chance).clamp_min(1)
+        return kappa.square() * ((of_truth + 1) / (pixels + of_truth.shape[1])).log()
 
     def of_cases(self, case: Tensor) -> Tensor:
-        """M for every image: (B,) numbers of cases, negative for none, to (B, C, C, D)."""
-        shared = self.matrix
+        """M for every image: (B,) numbers of cases, negative for none, to (B, C, C, D).
+
+        Args:
+            case: the groups of an image, which are of one case, follow one another.
+        """
+        shared, groups = self.matrix, len(self.counts)
         if not len(self.cases):
-            return shared.expand(len(case), -1, -1, -1)
-        own = torch.where(_wide(case >= 0), self.cases[case.clamp_min(0)], 0.0)
-        weight = CASE_PRIOR * self.counts.sum(dim=(1, 2), keepdim=True) + 1  # and a pixel, before the first batch
-        return _normalized(own + weight * shared)
+            return shared.repeat(len(case) // groups, 1, 1, 1)
+        own = torch.where(_wide(case >= 0), self.cases[self._rows(case)], 0.0)
+        weight = CASE_PRIOR * self.counts.sum(dim=(2, 3), keepdim=True) + 1  # and a pixel, before the first batch
+        return _normalized(own + (weight * shared).repeat(len(case) // groups, 1, 1, 1))
+
+    def _rows(self, case: Tensor) -> Tensor:
+        """Which of ``cases`` are those of every image, (B,); 0 or more for an image from no case as well."""
+        groups = len(self.counts)
+        return case.clamp_min(0) * groups + torch.arange(len(case), device=case.device) % groups
 
     def followed(
         self, labels: ImperfectLabels, belief: Tensor, decay: float, total: Total = unchanged
@@ -102,15 +121,17 @@ class ConfusionRecord(Record):
         given = torch.where(_per_image(labels.generated, labels.classes), -1, labels.classes)
         images = torch.nan_to_num(image_counts(belief, given, labels.levels))
         known = len(self.cases)
-        told = (labels.case >= 0) & (labels.case < known)  # of images from no such case the first case gets nothing
-        row, own = torch.where(told, labels.case, 0), torch.where(_wide(told), images, 0.0)
-        there = total(images.new_zeros(max(known, 1)).index_add(0, row, told.to(images.dtype)))[:known] > 0
+        told = (labels.case >= 0) & (labels.case * labels.groups < known)  # of other images the first case gets nothing
+        row, own = self._rows(torch.where(told, labels.case, 0)), torch.where(_wide(told), images, 0.0)
+        rows = max(known, labels.groups)
+        there = total(images.new_zeros(rows).index_add(0, row, told.to(images.dtype)))[:known] > 0
         cases = self.cases * _wide(torch.where(there, CASE_DECAY, 1.0))
         if known and total is unchanged:
             cases.index_add_(0, row, own)
         elif known:
             cases += total(torch.zeros_like(cases).index_add_(0, row, own))
-        counts = decay * self.counts + (1 - decay) * total(images.sum(0))
+        seen = images.unflatten(0, (-1, labels.groups)).sum(0)
+        counts = decay * self.counts + (1 - decay) * total(seen)
         return ConfusionRecord(counts, cases)
 
     def belief(self, labels: ImperfectLabels, network: Tensor) -> Tensor:
@@ -144,7 +165,7 @@ class ConfusionRecord(Record):
         tables = tables.flatten(1)
 
         def word(classes: Tensor) -> Tensor:
-            places = classes * (tables.shape[1] // len(self.counts)) + kinds
+            places = classes * (tables.shape[1] // self.counts.shape[1]) + kinds
             return tables.gather(1, places.flatten(1)).view(kinds.shape)
 
         difference = word(labels.classes.clamp_min(0)) - word(against)
@@ -158,7 +179,8 @@ class ConfusionRecord(Record):
         """
         matrices = self.of_cases(labels.case)
         depths = matrices.shape[3]
-        logs = (matrices + LEAST_CONFUSION / depths).log() + self.common.view(-1, 1, 1)
+        common = self.common.repeat(len(matrices) // len(self.counts), 1)
+        logs = (matrices + LEAST_CONFUSION / depths).log() + common.unsqueeze(2).unsqueeze(3)
         kinds = labels.classes.clamp_min(0) * depths + labels.levels.clamp_min(0)  # label and depth as one number
         return logs.flatten(2), kinds
 

@@ -6,6 +6,7 @@ or far outside, is right far more often than one beside the border. A level of d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -25,7 +26,7 @@ neighbour in the next one says nothing of depth. nnU-Net's own bound (``ANISO_TH
 
 
 @torch.no_grad()
-def depth_levels(labels: Tensor, flat: bool = False) -> Tensor:
+def depth_levels(labels: Tensor, flat: bool = False, sides: Sequence[float] | None = None) -> Tensor:
     """The level of every pixel: the last of :data:`DEPTHS` that its depth reaches.
 
     The depth of a pixel is its chessboard distance to the nearest pixel of another class. Pixels without a label and
@@ -34,6 +35,8 @@ def depth_levels(labels: Tensor, flat: bool = False) -> Tensor:
     Args:
         labels: (B, *S) int64, negative = no label; *S has two or three dimensions.
         flat: leave out neighbours along the first of three dimensions.
+        sides: of a pixel, in those pixels that depth counts, one for every dimension; None: 1 each. Then the depth of
+            a pixel is that of the counted pixel that its centre lies in.
 
     Returns:
         (B, *S) int64, from 0 to LEVELS - 1.
@@ -45,13 +48,25 @@ def depth_levels(labels: Tensor, flat: bool = False) -> Tensor:
     level = torch.zeros_like(labels)
     for before, depth in pairwise(DEPTHS):
         for axis in range(dims - 2 if flat else 0, dims):
-            extremes = _largest_along(extremes, axis, depth - before)
+            side = 1.0 if sides is None else sides[axis]
+            extremes = _largest_along(extremes, axis, _reach(depth, side) - _reach(before, side))
         level += extremes[:, 0] == -extremes[:, 1]
     return level
 
 
+def _reach(depth: int, side: float) -> int:
+    """How many pixels around one of that ``side`` are of its class where its depth is ``depth`` counted pixels.
+
+    The centre of the m-th pixel from a border is (m - 1/2) ``side`` away from it, and the ``depth``-th counted one
+    begins at ``depth`` - 1.
+    """
+    return math.ceil((depth - 1) / side + 0.5) - 1
+
+
 def _largest_along(maps: Tensor, axis: int, reach: int) -> Tensor:
     """The largest value within ``reach`` steps along one spatial axis."""
+    if reach == 0:
+        return maps
     pool = F.max_pool2d if maps.ndim == 4 else F.max_pool3d
     steps = [reach if each == axis else 0 for each in range(maps.ndim - 2)]
     return pool(maps, [2 * step + 1 for step in steps], stride=1, padding=steps)

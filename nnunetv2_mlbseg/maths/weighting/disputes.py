@@ -26,12 +26,12 @@ heart is far more certain on other scans than it is right."""
 
 @dataclass(frozen=True)
 class DisputeRecord(Record):
-    """Running sums over iterations, float32.
+    """Running sums over iterations, float32; G groups of classes, see `maths/label_space`.
 
     Attributes:
-        gain: (2, C, C), [g, n, p]: the sum of the raw weight of n minus that of p (Eq. 6) over the disputed pixels; g
-            is 1 for generated labels, 0 for given ones.
-        extent: (2, C, C), the sum of its absolute value: the largest that ``gain`` can be.
+        gain: (2*G, C, C), [s, n, p]: the sum of the raw weight of n minus that of p (Eq. 6) over the disputed pixels;
+            s is twice the group, and one more for generated labels.
+        extent: (2*G, C, C), the sum of its absolute value: the largest that ``gain`` can be.
         confusion: How the given labels err.
     """
 
@@ -40,14 +40,14 @@ class DisputeRecord(Record):
     confusion: ConfusionRecord
 
     @classmethod
-    def empty(cls, classes: int, cases: int = 0, device: torch.device | str = "cpu") -> DisputeRecord:
+    def empty(cls, classes: int, cases: int = 0, device: torch.device | str = "cpu", groups: int = 1) -> DisputeRecord:
         """Nothing seen yet; ``cases`` is the number of noisy cases, or 0 where they are not told apart."""
-        gain, extent = torch.zeros(2, 2, classes, classes, device=device)
-        return cls(gain, extent, ConfusionRecord.empty(classes, cases, device))
+        gain, extent = torch.zeros(2, 2 * groups, classes, classes, device=device)
+        return cls(gain, extent, ConfusionRecord.empty(classes, cases, device, groups))
 
     @property
     def preference(self) -> Tensor:
-        """G: (2, C, C) in [-1, 1], above 0 where the clean batch sides with the imperfect label n against p."""
+        """G: (2*G, C, C) in [-1, 1], above 0 where the clean batch sides with the imperfect label n against p."""
         return self.gain / (self.extent + PRIOR_EXTENT)
 
     @torch.no_grad()
@@ -64,23 +64,25 @@ class DisputeRecord(Record):
         """The record after one more batch.
 
         The batch's derivatives are first divided by their mean size, so that a batch counts by its pixels and not by
-        the length of its clean gradient. Derivatives that are not finite count as 0.
+        the length of its clean gradient. Derivatives that are not finite count as 0. They may be those of the first
+        images of the batch alone; how labels err is learned from all.
 
         Args:
-            raw_imperfect, raw_pseudo: (B, *S), Eq. 6 for both labels.
+            raw_imperfect, raw_pseudo: (B', *S), Eq. 6 for both labels of the first B' images.
             imperfect: labels of B images.
             pseudo: (B, *S) int64, negative = no label.
             probabilities: (B, C, *S), what the pseudo labels were taken from; 0 beyond the image.
             decay: what remains of the old sums, from 0 to below 1.
             total: sums over the processes that share a batch.
         """
-        classes = probabilities.shape[1]
-        disputed = _disputed(imperfect.classes, pseudo)
+        images, classes = len(raw_imperfect), probabilities.shape[1]
+        given, own = imperfect.first(images), pseudo[:images]
+        disputed = _disputed(given.classes, own)
         difference = torch.where(disputed, at_least_float32(raw_imperfect - raw_pseudo), 0.0)
         difference = torch.nan_to_num(difference, nan=0.0, posinf=0.0, neginf=0.0)
-        source, n, p = (each.expand_as(pseudo) for each in kind_of_dispute(imperfect, pseudo))
-        kind = ((source * classes + n) * classes + p).flatten()
-        gain, extent = total(torch.stack([_sums(kind, values, classes) for values in (difference, difference.abs())]))
+        source, n, p = (each.expand_as(difference) for each in kind_of_dispute(given, own))
+        kind, like = ((source * classes + n) * classes + p).flatten(), self.gain
+        gain, extent = total(torch.stack([_sums(kind, values, like) for values in (difference, difference.abs())]))
         scale = torch.where(extent.sum() > 0, total(disputed.sum()) / extent.sum(), 0.0)
         belief = self.confusion.belief(imperfect, bounded(probabilities))
         return DisputeRecord(
@@ -97,7 +99,7 @@ def bounded(probabilities: Tensor) -> Tensor:
 
 def kind_of_dispute(imperfect: ImperfectLabels, pseudo: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What disputes are told apart by: source (B, 1, ...), imperfect and pseudo class (B, *S), as indices."""
-    source = imperfect.generated.long().view(-1, *[1] * (pseudo.ndim - 1))
+    source = (2 * imperfect.group + imperfect.generated).view(-1, *[1] * (pseudo.ndim - 1))
     return source, imperfect.classes.clamp_min(0), pseudo.clamp_min(0)
 
 
@@ -105,6 +107,6 @@ def _disputed(imperfect: Tensor, pseudo: Tensor) -> Tensor:
     return (imperfect >= 0) & (pseudo >= 0) & (imperfect != pseudo)
 
 
-def _sums(kind: Tensor, values: Tensor, classes: int) -> Tensor:
-    sums = torch.zeros(2 * classes * classes, device=values.device, dtype=values.dtype)
-    return sums.scatter_add(0, kind, values.flatten()).view(2, classes, classes)
+def _sums(kind: Tensor, values: Tensor, like: Tensor) -> Tensor:
+    sums = torch.zeros(like.numel(), device=values.device, dtype=values.dtype)
+    return sums.scatter_add(0, kind, values.flatten()).view(like.shape)

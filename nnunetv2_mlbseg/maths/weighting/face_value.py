@@ -45,9 +45,9 @@ class FaceValue:
         """As the weighting inside."""
         return bool(self.weighting.weighs_by_tangents)
 
-    def begin(self, classes: int, cases: int = 0, device: torch.device | str = "cpu") -> Record:
+    def begin(self, classes: int, cases: int = 0, device: torch.device | str = "cpu", groups: int = 1) -> Record:
         """The state of the weighting inside."""
-        state: Record = self.weighting.begin(classes, cases, device)
+        state: Record = self.weighting.begin(classes, cases, device, groups)
         return state
 
     def learned(self, seen: Seen, state: Record, total: Total = unchanged) -> Record:

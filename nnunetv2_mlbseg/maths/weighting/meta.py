@@ -36,7 +36,7 @@ class Meta:
     needs_tangents: ClassVar[bool] = True
     weighs_by_tangents: ClassVar[bool] = True
 
-    def begin(self, classes: int, cases: int = 0, device: torch.device | str = "cpu") -> NoRecord:
+    def begin(self, classes: int, cases: int = 0, device: torch.device | str = "cpu", groups: int = 1) -> NoRecord:
         """Nothing is remembered."""
         return NoRecord()
 

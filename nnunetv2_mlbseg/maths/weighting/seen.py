@@ -12,7 +12,7 @@ from nnunetv2_mlbseg.maths.labels import ImperfectLabels, resize_labels
 
 @dataclass(frozen=True)
 class Seen:
-    """A batch of images, each view counted as one; or a whole case as a batch of one.
+    """A batch of images, each view and each group counted as one; or a whole case as a batch of one.
 
     "Scales" are the outputs of a network with deep supervision, finest first; without it there is one. Labels of either
     kind that are not to count are ignored at every pixel (see `labels_that_count`).
@@ -22,7 +22,8 @@ class Seen:
         pseudo: (B, *S) int64, negative = no label.
         ensemble: (B, C, *S), the probabilities that the pseudo labels were taken from; 0 beyond the image.
         sizes: the spatial shape of every scale.
-        derivatives: of every scale (B, C, *S), see `class_derivatives`; None for a weighting that needs none.
+        derivatives: of every scale (B', C, *S), of the first B' images, see `class_derivatives`; None for a weighting
+            that needs none. Only tied weights can do with fewer than all B.
     """
 
     imperfect: ImperfectLabels

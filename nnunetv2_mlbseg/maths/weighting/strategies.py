@@ -35,12 +35,13 @@ class Weighting(Protocol[State]):
     def weighs_by_tangents(self) -> bool:
         """Whether `weigh` alone looks at the derivatives; if not, it goes by state, labels and probabilities."""
 
-    def begin(self, classes: int, cases: int = 0, device: torch.device | str = "cpu") -> State:
+    def begin(self, classes: int, cases: int = 0, device: torch.device | str = "cpu", groups: int = 1) -> State:
         """The state before the first batch.
 
         Args:
-            classes: C.
+            classes: C, of each group.
             cases: the number of noisy cases, or 0 where they are not told apart.
+            groups: how many groups of classes there are (see `maths/label_space`).
         """
 
     def learned(self, seen: Seen, state: State, total: Total = unchanged) -> State:

@@ -58,9 +58,9 @@ class Tied:
     needs_tangents: ClassVar[bool] = True
     weighs_by_tangents: ClassVar[bool] = False
 
-    def begin(self, classes: int, cases: int = 0, device: torch.device | str = "cpu") -> DisputeRecord:
+    def begin(self, classes: int, cases: int = 0, device: torch.device | str = "cpu", groups: int = 1) -> DisputeRecord:
         """Tables without a pixel in them."""
-        return DisputeRecord.empty(classes, cases, device)
+        return DisputeRecord.empty(classes, cases, device, groups)
 
     def learned(self, seen: Seen, state: DisputeRecord, total: Total = unchanged) -> DisputeRecord:
         """The tables with one more batch in them, by the derivatives of the finest scale.
@@ -69,7 +69,8 @@ class Tied:
             ValueError: no derivatives.
         """
         finest = seen.needed_derivatives()[0]
-        raw = label_weights(finest, seen.imperfect.classes), label_weights(finest, seen.pseudo)
+        images = len(finest)
+        raw = label_weights(finest, seen.imperfect.classes[:images]), label_weights(finest, seen.pseudo[:images])
         return state.followed(*raw, seen.imperfect, seen.pseudo, seen.ensemble, self.decay, total)
 
     def weigh(self, seen: Seen, state: DisputeRecord, total: Total = unchanged) -> list[WeightedLabels]:
@@ -115,7 +116,7 @@ def tied_weights(
     word = bounded(_at(probabilities, n)).log() - bounded(_at(probabilities, against)).log()
     odds = word + record.confusion.evidence(imperfect, against)
     part = (odds + torch.where(agreed, 0.0, strength * record.preference[source, n, p])).sigmoid()
-    half = torch.where(source == 1, 0.5, part / 2)
+    half = torch.where(source % 2 == 1, 0.5, part / 2)
     has_n, has_p = imperfect.classes >= 0, pseudo >= 0
     of_n, of_p = torch.where(agreed, half, part), torch.where(agreed, half, 1 - part)
     return torch.where(has_n & has_p, of_n, has_n.to(part.dtype)), torch.where(has_n, of_p, 1.0) * has_p

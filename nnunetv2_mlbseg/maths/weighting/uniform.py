@@ -27,7 +27,7 @@ class Uniform:
     needs_tangents: ClassVar[bool] = False
     weighs_by_tangents: ClassVar[bool] = False
 
-    def begin(self, classes: int, cases: int = 0, device: torch.device | str = "cpu") -> NoRecord:
+    def begin(self, classes: int, cases: int = 0, device: torch.device | str = "cpu", groups: int = 1) -> NoRecord:
         """Nothing is remembered."""
         return NoRecord()
 

@@ -18,14 +18,16 @@ from nnunetv2_mlbseg.methods.mlbseg.quantities import LOGGED, statistics, troubl
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
 from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_images
 from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss, mixture_dice
-from nnunetv2_mlbseg.methods.mlbseg.weighing import Lesson, WeighedBatch, Weighing
+from nnunetv2_mlbseg.methods.mlbseg.weighed import Lesson, WeighedBatch
+from nnunetv2_mlbseg.methods.mlbseg.weighing import Weighing
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.card import Card
-from nnunetv2_mlbseg.training.method import LabelWeighing, Method, Moment, Task, Terms
+from nnunetv2_mlbseg.training.method import LabelWeighing, Method, Moment, Terms
 from nnunetv2_mlbseg.training.passes import Passes
 from nnunetv2_mlbseg.training.stages import Labelling, Stage, paired, warm_up
+from nnunetv2_mlbseg.training.task import Task
 
 
 class MLBSeg(Method):
@@ -42,6 +44,7 @@ class MLBSeg(Method):
     )
 
     def __init__(self, settings: MLBSegSettings, task: Task, passes: Passes, heads: nn.ModuleDict):
+        settings.check_mirrored(task.mirror_axes)
         super().__init__(settings, task, passes, heads)
         self.weighting: Weighting[Any] = make(
             settings.weighting, settings.weight_normalization, settings.tied_decay, settings.tied_strength
@@ -49,10 +52,15 @@ class MLBSeg(Method):
         if passes.unshown is not None:
             self.weighting = FaceValue(self.weighting, passes.unshown)
         self.weigh = Weighing(settings, task, passes, self.weighting)
+        passes.images_at_once = settings.images_at_once or self._at_once_by_default()
         # Made at once, so that every checkpoint has their states.
         passes.generators.on_host("views"), passes.generators.on_device("noise")
         self.memory = Memory()
         self._seen = Memory()
+
+    def _at_once_by_default(self) -> int | None:
+        """In 3D a GPU holds what nnU-Net plans, two patches in most plans, and not those of our views beside them."""
+        return 1 if self.task.dims == 3 and self.passes.device.type == "cuda" else None
 
     @classmethod
     def logged(cls) -> Quantities:
@@ -100,12 +108,13 @@ class MLBSeg(Method):
 
     def _losses(self, lesson: Lesson) -> dict[str, Tensor]:
         settings, passes = self.settings, self.passes
-        outputs = lesson.outputs or passes.student(lesson.shown)
+        outputs = lesson.outputs or passes.student_in_parts(lesson.shown, lesson.known)
         probabilities = [output.softmax(dim=1) for output in outputs]  # once, for all terms
         bootstrap = bootstrap_loss(outputs, lesson.mixtures, passes.scale_factors, probabilities)
         losses = {"bootstrap": settings.bootstrap_weight * bootstrap}
         if settings.mixture_dice_weight > 0:
-            dice = mixture_dice(probabilities, lesson.mixtures, passes.scale_factors, lesson.generated, passes.total)
+            groups, of_scales = passes.space.groups, passes.scale_factors
+            dice = mixture_dice(probabilities, lesson.mixtures, of_scales, lesson.generated, passes.total, groups)
             losses["dice"] = settings.mixture_dice_weight * dice
         return losses | self.weigh.consistency(probabilities[0], lesson.teacher, lesson.views)
 
@@ -135,7 +144,7 @@ class MLBSeg(Method):
         """The weighting, and what it has learned."""
         settings, record = self.settings, self.memory.disputes
         if not self.weigh.remembers:
-            record = self.weighting.begin(self.task.classes)
+            record = self.weighting.begin(self.task.classes, groups=self.passes.space.groups)
         return LabelWeighing(
             name=settings.weighting,
             weighting=self.weighting,
@@ -158,7 +167,8 @@ class MLBSeg(Method):
         """For the log: numbers of the weights, and what went wrong; of several processes each counts for its part."""
         count, total = self.passes.processes.count, self.passes.total
         values = statistics(weighed.labels[0], len(weighed.views), total)
-        counted = total(trouble(weighed.labels[0], weighed.derivatives, batch.clean.target, self.task.ignore_label))
+        clean = self.passes.space.labels(batch.clean.target, self.task.ignore_label)
+        counted = total(trouble(weighed.labels[0], weighed.derivatives, clean))
         flags = {"no_weight": counted[0] == 0, "weight_overflow": counted[1] > 0, "no_foreground": counted[2] == 0}
         values |= {name: flag.float() / count for name, flag in flags.items()}
         if self.task.unlabeled:

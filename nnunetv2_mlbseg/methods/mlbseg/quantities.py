@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nnunetv2_mlbseg.maths.labels import WeightedLabels, as_labels
+from nnunetv2_mlbseg.maths.labels import WeightedLabels
 from nnunetv2_mlbseg.maths.tensors import Total, unchanged
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
-from nnunetv2_mlbseg.training.batch import Target
 from nnunetv2_mlbseg.training.method import LOSSES, OF_ALL, STEPS
 
 LOGGED = Quantities(
@@ -72,14 +71,13 @@ def statistics(weighted: WeightedLabels, views: int = 1, total: Total = unchange
 
 
 @torch.no_grad()
-def trouble(weighted: WeightedLabels, derivatives: Tensor | None, target: Target, ignore_label: int | None) -> Tensor:
+def trouble(weighted: WeightedLabels, derivatives: Tensor | None, clean: Tensor) -> Tensor:
     """What an epoch's log counts: ``(3,)`` numbers, which processes that share a batch add up.
 
-    Pixels with a weight, 1 if a derivative is not finite, and foreground pixels of nnU-Net's clean target.
+    Pixels with a weight, 1 if a derivative is not finite, and foreground pixels of the clean labels, (B, *S) int64.
     """
     weights = torch.stack([weighted.weight_imperfect, weighted.weight_pseudo])
-    labels = as_labels(target, ignore_label)
     extremes = (
         weights.new_zeros(2) if derivatives is None else torch.stack(torch.aminmax(derivatives))
     )  # NaN is one of both
-    return torch.stack([(weights > 0).sum(), (~torch.isfinite(extremes)).any(), (labels > 0).sum()]).float()
+    return torch.stack([(weights > 0).sum(), (~torch.isfinite(extremes)).any(), (clean > 0).sum()]).float()

@@ -16,8 +16,8 @@ from nnunetv2_mlbseg.maths.views import VIEW_NAMES
 from nnunetv2_mlbseg.maths.weighting.normalization import NORMALIZATIONS
 from nnunetv2_mlbseg.maths.weighting.strategies import WEIGHTINGS
 from nnunetv2_mlbseg.methods.mlbseg.paper import PAPER, SOURCES
-from nnunetv2_mlbseg.settings.rules import Section, flag, interval, list_of, number, one_of, whole
-from nnunetv2_mlbseg.settings.training import DATA, TEACHER, Presets, TrainingSettings, one_of_presets
+from nnunetv2_mlbseg.settings.rules import Section, flag, interval, list_of, number, one_of, optional_whole, whole
+from nnunetv2_mlbseg.settings.training import DATA, IMAGES, TEACHER, Presets, TrainingSettings, one_of_presets
 from noise_synthesis.safe_io.errors import InputError
 
 PARTS = Section(
@@ -26,8 +26,8 @@ PARTS = Section(
 )
 VIEWS = Section(
     "Views",
-    "A view is an imperfect image that is enlarged, reduced or mirrored. A step shows every imperfect image as it is "
-    "and in all views.",
+    "A view is an imperfect image that is enlarged, reduced or mirrored, along an axis that nnU-Net's augmentation "
+    "mirrors. A step shows every imperfect image as it is and in all views.",
 )
 WEIGHTS = Section(
     "Pixel weights",
@@ -44,6 +44,7 @@ class MLBSegSettings(TrainingSettings):
 
     PRESETS: ClassVar[Presets] = {"default": {}, "paper": PAPER}
     PRESET_SOURCES: ClassVar[Mapping[str, Mapping[str, str]]] = {"paper": SOURCES}
+    IN_3D: ClassVar[Mapping[str, Any]] = {"views_per_step": 1}
     SWITCHED_OFF: ClassVar[Presets] = {
         "ple": {"consistency_weight": 0.0},
         "mean_teacher": {"teacher_weight": 0.0, "pseudo_label_network": "student", "inference_network": "student"},
@@ -81,10 +82,19 @@ class MLBSegSettings(TrainingSettings):
 
     The default of `imperfect_batch_size` is the plan's batch size divided by Q + 1, with or without `ple`.
     """
+    views_per_step: int | None = optional_whole(None, least=1, unit="views", section=VIEWS)
+    """So many of the `views`, drawn anew in every step, take the place of all Q; null, or a larger number: all.
+
+    A 3D plan's batch is two patches in most cases, so that Q + 1 of them would cost several steps of nnU-Net.
+    """
     zoom_in: tuple[float, float] = interval((1.1, 1.4), least=1, most=4, source=FACTOR_SOURCE, **FACTOR)
-    """Range of the enlargement."""
+    """Range of the enlargement f of a plane: the view shows 1/f² of the image.
+
+    In 3D the three sides are enlarged by f to the power 2/3, so that the view shows as much; where slices are far
+    apart, zooms leave the axis across them alone.
+    """
     zoom_out: tuple[float, float] = interval((0.7, 0.9), least=0.25, most=1, source=FACTOR_SOURCE, **FACTOR)
-    """Range of the reduction."""
+    """Range of the reduction f of a plane: the image fills f² of the view, in 3D as with `zoom_in`."""
 
     weighting: str = one_of(
         "tied", names=WEIGHTINGS, section=WEIGHTS, source="Eq. 4-8 (meta); Reed et al. 2014 (uniform)"
@@ -141,6 +151,13 @@ class MLBSegSettings(TrainingSettings):
     supervised_weight: float = number(1.0, least=0, section=TERMS, source="the authors' script")
     """Factor of the clean batch's loss."""
 
+    images_at_once: int | None = optional_whole(None, least=1, **IMAGES)
+    """Imperfect images, each view counted as one, whose activations are held in memory at once.
+
+    null: 1 in 3D on a GPU, else all. The step is the same; it takes one more forward pass of the images whose pixel
+    weights need no derivatives. A network with batch normalisation or dropout takes all.
+    """
+
     teacher_noise: float = number(
         0.02, least=0, unit="standard deviations of the normalised image", section=TEACHER, source="Eq. 12, gamma"
     )
@@ -151,13 +168,33 @@ class MLBSegSettings(TrainingSettings):
 
     @property
     def shown_views(self) -> tuple[str, ...]:
-        """The Q views that a step draws: ``views``, or none without ``ple``."""
+        """The Q views that a step draws from: ``views``, or none without ``ple``."""
         return self.views if self.ple else ()
 
     @property
+    def drawn_views(self) -> int | None:
+        """How many of them a step draws; None: it shows all."""
+        return self.views_per_step if (self.views_per_step or len(self.views)) < len(self.views) else None
+
+    @property
     def all_views(self) -> tuple[str, ...]:
-        """The names of the V views in their order, the image first."""
-        return ("image", *self.shown_views)
+        """The names of the V views of a step in their order, the image first."""
+        if self.drawn_views is None or not self.ple:
+            return ("image", *self.shown_views)
+        several = self.drawn_views > 1
+        return ("image", *(f"drawn {n}" if several else "drawn" for n in range(1, self.drawn_views + 1)))
+
+    def check_mirrored(self, axes: tuple[int, ...] | None) -> None:
+        """Refuse flips in a training that mirrors along no axis; None: along all.
+
+        Raises:
+            InputError: ``views`` has flips, and there is no axis for them.
+        """
+        if axes == () and "flip" in self.shown_views:
+            raise InputError(
+                f"views is {list(self.views)}, but the trainer's augmentation mirrors along no axis, so that left and "
+                f"right may differ; leave flip out of views"
+            )
 
     @model_validator(mode="after")
     def _tied_weights_are_not_made_uniform(self) -> MLBSegSettings:

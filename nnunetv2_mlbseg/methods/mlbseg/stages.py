@@ -8,5 +8,7 @@ from nnunetv2_mlbseg.training.stages import Draw
 
 def imperfect_images(settings: MLBSegSettings, plan_batch_size: int) -> Draw:
     """Noisy and unlabeled cases; in all their views they take the place of one batch of the plan."""
-    images = settings.imperfect_batch_size or max(1, plan_batch_size // (len(settings.views) + 1))
-    return Draw(("noisy", "unlabeled"), images, "imperfect_batch_size")
+    shown = (settings.drawn_views or len(settings.views)) + 1
+    images = settings.imperfect_batch_size or max(1, plan_batch_size // shown)
+    derived = settings.imperfect_batch_size is None
+    return Draw(("noisy", "unlabeled"), images, "imperfect_batch_size", derived)

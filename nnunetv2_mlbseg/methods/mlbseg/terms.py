@@ -60,15 +60,17 @@ def mixture_dice(
     factors: Sequence[float],
     generated: Tensor,
     total: Total = unchanged,
+    groups: int = 1,
 ) -> Tensor:
     """:func:`~nnunetv2_mlbseg.maths.losses.mixture_dice_loss` of the images with given labels, summed over the scales.
 
     Args:
         generated: ``(V*B,)`` bool, whose imperfect label a network made; such images do not count.
+        groups: How many groups an image has.
     """
     losses = []
     for p, mixture, factor in zip(probabilities, mixtures, factors, strict=True):
-        losses.append(factor * mixture_dice_loss(p, mixture, ~generated, total))
+        losses.append(factor * mixture_dice_loss(p, mixture, ~generated, total, groups))
     return torch.stack(losses).sum()
 
 
@@ -85,7 +87,8 @@ def consistency_terms(
     """
     terms = {}
     if view_term and len(views) > 1:
-        terms["views"] = view_consistency(views.invert(probabilities), views.covered(probabilities.shape[2:]), total)
+        aligned = views.invert(probabilities)
+        terms["views"] = view_consistency(aligned, views.covered(aligned.shape[3:], aligned.shape[1]), total)
     if teacher is not None:
         terms["teacher"] = teacher_consistency(probabilities, teacher, total)
     return terms

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,12 +12,10 @@ from nnunetv2_mlbseg.maths.class_shares import ShareRecord, aligned, followed
 from nnunetv2_mlbseg.maths.labels import (
     IGNORE,
     ImperfectLabels,
-    Mixture,
-    WeightedLabels,
-    as_labels,
     labels_that_count,
 )
 from nnunetv2_mlbseg.maths.pseudo_labels import ensemble_of_views, pseudo_labels
+from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.tangents.forward import displaced, unit_direction
 from nnunetv2_mlbseg.maths.views import Views, draw_views
 from nnunetv2_mlbseg.maths.weighting.depth import depth_levels, is_flat
@@ -27,56 +25,12 @@ from nnunetv2_mlbseg.maths.weighting.strategies import Weighting
 from nnunetv2_mlbseg.methods.mlbseg.memory import Memory
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
 from nnunetv2_mlbseg.methods.mlbseg.terms import consistency_terms, lessen_generated
+from nnunetv2_mlbseg.methods.mlbseg.weighed import WeighedBatch
 from nnunetv2_mlbseg.training.batch import Batch, Images, ImperfectImages
 from nnunetv2_mlbseg.training.descent import Gradient
-from nnunetv2_mlbseg.training.method import Task
-from nnunetv2_mlbseg.training.passes import Passes, TangentPass
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What the training pass needs of a weighed batch; see there. ``mixtures``: one entry per scale."""
-
-    views: Views
-    shown: Tensor
-    outputs: list[Tensor] | None
-    teacher: Tensor | None
-    mixtures: list[Mixture]
-    generated: Tensor
-
-
-@dataclass(frozen=True)
-class WeighedBatch:
-    """What a step knows of its batch before it learns from it.
-
-    Attributes:
-        shown: Imperfect images in all views, ``(V*B, channels, *S)``.
-        logits: The student's at full resolution, ``(V*B, C, *S)``, without a graph.
-        outputs: The student's at all scales with their graph, where the weights needed no pass without one.
-        teacher: The teacher's probabilities ``(V*B, C, *S)``, where anything needs them.
-        labels: All labels of every pixel and their weights, one entry per scale.
-        generated: ``(V*B,)`` bool, whose imperfect label a network made.
-        memory: With this batch in it.
-        clean_loss, clean_gradient: Of the clean batch; the gradient times the gradient scaler's factor if there is one.
-        derivatives: `class_derivatives` of ``logits`` along the clean gradient, where the weights need them.
-    """
-
-    views: Views
-    shown: Tensor
-    logits: Tensor
-    outputs: list[Tensor] | None
-    teacher: Tensor | None
-    labels: list[WeightedLabels]
-    generated: Tensor
-    memory: Memory
-    clean_loss: Tensor
-    clean_gradient: Gradient
-    derivatives: Tensor | None = None
-
-    def lesson(self) -> Lesson:
-        """What the training pass needs of it, which is much less."""
-        mixtures = [labels.mixture() for labels in self.labels]
-        return Lesson(self.views, self.shown, self.outputs, self.teacher, mixtures, self.generated)
+from nnunetv2_mlbseg.training.passes import Passes
+from nnunetv2_mlbseg.training.tangent_pass import TangentPass
+from nnunetv2_mlbseg.training.task import Task
 
 
 @dataclass(frozen=True)
@@ -105,12 +59,12 @@ class Weighing:
         ensemble, shares = self._aligned(ensemble, batch, memory)
         imperfect = self._imperfect(batch.imperfect, views)
         seen = self._seen(imperfect, ensemble, views, student)
-        record = memory.disputes or self.weighting.begin(ensemble.shape[1], self._cases, self.passes.device)
+        record = memory.disputes or self._begin(ensemble.shape[1])
         record = self.weighting.learned(seen, record, self.passes.total)
         labels = self.weighting.weigh(seen, record, self.passes.total)
         if least != 1:
             labels = lessen_generated(labels, imperfect.generated, self.weight_of_generated(memory, least))
-        networks = (student.logits[0], student.outputs, teacher)
+        networks = (student.outputs, student.logits, teacher)
         clean = (clean_loss, clean_gradient)
         derivatives = student.tangents[0] if student.tangents else None
         return WeighedBatch(
@@ -139,9 +93,10 @@ class Weighing:
         """Whether the weighting goes by what it has learned of earlier batches."""
         return bool(self.weighting.begin(1).names())
 
-    @property
-    def _cases(self) -> int:
-        return self.task.noisy if self.settings.confusion_by_case else 0
+    def _begin(self, classes: int) -> Record:
+        cases = self.task.noisy if self.settings.confusion_by_case else 0
+        record: Record = self.weighting.begin(classes, cases, self.passes.device, self.passes.space.groups)
+        return record
 
     @property
     def _by_student(self) -> bool:
@@ -159,8 +114,11 @@ class Weighing:
             passes.images or images.shape[0],
             images.ndim - 2,
             passes.generators.on_host("views"),
+            count=settings.drawn_views,
             zoom_in=settings.zoom_in,
             zoom_out=settings.zoom_out,
+            flat=is_flat(images.shape[2:]),
+            flip_axes=self.task.mirror_axes,
             device=passes.device,
         )
         rows = passes.share_of_images()
@@ -178,14 +136,21 @@ class Weighing:
     ) -> TangentPass:
         """The student's outputs with their graph, if there are any yet, its logits, and derivatives, if needed.
 
-        Of every scale, or of the finest alone where the weights of the others do not come from theirs.
+        Of all shown images at every scale; or, where pixels share their weights, of the images as they are at the
+        finest one. The sums of their derivatives over some batches say the same as those of all views would.
         """
         if not self.weighting.needs_tangents:
-            outputs = self.passes.student(shown)  # one forward pass serves weighing and training
+            outputs = self.passes.student_in_parts(shown)  # one forward pass serves weighing and training
             return TangentPass(outputs, [output.detach() for output in outputs], [])
         direction = self._direction(clean_gradient, shown, teacher, views, clean)
-        scales = len(self.passes.scale_factors) if self.weighting.weighs_by_tangents else 1
-        return self.passes.with_tangents(shown, direction, class_derivatives, scales)
+        exact = self.weighting.weighs_by_tangents
+        scales, first = (None, None) if exact else (1, len(shown) // len(views))
+        found = self.passes.with_tangents(shown, direction, class_derivatives, scales, first, exact)
+        groups = self.passes.space.groups
+        if self._by_student and len(found.logits[0]) < groups * len(shown):  # who labels them looks at all views
+            outputs = self.passes.student_in_parts(shown, found.logits)
+            return TangentPass(outputs, [output.detach() for output in outputs], found.tangents)
+        return found
 
     def _direction(
         self, clean_gradient: Gradient, shown: Tensor, teacher: Tensor | None, views: Views, clean: Images
@@ -193,7 +158,7 @@ class Weighing:
         """Where the tangents point: the clean gradient, at theta or after the virtual step of the consistency terms."""
         if not self.settings.virtual_consistency:
             return unit_direction(clean_gradient)
-        terms = self.consistency(self.passes.student(shown)[0].softmax(dim=1), teacher, views)
+        terms = self.consistency(self.passes.student_in_parts(shown)[0].softmax(dim=1), teacher, views)
         if not terms:
             return unit_direction(clean_gradient)
         descent = self.passes.descent
@@ -207,20 +172,21 @@ class Weighing:
         if not self.settings.align_shares:
             return ensemble, None
         assert batch.imperfect is not None
-        generated = batch.imperfect.generated
-        record = memory.shares or ShareRecord.empty(ensemble.shape[1], self.passes.device)
+        space, generated = self.passes.space, self.passes.space.of_images(batch.imperfect.generated)
+        record = memory.shares or ShareRecord.empty(ensemble.shape[1], self.passes.device, space.groups)
         ensemble = aligned(ensemble, generated, record)
         seen = torch.where(ensemble.sum(1) > 0, pseudo_labels(ensemble), IGNORE)
-        clean = as_labels(batch.clean.target, self.task.ignore_label)
+        clean = space.labels(batch.clean.target, self.task.ignore_label)
         return ensemble, followed(record, clean, seen, generated, self.passes.total, self.passes.unshown)
 
     def _imperfect(self, images: ImperfectImages, views: Views) -> ImperfectLabels:
         """The imperfect labels in every view; a pixel keeps the depth level that it has in the image."""
-        labels = as_labels(images.target, self.task.ignore_label)
+        space, count = self.passes.space, len(views)
+        labels = space.labels(images.target, self.task.ignore_label)
         by_depth = self.settings.confusion_by_depth and self.remembers
         levels = depth_levels(labels, is_flat(labels.shape[1:])) if by_depth else torch.zeros_like(labels)
-        per_view = (images.generated.repeat(len(views)), images.case.repeat(len(views)))
-        return ImperfectLabels(views.apply_labels(labels), views.apply_labels(levels), *per_view)
+        generated, case = (space.of_images(each).repeat(count) for each in (images.generated, images.case))
+        return ImperfectLabels(views.apply_labels(labels), views.apply_labels(levels), generated, case, space.groups)
 
     def _seen(
         self,
@@ -232,7 +198,7 @@ class Weighing:
         pseudo = views.apply_labels(pseudo_labels(ensemble))
         given, pseudo = labels_that_count(imperfect.classes, pseudo, self.settings.weighted_labels)
         return Seen(
-            imperfect=ImperfectLabels(given, imperfect.levels, imperfect.generated, imperfect.case),
+            imperfect=replace(imperfect, classes=given),
             pseudo=pseudo,
             ensemble=views.apply(ensemble),
             sizes=tuple(tuple(z.shape[2:]) for z in student.logits),

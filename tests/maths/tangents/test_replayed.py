@@ -24,11 +24,12 @@ def _direction(network: nn.Module, leave_out: int | None = None) -> list[torch.T
 
 
 @pytest.mark.parametrize("kind", ["plain", "residual"])
-@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize(("dims", "flat"), [(2, False), (3, False), (3, True)])
 @pytest.mark.parametrize("deep_supervision", [False, True])
 @pytest.mark.parametrize("leave_out", [None, 0, 1])
-def test_tangents_are_those_of_forward_mode(kind, dims, deep_supervision, leave_out):
-    network = small_network(kind, classes=3, deep_supervision=deep_supervision, dims=dims, dtype=torch.float64)
+def test_tangents_are_those_of_forward_mode(kind, dims, flat, deep_supervision, leave_out):
+    options = {"deep_supervision": deep_supervision, "dims": dims, "flat": flat, "dtype": torch.float64}
+    network = small_network(kind, classes=3, **options)
     images = torch.randn(2, 1, *[16] * dims, dtype=torch.float64)
     direction = _direction(network, leave_out)
     before = {name: value.clone() for name, value in network.state_dict().items()}

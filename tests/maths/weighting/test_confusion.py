@@ -38,14 +38,14 @@ def test_counts_are_sums_over_pixels() -> None:
 
 
 def test_the_first_matrix_is_near_the_identity_and_the_same_at_every_depth() -> None:
-    matrix = ConfusionRecord.empty(2).matrix
+    (matrix,) = ConfusionRecord.empty(2).matrix
     torch.testing.assert_close(matrix.sum(2), torch.tensor([[0.9, 0.1], [0.1, 0.9]]))
     torch.testing.assert_close(matrix, matrix[:, :, :1].expand(-1, -1, LEVELS))
 
 
 def test_the_matrix_ends_at_the_counts() -> None:
     counts = torch.rand(3, 3, LEVELS, generator=torch.Generator().manual_seed(1)) * 1e6
-    found = ConfusionRecord(counts, torch.zeros(0, 3, 3, LEVELS)).matrix
+    (found,) = ConfusionRecord(counts.unsqueeze(0), torch.zeros(0, 3, 3, LEVELS)).matrix
     torch.testing.assert_close(found, counts / counts.sum((1, 2), keepdim=True), atol=1e-5, rtol=1e-4)
 
 
@@ -54,7 +54,7 @@ def test_a_running_mean_of_all_and_the_last_sums_of_each_case() -> None:
     two = replace(two, case=torch.tensor([2, 2, -1]))
     record = ConfusionRecord.empty(3, cases=4).followed(one, e, 0.75).followed(two, f, 0.75)
     first, second = (image_counts(p, labels.classes, labels.levels) for labels, p in ((one, e), (two, f)))
-    torch.testing.assert_close(record.counts, 0.75 * 0.25 * first.sum(0) + 0.25 * second.sum(0))
+    torch.testing.assert_close(record.counts[0], 0.75 * 0.25 * first.sum(0) + 0.25 * second.sum(0))
     torch.testing.assert_close(record.cases[:2], first[:2])  # not seen again: no decay
     torch.testing.assert_close(record.cases[2], CASE_DECAY * first[2] + second[0] + second[1])
     assert not record.cases[3].any()
@@ -64,7 +64,7 @@ def test_generated_labels_are_neither_counted_nor_witnesses() -> None:
     labels, e = random_batch()
     labels = replace(labels, generated=torch.tensor([True, False, True]), case=torch.tensor([-1, 0, -1]))
     record = ConfusionRecord.empty(3, cases=1).followed(labels, e, 0.0)
-    torch.testing.assert_close(record.counts, image_counts(e, labels.classes, labels.levels)[1])
+    torch.testing.assert_close(record.counts[0], image_counts(e, labels.classes, labels.levels)[1])
     against = torch.zeros_like(labels.classes)
     found = record.evidence(labels, against)
     assert not found[[0, 2]].any() and found[1].any()
@@ -74,7 +74,7 @@ def test_a_case_is_drawn_towards_all_by_one_batch() -> None:
     """100 pixels of class 0 in a batch, a quarter labelled 1. One case has 300, all labelled 0; one was not seen."""
     counts, cases = torch.zeros(2, 2, LEVELS), torch.zeros(2, 2, 2, LEVELS)
     counts[0, 0, 0], counts[0, 1, 0], cases[1, 0, 0, 0] = 75, 25, 300
-    record = ConfusionRecord(counts, cases)
+    record = ConfusionRecord(counts.unsqueeze(0), cases)
     unseen, seen, no_case = record.of_cases(torch.tensor([0, 1, -1]))[:, 0].sum(2)
     torch.testing.assert_close(unseen, torch.tensor([0.75, 0.25]), atol=0.01, rtol=0)
     torch.testing.assert_close(no_case, unseen)
@@ -93,7 +93,7 @@ def test_a_case_is_drawn_towards_all_by_one_batch() -> None:
 def test_what_is_in_common_is_the_rarity_of_a_class_times_kappa_squared(table: list[list[float]], kappa: float) -> None:
     counts = 1e5 * torch.tensor(table).unsqueeze(2) * torch.full((LEVELS,), 1 / LEVELS)
     shares = torch.tensor(table).sum(1) / 100
-    found = ConfusionRecord(counts, torch.zeros(0, 2, 2, LEVELS)).common
+    (found,) = ConfusionRecord(counts.unsqueeze(0), torch.zeros(0, 2, 2, LEVELS)).common
     torch.testing.assert_close(found, kappa**2 * shares.log(), atol=1e-5, rtol=1e-4)
 
 
@@ -105,7 +105,7 @@ def test_belief_is_bayes_rule_at_every_pixel() -> None:
     labels, e = random_batch()
     record = ConfusionRecord.empty(3, cases=3).followed(labels, e, 0.0)
     found = record.belief(labels, e)
-    matrices, common = record.of_cases(labels.case), record.common
+    matrices, (common,) = record.of_cases(labels.case), record.common
     for b in range(3):
         for y in range(6):
             for x in range(7):
@@ -146,7 +146,7 @@ def test_structures_do_not_grow_while_a_network_learns_from_what_is_believed(
         return ((network[0, 1] > 0.5).sum() / (radius < 9).sum()).item()
 
     assert 0.98 < final_size() < largest
-    monkeypatch.setattr(ConfusionRecord, "common", torch.zeros(2))
+    monkeypatch.setattr(ConfusionRecord, "common", torch.zeros(1, 2))
     assert final_size() > 1.25 + noise / 4
 
 
@@ -155,7 +155,7 @@ def test_evidence_is_the_likelihood_ratio_at_the_depth_of_the_pixel() -> None:
     counts = torch.zeros(2, 2, LEVELS)
     counts[1, 1, 0], counts[1, 1, 3], counts[0, 1, 0], counts[0, 1, 3], counts[0, 0, 5] = 100, 900, 100, 100, 800
     counts[1, 0, 5] = 1  # class 1 adds up to 1001, class 0 to 1000
-    record = ConfusionRecord(counts * 1e6, torch.zeros(0, 2, 2, LEVELS))
+    record = ConfusionRecord(1e6 * counts.unsqueeze(0), torch.zeros(0, 2, 2, LEVELS))
     classes, levels = torch.tensor([[[1, 1, 0, IGNORE]]]), torch.tensor([[[0, 3, 5, 0]]])
     labels = ImperfectLabels(classes, levels, torch.tensor([False]), torch.tensor([-1]))
     found = record.evidence(labels, torch.tensor([[[0, 0, 1, 0]]])).exp().flatten().tolist()

@@ -60,6 +60,25 @@ def test_a_flat_stack_is_levelled_slice_by_slice() -> None:
     assert not torch.equal(depth_levels(stack.unsqueeze(0))[0], depth_levels(stack))
 
 
+@pytest.mark.parametrize("parts", [(1, 1, 1), (3, 1, 1), (5, 3, 1)])
+def test_depth_is_counted_in_other_pixels(parts: tuple[int, ...]) -> None:
+    """Pixels made of smaller ones have the level of the small one in their middle."""
+    labels = blobs((9, 14, 30), 3, 1)
+    small = labels
+    for axis, times in enumerate(parts):
+        small = small.repeat_interleave(times, dim=axis)
+    middle = tuple(slice(times // 2, None, times) for times in parts)
+    expected = depth_levels(small.unsqueeze(0))[0][middle]
+    assert torch.equal(depth_levels(labels.unsqueeze(0), sides=parts)[0], expected)
+    assert len(expected.unique()) >= 4
+
+
+def test_finer_pixels_have_the_depth_of_the_coarse_one_that_they_lie_in() -> None:
+    row = torch.tensor([0] * 12 + [1] * 12).repeat(3, 1).unsqueeze(0)
+    levels = depth_levels(row, sides=(1.0, 1 / 3))[0, 1, 12:].tolist()
+    assert [DEPTHS[level] for level in levels] == [1] * 3 + [2] * 3 + [3] * 3 + [4] * 3
+
+
 def test_one_class_is_deep_everywhere_and_no_class_is_nowhere() -> None:
     assert (depth_levels(torch.ones(1, 9, 9, dtype=torch.int64)) == LEVELS - 1).all()
     nothing = torch.full((1, 9, 9), IGNORE)

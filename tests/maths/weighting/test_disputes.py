@@ -73,11 +73,26 @@ def test_sums_over_disputed_pixels_by_hand() -> None:
     torch.testing.assert_close(found.preference[0], torch.tensor([[0.0, 0.6], [-1 / 3, 0.0]]))
     # What is believed, labels being right nine times in ten before the first batch: 0.93 * 0.9 to 0.13 * 0.1 and so on.
     believed = [[0.837 / 0.85 + 0.207 / 0.29, 0.073 / 0.37], [0.013 / 0.85 + 0.083 / 0.29, 0.297 / 0.37]]
-    torch.testing.assert_close(found.confusion.counts.sum(2), torch.tensor(believed), atol=3e-3, rtol=0)
+    torch.testing.assert_close(found.confusion.counts[0].sum(2), torch.tensor(believed), atol=3e-3, rtol=0)
     again = found.followed(raw_n, raw_p, GIVEN, PSEUDO, PROBABILITIES, decay=0.75)
     torch.testing.assert_close(again.gain, found.gain)
     opposite = found.followed(raw_p, raw_n, GIVEN, PSEUDO, PROBABILITIES, decay=0.75)
     torch.testing.assert_close(opposite.preference, 0.5 * found.preference)
+
+
+def test_derivatives_of_the_first_images_alone_make_the_preference_and_all_images_the_confusion() -> None:
+    generator = torch.Generator().manual_seed(2)
+    raw_n, raw_p = torch.randn(2, 3, 4, 4, generator=generator)
+    n, p = torch.randint(-1, 2, (2, 3, 4, 4), generator=generator)
+    e = torch.rand(3, 2, 4, 4, generator=generator)
+    labels = imperfect_labels(n, torch.tensor([False, True, False]), torch.tensor([0, -1, 1]))
+    empty = DisputeRecord.empty(2, cases=2)
+    whole = empty.followed(raw_n, raw_p, labels, p, e, 0.5)
+    of_two = empty.followed(raw_n[:2], raw_p[:2], labels_of_images(labels, slice(0, 2)), p[:2], e[:2], 0.5)
+    found = empty.followed(raw_n[:2], raw_p[:2], labels, p, e, 0.5)
+    assert torch.equal(found.gain, of_two.gain) and torch.equal(found.extent, of_two.extent)
+    assert torch.equal(found.confusion.counts, whole.confusion.counts) and not torch.equal(found.gain, whole.gain)
+    assert torch.equal(found.confusion.cases, whole.confusion.cases)
 
 
 def test_a_batch_counts_by_its_pixels_not_by_the_length_of_the_gradient() -> None:

@@ -51,9 +51,10 @@ def test_weights_equal_the_virtual_step_on_unetplusplus(size: tuple[int, int], d
 
 
 @pytest.mark.parametrize("kind", ["plain", "residual"])
+@pytest.mark.parametrize("flat", [False, True], ids=["kernels 3x3x3", "kernels 1x3x3"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_weights_equal_the_virtual_step_in_3d(kind: str, dtype: torch.dtype) -> None:
-    network = small_network(kind, classes=3, deep_supervision=True, dims=3, dtype=dtype)
+def test_weights_equal_the_virtual_step_in_3d(kind: str, flat: bool, dtype: torch.dtype) -> None:
+    network = small_network(kind, classes=3, deep_supervision=True, dims=3, flat=flat, dtype=dtype)
     assert_exact(Problem(network, 3, (8, 8, 12)))
 
 

@@ -24,7 +24,7 @@ def record_of(gain: float = 0.0, counts: list[list[float]] | None = None) -> Dis
     """
     table = torch.tensor([[[0.0, gain], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
     given = torch.tensor(counts) if counts else torch.zeros(2, 2)
-    confusion = ConfusionRecord((given * 1e9).unsqueeze(2).repeat(1, 1, LEVELS), torch.zeros(0, 2, 2, LEVELS))
+    confusion = ConfusionRecord((given * 1e9).view(1, 2, 2, 1).repeat(1, 1, 1, LEVELS), torch.zeros(0, 2, 2, LEVELS))
     return DisputeRecord(table * 1e9, torch.full((2, 2, 2), 1e9), confusion)
 
 
