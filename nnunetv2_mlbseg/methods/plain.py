@@ -26,6 +26,7 @@ class Plain(Method):
     """All cases in one loader, every label at face value: ``training_labels`` clean, given or true."""
 
     Settings: ClassVar[type[TrainingSettings]] = MLBSegSettings
+    trains_regions: ClassVar[bool] = True
     needs_imperfect: ClassVar[bool] = False
 
     @classmethod

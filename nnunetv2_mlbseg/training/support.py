@@ -69,6 +69,19 @@ def check_deep_supervision(name: str, stages: int, wanted: bool) -> None:
         )
 
 
+def check_regions(method: str, trained: bool, plans: dict[str, Any], dataset_json: dict[str, Any]) -> None:
+    """Refuse regions where the terms of a method are for exclusive classes.
+
+    Raises:
+        UnsupportedError: dataset.json has regions.
+    """
+    if not trained and PlansManager(plans).get_label_manager(dataset_json).has_regions:
+        raise UnsupportedError(
+            f"dataset.json defines regions (labels that are lists), and {method} learns exclusive classes: train "
+            f"nnUNetTrainerMLBSeg, or give every class one number in dataset.json"
+        )
+
+
 def check_whole_batch(method: str, needed: bool, processes: Processes) -> None:
     """Refuse several processes where a method compares the images of a batch with each other, or has a critic.
 

@@ -18,6 +18,7 @@ from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.stages import Stages
 from nnunetv2_mlbseg.training.support import (
     check_deep_supervision,
+    check_regions,
     check_sharing_supported,
     check_supported,
     check_unlabeled_supported,
@@ -102,3 +103,12 @@ def test_a_method_that_compares_images_of_a_batch_is_refused_in_several_processe
     check_whole_batch("MeanTeacher", False, Processes(0, 2))
     with pytest.raises(UnsupportedError, match=r"Contrast compares the images .* 2 processes .* -num_gpus 1"):
         check_whole_batch("Contrast", True, Processes(0, 2))
+
+
+def test_regions_need_a_method_that_knows_them():
+    labels = {"background": 0, "whole": [1, 2], "core": [2]}
+    of_regions, exclusive = {"labels": labels, "regions_class_order": [1, 2]}, {"labels": {"background": 0, "organ": 1}}
+    check_regions("MLBSeg", True, PLANS, of_regions)
+    check_regions("MeanTeacher", False, PLANS, exclusive)
+    with pytest.raises(UnsupportedError, match=r"MeanTeacher learns exclusive classes: train nnUNetTrainerMLBSeg"):
+        check_regions("MeanTeacher", False, PLANS, of_regions)
