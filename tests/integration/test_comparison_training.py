@@ -38,6 +38,7 @@ def trained(workspace: Workspace, name: str) -> list[dict]:
     drawn, step = [], trainer.train_step
     trainer.train_step = lambda batch: (drawn.append(batch), step(batch))[1]
     trainer.run_training()
+    assert trainer.learning.method.task.network is trainer.network, "what a second network would be copied from"
     return drawn
 
 

@@ -50,6 +50,19 @@ def test_terms_rise_with_the_ramp_to_their_weight():
         assert half / whole == pytest.approx(expected, abs=2e-4)
 
 
+def test_labels_made_in_a_step_have_nnunets_loss_at_all_scales():
+    """Ignored where they are negative; the very loss of the clean batch for its own labels."""
+    learning = COMPARED["EntropyMin"].begin()
+    batch, method = Batch.of(pair(), CPU), learning.method
+    outputs = learning.passes.student(batch.clean.images)
+    labels = batch.clean.target[0][:, 0].long()
+    assert method.labelled(outputs, labels).item() == pytest.approx(method.supervised(batch.clean, outputs).item())
+    labels[:, 5:] = -1
+    gradient = torch.autograd.grad(method.labelled(outputs, labels), outputs)
+    for one, rows in zip(gradient, (5, 2), strict=True):
+        assert one[:, :, :rows].all() and not one[:, :, rows + 1 :].any()
+
+
 def test_entropy_is_of_imperfect_images_alone():
     learning = COMPARED["EntropyMin"].begin(entropy_weight=0.5)
     p, _ = predictions(learning)
