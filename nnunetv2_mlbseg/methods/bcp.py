@@ -36,6 +36,8 @@ AUTHORS = "the authors' code"
 class BCPSettings(SemiSupervisedSettings):
     """The keys of BCP."""
 
+    ramp_up: float = number(0.0, least=0, most=1, unit="share of the training", source=AUTHORS)
+    """How long the method's terms rise to their weight. 0: they have it from the start."""
     pseudo_weight: float = number(0.5, least=0, unit="factor", source=AUTHORS)
     """Factor of the loss over pixels from imperfect images."""
     box_share: float = number(2 / 3, least=0, most=1, unit="share of each side", source=AUTHORS)
@@ -84,7 +86,7 @@ class BCP(SemiSupervised):
     def terms_of_pair(self, clean: Images, imperfect: ImperfectImages, moment: Moment) -> Terms:
         """Both kinds of pixels of the pasted images."""
         mixed = self.pasted(clean, imperfect)
-        losses = self.of_pasted(self.passes.student(mixed.images), mixed)
+        losses = self.of_pasted(self.passes.student(mixed.images), mixed, self.ramp(moment))
         if self.settings.noisy_labels == "face":
             losses |= self.face_value(imperfect, self.passes.student(imperfect.images))
         return Terms(losses)
@@ -99,11 +101,12 @@ class BCP(SemiSupervised):
         x, y, u, q = (repeated(values, count) for values in (clean.images, labels, imperfect.images, made))
         return Pasted.of(self.boxes(y), (x, y), (u, q))
 
-    def of_pasted(self, outputs: list[Tensor], mixed: Pasted) -> dict[str, Tensor]:
+    def of_pasted(self, outputs: list[Tensor], mixed: Pasted, ramp: float) -> dict[str, Tensor]:
         """The loss of both kinds of pixels."""
+        weight = ramp * self.settings.pseudo_weight
         return {
             "supervised": self.labelled(outputs, mixed.clean),
-            "pseudo": self.settings.pseudo_weight * self.labelled(outputs, mixed.pseudo),
+            "pseudo": weight * self.labelled(outputs, mixed.pseudo),
         }
 
     def boxes(self, labels: Tensor) -> Tensor:

@@ -84,6 +84,11 @@ class DivideMix(Comparison):
         self.clean_pixels = torch.zeros(task.classes, device=passes.device)
 
     @classmethod
+    def noisy_teach_unshown(cls, settings: Any) -> bool:
+        """No: every label of a blend counts as it is."""
+        return False
+
+    @classmethod
     def modules(cls, settings: Any, task: Task) -> nn.ModuleDict:
         """The second network."""
         return nn.ModuleDict({"second": initialised_anew(task.built())})

@@ -79,17 +79,19 @@ class SDCL(BCP):
         mixed, second = self.pasted(clean, imperfect), self.heads["second"]
         outputs = [self.passes.student(mixed.images), self.passes.through(second, mixed.images)]
         differing = pseudo_labels(outputs[0][0]) != pseudo_labels(outputs[1][0])
-        of_each = [self.of_pasted(one, mixed) | self.of_differing(one[0], mixed, differing) for one in outputs]
+        ramp, of_each = self.ramp(moment), []
+        for one in outputs:
+            of_each.append(self.of_pasted(one, mixed, ramp) | self.of_differing(one[0], mixed, differing, ramp))
         if self.settings.noisy_labels == "face":
             of_each[0] |= self.face_value(imperfect, self.passes.student(imperfect.images))
             of_each[1] |= self.face_value(imperfect, self.passes.through(second, imperfect.images))
         return Terms(of_each[0] | {f"{name}_2": loss for name, loss in of_each[1].items()})
 
-    def of_differing(self, logits: Tensor, mixed: Pasted, differing: Tensor) -> dict[str, Tensor]:
+    def of_differing(self, logits: Tensor, mixed: Pasted, differing: Tensor, ramp: float) -> dict[str, Tensor]:
         """Correction and doubt of one student, with BCP's weights."""
         found = {}
         for name, term in (("correction", correction), ("doubt", doubt)):
             of_kinds = [term(logits, labels, differing, self.passes.total) for labels in (mixed.clean, mixed.pseudo)]
             weight = getattr(self.settings, f"{name}_weight")
-            found[name] = weight * (of_kinds[0] + self.settings.pseudo_weight * of_kinds[1])
+            found[name] = ramp * weight * (of_kinds[0] + self.settings.pseudo_weight * of_kinds[1])
         return found

@@ -55,7 +55,7 @@ def test_the_dice_of_each_kind_sees_its_own_pixels_only() -> None:
     method = COMPARED["BCP"].begin().method
     mixed = method.pasted(*vars(Batch.of(pair(), CPU)).values())
     outputs = [output.detach().requires_grad_() for output in method.passes.student(mixed.images)]
-    losses = method.of_pasted(outputs, mixed)
+    losses = method.of_pasted(outputs, mixed, 1.0)
     for name, labels in (("supervised", mixed.clean), ("pseudo", mixed.pseudo)):
         (gradient,) = torch.autograd.grad(losses[name], outputs[0], retain_graph=True)
         assert gradient.movedim(1, -1)[labels >= 0].any() and not gradient.movedim(1, -1)[labels < 0].any()
@@ -100,6 +100,6 @@ def test_terms_of_differing_pixels_have_the_weight_of_their_kind() -> None:
     logits = torch.zeros(1, 2, 1, 2)  # 1/2 everywhere: a squared distance of 1/4 from any label
     kinds = torch.tensor([[[1, -1]]]), torch.tensor([[[-1, 1]]])
     mixed = Pasted(torch.zeros(1, 1, 1, 2), *kinds)
-    found = method.of_differing(logits, mixed, torch.ones(1, 1, 2, dtype=torch.bool))
+    found = method.of_differing(logits, mixed, torch.ones(1, 1, 2, dtype=torch.bool), 1.0)
     assert found["correction"].item() == pytest.approx(0.25 + 0.5 * 0.25)
     assert found["doubt"].item() == pytest.approx(0.1 * 1.5 * 0.6931472, rel=1e-5)
