@@ -1,0 +1,59 @@
+"""Mutual information of cluster assignments (Ji et al., ICCV 2019; Peng et al., MIDL 2020), in float32 or better.
+
+Assignments are probabilities (B, H, K, *S): H independent sets of K clusters. No batch may be divided: the joint of
+many clusters needs all of it.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from nnunetv2_mlbseg.maths.tensors import at_least_float32
+
+
+def information_loss(first: Tensor, second: Tensor, displacement: int = 0) -> Tensor:
+    """Minus the mutual information of two assignments of the same positions, in nats, mean over the H sets.
+
+    Args:
+        first, second: (B, H, K, *S). Gradient flows into both.
+        displacement: Positions up to so many pixels apart are compared as well, each direction by itself; the result
+            is the mean over directions.
+
+    Returns:
+        A scalar from -ln K to 0.
+    """
+    joints = [joint(first[here], second[there]) for here, there in _overlaps(first.shape[3:], displacement)]
+    return -torch.stack([mutual_information(one) for one in joints]).mean()
+
+
+def joint(first: Tensor, second: Tensor) -> Tensor:
+    """How often clusters k and l meet, (H, K, K): symmetric, its sum is 1."""
+    a, b = (at_least_float32(part).flatten(3).permute(1, 2, 0, 3).flatten(2) for part in (first, second))
+    met = a @ b.transpose(1, 2)
+    met = (met + met.transpose(1, 2)) / 2
+    return met / met.sum(dim=(1, 2), keepdim=True)
+
+
+def mutual_information(joint: Tensor) -> Tensor:
+    """sum P log(P / (row sum * column sum)) of (H, K, K), mean over H; what never happens adds nothing."""
+    tiny = torch.finfo(joint.dtype).tiny
+    rows, columns = joint.sum(dim=2, keepdim=True), joint.sum(dim=1, keepdim=True)
+    logs = [part.clamp_min(tiny).log() for part in (joint, rows, columns)]
+    return (joint * (logs[0] - logs[1] - logs[2])).sum(dim=(1, 2)).mean()
+
+
+def _overlaps(
+    shape: torch.Size, displacement: int
+) -> list[tuple[tuple[slice | type(Ellipsis), ...], tuple[slice | type(Ellipsis), ...]]]:
+    """Where two maps of a shape overlap, for every displacement: an index for either."""
+    steps = range(-displacement, displacement + 1)
+    return [
+        tuple(
+            (..., *(slice(max(0, sign * d), size + min(0, sign * d)) for d, size in zip(by, shape, strict=True)))
+            for sign in (1, -1)
+        )
+        for by in product(steps, repeat=len(shape))
+    ]
