@@ -29,8 +29,8 @@ def pair_losses(vectors: Tensor, temperature: float, against: Tensor | None = No
     Args:
         vectors: (M, D). Gradient flows into them.
         temperature: Above 0.
-        against: (M, M) bool, which vectors a pair is held against, beside itself (InfoNCE: the negatives). None: all but
-            the anchor (Khosla et al., NeurIPS 2020).
+        against: (M, M) bool, which vectors a pair is held against, beside itself (InfoNCE: the negatives). None: all
+            but the anchor (Khosla et al., NeurIPS 2020).
     """
     similar = similarities(vectors, temperature)
     if against is None:

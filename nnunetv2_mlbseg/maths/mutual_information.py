@@ -7,11 +7,15 @@ many clusters needs all of it.
 from __future__ import annotations
 
 from itertools import product
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg.maths.tensors import at_least_float32
+
+Index: TypeAlias = tuple[Any, ...]
+"""Of a tensor: an ellipsis, and a slice for every spatial axis."""
 
 
 def information_loss(first: Tensor, second: Tensor, displacement: int = 0) -> Tensor:
@@ -45,15 +49,13 @@ def mutual_information(joint: Tensor) -> Tensor:
     return (joint * (logs[0] - logs[1] - logs[2])).sum(dim=(1, 2)).mean()
 
 
-def _overlaps(
-    shape: torch.Size, displacement: int
-) -> list[tuple[tuple[slice | type(Ellipsis), ...], tuple[slice | type(Ellipsis), ...]]]:
+def _overlaps(shape: torch.Size, displacement: int) -> list[tuple[Index, Index]]:
     """Where two maps of a shape overlap, for every displacement: an index for either."""
     steps = range(-displacement, displacement + 1)
-    return [
-        tuple(
-            (..., *(slice(max(0, sign * d), size + min(0, sign * d)) for d, size in zip(by, shape, strict=True)))
-            for sign in (1, -1)
-        )
-        for by in product(steps, repeat=len(shape))
-    ]
+    every = product(steps, repeat=len(shape))
+    return [(_shown(shape, by), _shown(shape, tuple(-d for d in by))) for by in every]
+
+
+def _shown(shape: torch.Size, by: tuple[int, ...]) -> Index:
+    """What of a map is left when it is moved."""
+    return (..., *(slice(max(0, d), size + min(0, d)) for d, size in zip(by, shape, strict=True)))

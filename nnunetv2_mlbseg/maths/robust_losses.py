@@ -5,6 +5,8 @@ Labels are int64 of shape (B, *S) with class indices; a negative label means "ig
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor
 
@@ -49,9 +51,7 @@ def symmetric_cross_entropy(
     return forward * cross_entropy + reverse * log_zero * (-cross_entropy).expm1()
 
 
-def robust_dice_loss(
-    probabilities: Tensor, labels: Tensor, exponent: float = 1.5, total: Total = unchanged
-) -> Tensor:
+def robust_dice_loss(probabilities: Tensor, labels: Tensor, exponent: float = 1.5, total: Total = unchanged) -> Tensor:
     """sum |p - y|^g / sum (p + y), mean over the foreground classes (Wang et al., IEEE TMI 2020).
 
     Exponent 1 is 1 - Dice. The higher it is, the less do small differences at many pixels count beside large ones.
@@ -80,3 +80,21 @@ def robust_dice_loss(
 def _by_class(maps: Tensor) -> Tensor:
     """Sums of (B, C, *S), one for each class."""
     return maps.flatten(2).sum(dim=(0, 2))
+
+
+def _mean(pixels: Tensor, labels: Tensor, total: Total) -> Tensor:
+    """What pixels (B, *S) contribute to the mean over all that have a label."""
+    return pixels.sum() / total((labels >= 0).sum()).clamp_min(1)
+
+
+Robust = Callable[[Tensor, Tensor, Total], Tensor]
+"""Of logits (B, C, *S), labels (B, *S) and the sum over processes: this process's share of a scalar."""
+
+ROBUST: Mapping[str, Robust] = {
+    "gce": lambda logits, labels, total: _mean(generalised_cross_entropy(logits, labels, 0.7), labels, total),
+    "sce": lambda logits, labels, total: _mean(symmetric_cross_entropy(logits, labels, 0.1, 1.0), labels, total),
+    "robust_dice": lambda logits, labels, total: robust_dice_loss(
+        at_least_float32(logits).softmax(dim=1), labels, total=total
+    ),
+}
+"""By name, with the numbers of their papers."""
