@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from nnunetv2_mlbseg.maths.learning_curves import LearningCurve, fitted, has_slowed
+from nnunetv2_mlbseg.methods.learning_curves import LearningCurve, fitted, has_slowed
 
 KNOWN = LearningCurve(0.8, 0.7, 3.0)
 TIMES = np.arange(1.0, 31.0)
