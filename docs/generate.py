@@ -42,14 +42,27 @@ TRAINERS_INTRO = """\
 # Trainers
 
 Each trainer is a class that `nnUNetv2_train -tr NAME` finds after the installation. The first is
-the method, MLB-Seg. The others are *ablations* (the method without one of its parts) and
-*baselines* (other ways to use the same labels), for comparisons. They change
-[settings](settings.md), and one of them the network; under one configuration all train for the same
-number of iterations.
+the method, MLB-Seg. Those whose name begins with it are *ablations* (the method without one of its
+parts) and *baselines* (nnU-Net's own training on some of the labels). They change
+[settings](settings.md), and one of them the network. All others are
+[comparison methods](../how-to/comparison-methods.md), with a few settings of their own. Under one
+configuration all train for the same number of iterations.
 
+In the table, "labels" are the roles whose labels a trainer reads, and "images" those whose images
+it sees. "Cost" is that of a step as a multiple of a step of nnU-Net's, counted in network passes at
+equal batches; measured times differ. An asterisk marks a method that was written from its
+description, because its authors published no code. `mlbseg methods` prints the same table.
+"""
+
+FIXES = """\
 "Fixes" lists settings that the trainer sets whatever the configuration says. "Other defaults" lists
 settings that it only has another default for. Read [Run a study](../how-to/studies.md) before you
-compare them: it says what is kept equal.
+compare trainers: it says what is kept equal.
+"""
+
+SHARED_KEYS = """\
+All comparison methods have these settings, except for `noisy_labels`, which only those have that
+read clean labels alone:
 """
 
 SETTINGS_INTRO = """\
@@ -91,18 +104,48 @@ def short(name: str) -> str:
 
 def trainers_page() -> str:
     """Every trainer: what it is, what it fixes."""
+    from nnunetv2_mlbseg.cli import methods
+    from nnunetv2_mlbseg.methods.comparison import SemiSupervisedSettings
     from nnunetv2_mlbseg.nnunet_plugin import mlbseg_trainers
+    from nnunetv2_mlbseg.settings import reference
+    from nnunetv2_mlbseg.settings.training import TrainingSettings
 
-    parts = [TRAINERS_INTRO]
-    for name in mlbseg_trainers.__all__:
-        trainer = getattr(mlbseg_trainers, name)
+    trainers = [getattr(mlbseg_trainers, name) for name in methods.in_order(mlbseg_trainers.__all__)]
+    parts = [TRAINERS_INTRO, trainers_table(trainers), FIXES]
+    parts += [SHARED_KEYS, reference.own_keys(SemiSupervisedSettings, TrainingSettings)]
+    for trainer in trainers:
+        name = trainer.__name__
         about = inspect.cleandoc(vars(trainer)["__doc__"]).split("\n\n")[0]
         about = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", about).replace("``", "`")
         parts += [f"## {name}\n", wrapped(about)]
         for title, keys in (("Fixes", trainer.variant), ("Other defaults", trainer.variant_defaults)):
             if keys:
                 parts.append(wrapped(f"{title}: {in_words(keys)}."))
+        parts += own_settings(trainer)
     return page("\n".join(parts))
+
+
+def trainers_table(trainers: Iterable[Any]) -> str:
+    """What ``mlbseg methods`` prints, with names that lead to their sections."""
+    from nnunetv2_mlbseg.cli import methods
+    from nnunetv2_mlbseg.settings import reference
+
+    rows = []
+    for trainer in trainers:
+        plain, (name, *others) = trainer.__name__, methods.row(trainer)
+        rows.append([f"[`{plain}`](#{plain.lower()}){name.removeprefix(plain)}", *others])
+    return reference.table(methods.COLUMNS, rows) + "\n"
+
+
+def own_settings(trainer: Any) -> list[str]:
+    """A table of the keys that only the method of a trainer has; MLB-Seg's have a page."""
+    from nnunetv2_mlbseg.methods.comparison import Comparison, SemiSupervisedSettings
+    from nnunetv2_mlbseg.settings import reference
+
+    if not issubclass(trainer.method, Comparison):
+        return []
+    keys = reference.own_keys(trainer.method.Settings, SemiSupervisedSettings)
+    return ["Settings of its own:\n", keys] if keys else []
 
 
 def in_words(keys: Mapping[str, Any]) -> str:

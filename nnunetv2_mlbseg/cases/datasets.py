@@ -10,6 +10,7 @@ import numpy as np
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class, nnUNetBaseDataset
 
 from nnunetv2_mlbseg.cases.label_store import LabelStore
+from nnunetv2_mlbseg.maths.labels import IGNORE
 from noise_synthesis.safe_io.errors import InputError
 
 
@@ -72,4 +73,27 @@ class RelabelledDataset(DatasetView):
                     f"{data.shape[1:]}; the data was preprocessed anew, so train again without --c"
                 )
             properties = {**properties, "class_locations": class_locations}
+        return data, seg, previous, properties
+
+
+class BlankDataset(DatasetView):
+    """Cases as nnU-Net preprocessed them, some of them without their label: -1 everywhere, and no class anywhere.
+
+    So nnU-Net draws patches of those without regard to what they show.
+
+    Args:
+        base: nnU-Net's dataset over all cases.
+        blank: Those without.
+    """
+
+    def __init__(self, base: nnUNetBaseDataset, blank: Collection[str]):
+        super().__init__(base)
+        self.blank = frozenset(blank)
+
+    def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict]:
+        """Image ``(C, Z, Y, X)``, label ``(1, Z, Y, X)``, None, properties, as nnU-Net's datasets return them."""
+        data, seg, previous, properties = self.base.load_case(identifier)
+        if identifier in self.blank:
+            seg = np.broadcast_to(np.int16(IGNORE), seg.shape)  # takes no memory
+            properties = {**properties, "class_locations": dict.fromkeys(properties["class_locations"], ())}
         return data, seg, previous, properties

@@ -14,8 +14,11 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from nnunetv2_mlbseg.cases.worker_processes import Augmenter, augmenter
+from nnunetv2_mlbseg.maths.labels import IGNORE
 from nnunetv2_mlbseg.runtime import random_state
 from nnunetv2_mlbseg.runtime.processes import Processes
+
+Target = torch.Tensor | list[torch.Tensor]
 
 SMALLEST_COUNTED_BATCH = 3
 """Batches below this oversample foreground by chance rather than by count."""
@@ -120,6 +123,28 @@ class LoaderFactory:
         return loader
 
 
+class Unread:
+    """Cases whose labels nobody may read: what nnU-Net's augmentation makes of an empty label is covered up.
+
+    Args:
+        cases: Them.
+        ignore_label: nnU-Net's, which stands in for every label; None: -1 does.
+    """
+
+    def __init__(self, cases: Collection[str] = (), ignore_label: int | None = None):
+        self.cases, self.value = frozenset(cases), IGNORE if ignore_label is None else ignore_label
+
+    def hidden(self, target: Target, keys: Sequence[str]) -> Target:
+        """The target ``(B, 1, *S)``, or a list of them, of images from the cases ``keys``; it is changed in place."""
+        among = torch.tensor([case in self.cases for case in keys])
+        for one in target if isinstance(target, list) else [target]:
+            one[among] = self.value
+        return target
+
+
+NOTHING = Unread()
+
+
 class PairedLoader(SlimDataLoaderBase):
     """One clean and one imperfect batch per call, so that all worker processes serve both.
 
@@ -130,6 +155,7 @@ class PairedLoader(SlimDataLoaderBase):
     Args:
         generated: The cases with generated labels.
         number: The number of a case: :meth:`FoldRoles.number`.
+        unread: Cases whose labels nobody may read.
     """
 
     def __init__(
@@ -138,12 +164,14 @@ class PairedLoader(SlimDataLoaderBase):
         imperfect: nnUNetDataLoader,
         generated: Collection[str],
         number: Callable[[str], int],
+        unread: Unread = NOTHING,
     ):
         super().__init__(None, clean.batch_size, None)
         self.clean = clean
         self.imperfect = imperfect
         self.generated = frozenset(generated)
         self.number = number
+        self.unread = unread
 
     def generate_train_batch(self) -> dict[str, Any]:
         """Draw both batches."""
@@ -152,7 +180,7 @@ class PairedLoader(SlimDataLoaderBase):
             "data": clean["data"],
             "target": clean["target"],
             "imperfect_data": imperfect["data"],
-            "imperfect_target": imperfect["target"],
+            "imperfect_target": self.unread.hidden(imperfect["target"], imperfect["keys"]),
             "imperfect_generated": torch.tensor([case in self.generated for case in imperfect["keys"]]),
             "imperfect_case": torch.tensor([self.number(case) for case in imperfect["keys"]]),
         }

@@ -18,8 +18,9 @@ from torch import Tensor
 from nnunetv2_mlbseg.maths.early_learning import early_learning
 from nnunetv2_mlbseg.maths.tensors import share_of_mean
 from nnunetv2_mlbseg.methods.comparison import OF_CLEAN, Comparison, ComparisonSettings
+from nnunetv2_mlbseg.methods.noisy_labels import noisy_target
 from nnunetv2_mlbseg.settings.rules import number
-from nnunetv2_mlbseg.training.batch import Batch
+from nnunetv2_mlbseg.training.batch import Images, ImperfectImages
 from nnunetv2_mlbseg.training.card import Card
 from nnunetv2_mlbseg.training.method import Moment, Terms
 
@@ -53,12 +54,13 @@ class ELR(Comparison):
         citation="Liu et al., NeurIPS 2020",
     )
 
-    def terms(self, batch: Batch, moment: Moment) -> Terms:
+    def terms_of_pair(self, clean: Images, imperfect: ImperfectImages, moment: Moment) -> Terms:
         """The clean batch; cross-entropy and regulariser of the noisy one."""
-        settings, passes, noisy = self.settings, self.passes, batch.imperfect
-        losses = {"supervised": self.supervised(batch.clean)}
-        outputs, targets = passes.student(noisy.images), passes.teacher(noisy.images)
-        cross_entropy = passes.supervised(outputs, noisy.target, "ce", of_clean=False)
+        settings, passes = self.settings, self.passes
+        losses = {"supervised": self.supervised(clean)}
+        outputs, targets = passes.student(imperfect.images), passes.teacher(imperfect.images)
+        target = noisy_target(imperfect, self.task.ignore_label)
+        cross_entropy = passes.supervised(outputs, target, "ce", of_clean=False)
         losses["noisy"] = settings.noisy_weight * cross_entropy / passes.processes.count
         losses["early"] = settings.early_learning_weight * self.held_back(outputs, targets)
         return Terms(losses)

@@ -24,9 +24,10 @@ from nnunetv2_mlbseg.maths.labels import Mixture, as_labels, resize_labels
 from nnunetv2_mlbseg.methods.comparison import OF_CLEAN, Comparison, ComparisonSettings
 from nnunetv2_mlbseg.methods.draws import disturbed
 from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss, mixture_dice
+from nnunetv2_mlbseg.methods.noisy_labels import noisy_target
 from nnunetv2_mlbseg.settings.rules import number, one_of
 from nnunetv2_mlbseg.settings.training import SCHEDULE
-from nnunetv2_mlbseg.training.batch import Batch, ImperfectImages
+from nnunetv2_mlbseg.training.batch import Images, ImperfectImages
 from nnunetv2_mlbseg.training.card import Card
 from nnunetv2_mlbseg.training.method import Moment, Terms
 
@@ -47,15 +48,21 @@ class MTCLSettings(ComparisonSettings):
     )
     """Factor of the squared distance between student and teacher, mean over the classes."""
     corrected_weight: float = number(
-        0.5, least=0, unit="factor", source="the authors' script (5 x 0.1 x 0.5 beside a supervised loss of half the size)"
+        0.5,
+        least=0,
+        unit="factor",
+        source="the authors' script (0.25 beside a supervised loss of half the size)",
     )
     """Factor of nnU-Net's loss of the corrected labels."""
     correction: str = one_of("hard", names=CORRECTIONS, source="Xu et al. 2022 (hard for 3D)")
-    """How much of a doubted label the teacher's replaces. `hard`: all. `smooth`: 0.8. `certainty`: as far as it is sure."""
+    """How much of a doubted label the teacher's replaces. `hard`: all. `smooth`: 0.8. `certainty`: as sure as it is."""
     teacher_noise: float = number(
-        0.1, least=0, unit="standard deviations of the normalised image", source="the authors' script; cut off at twice that"
+        0.1,
+        least=0,
+        unit="standard deviations of the normalised image",
+        source="the authors' script; cut off at twice that",
     )
-    """Noise on the teacher's input."""
+    """Noise on the teacher's input, cut off at twice that."""
 
 
 class MTCL(Comparison):
@@ -77,16 +84,16 @@ class MTCL(Comparison):
         citation="Xu et al., IEEE TMI 2022",
     )
 
-    def terms(self, batch: Batch, moment: Moment) -> Terms:
+    def terms_of_pair(self, clean: Images, imperfect: ImperfectImages, moment: Moment) -> Terms:
         """The clean batch, agreement on both, and the corrected labels of the imperfect one."""
-        settings, imperfect, passes = self.settings, batch.imperfect, self.passes
-        of_clean, outputs = passes.student(batch.clean.images), passes.student(imperfect.images)
+        settings, passes = self.settings, self.passes
+        of_clean, outputs = passes.student(clean.images), passes.student(imperfect.images)
         ours = torch.cat([of_clean[0], outputs[0]]).softmax(dim=1)
-        images = torch.cat([batch.clean.images, imperfect.images])
+        images = torch.cat([clean.images, imperfect.images])
         theirs = passes.teacher(disturbed(passes, images, settings.teacher_noise))
         apart = teacher_consistency(ours, theirs, passes.total) / self.task.classes
-        ramp, teacher = self.ramp(moment), theirs[len(batch.clean.images) :]
-        losses = {"supervised": self.supervised(batch.clean, of_clean)}
+        ramp, teacher = self.ramp(moment), theirs[len(clean.images) :]
+        losses = {"supervised": self.supervised(clean, of_clean)}
         losses["agreement"] = ramp * settings.agreement_weight * apart
         losses["corrected"] = ramp * settings.corrected_weight * self.corrected(outputs, imperfect, teacher)
         return Terms(losses)
@@ -97,7 +104,7 @@ class MTCL(Comparison):
         Args:
             teacher: Its probabilities, ``(B, C, *S)``.
         """
-        labels = as_labels(imperfect.target, self.task.ignore_label)
+        labels = as_labels(noisy_target(imperfect, self.task.ignore_label), self.task.ignore_label)
         replaced = replaced_part(teacher, labels, self.settings.correction)
         mixtures = [corrected_labels(labels, teacher, replaced, output.shape[2:]) for output in outputs]
         factors = self.passes.scale_factors

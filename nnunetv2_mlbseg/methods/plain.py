@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 
 from nnunetv2_mlbseg.cases.roles import FoldRoles
-from nnunetv2_mlbseg.cases.training_cases import ROLES_OF, TRUE, describe
+from nnunetv2_mlbseg.cases.training_cases import ROLES, ROLES_OF, TRUE, describe
 from nnunetv2_mlbseg.maths.labels import as_labels, resize_labels
 from nnunetv2_mlbseg.maths.robust_losses import ROBUST
 from nnunetv2_mlbseg.methods.mlbseg.quantities import LOGGED
@@ -16,10 +16,15 @@ from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_images
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.batch import Batch
+from nnunetv2_mlbseg.training.card import Card
 from nnunetv2_mlbseg.training.method import LabelWeighing, Method, Moment, Terms
 from nnunetv2_mlbseg.training.stages import Draw, Stage
 
 NAME = "plain training"
+NNUNET = "Isensee et al., Nature Methods 2021"
+CLEAN = Card("nnU-Net's own training on the clean cases", ROLES_OF["clean"], ROLES_OF["clean"], 1, NNUNET)
+GIVEN = Card("nnU-Net's own training, noisy labels as they are", ROLES_OF["given"], ROLES_OF["given"], 1, NNUNET)
+UPPER_BOUND = Card("nnU-Net's own training with the true labels of a study", ("true",), ROLES, 1, NNUNET)
 
 
 class Plain(Method):

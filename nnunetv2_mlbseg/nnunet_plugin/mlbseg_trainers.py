@@ -16,6 +16,11 @@ try:
         nnUNetTrainerMLBSegCleanOnly,
         nnUNetTrainerMLBSegNoNoise,
     )
+    from nnunetv2_mlbseg.trainers.comparisons import (
+        nnUNetTrainerEntropyMin,
+        nnUNetTrainerMeanTeacher,
+    )
+    from nnunetv2_mlbseg.trainers.comparisons_noisy import nnUNetTrainerELR, nnUNetTrainerMTCL
     from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
     from nnunetv2_mlbseg.trainers.unetplusplus import nnUNetTrainerMLBSegUNetPlusPlus
 except ImportError:
@@ -23,6 +28,8 @@ except ImportError:
     raise
 
 __all__ = [
+    "nnUNetTrainerELR",
+    "nnUNetTrainerEntropyMin",
     "nnUNetTrainerMLBSeg",
     "nnUNetTrainerMLBSegAllLabels",
     "nnUNetTrainerMLBSegBootstrap",
@@ -34,4 +41,6 @@ __all__ = [
     "nnUNetTrainerMLBSegNoNoise",
     "nnUNetTrainerMLBSegUNetPlusPlus",
     "nnUNetTrainerMLBSegUniform",
+    "nnUNetTrainerMTCL",
+    "nnUNetTrainerMeanTeacher",
 ]

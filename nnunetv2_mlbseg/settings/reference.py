@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from nnunetv2_mlbseg.settings.rules import NO_UNIT, Section, rule_of
@@ -25,10 +25,22 @@ def markdown(settings_class: type[TrainingSettings]) -> str:
     columns = ["key", "default", *(f"`{name}`" for name in others), "what it does"]
     parts = []
     for section, keys in _sections(settings_class).items():
-        rows = [_row([f"`{key}`", *_cells(settings_class, key, others)]) for key in keys]
-        table = "\n".join([_row(columns), "|---" * len(columns) + "|", *rows])
-        parts.append("\n\n".join(filter(None, [f"## {section.title}", textwrap.fill(section.about, WIDTH), table])))
+        rows = table(columns, [[f"`{key}`", *_cells(settings_class, key, others)] for key in keys])
+        parts.append("\n\n".join(filter(None, [f"## {section.title}", textwrap.fill(section.about, WIDTH), rows])))
     return "\n\n".join(parts) + "\n"
+
+
+def own_keys(settings_class: type[TrainingSettings], beside: type[TrainingSettings]) -> str:
+    """A table of the keys that another class does not have, or for which it has another default; may be empty."""
+    common, own = beside.model_fields, settings_class.model_fields
+    keys = [key for key in own if key not in common or own[key].default != common[key].default]
+    rows = [[f"`{key}`", *_cells(settings_class, key, [])] for key in keys]
+    return table(["key", "default", "what it does"], rows) + "\n" if rows else ""
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """In Markdown."""
+    return "\n".join([_row(columns), "|---" * len(columns) + "|", *map(_row, rows)])
 
 
 def json_schema(settings_class: type[TrainingSettings]) -> dict[str, Any]:

@@ -6,9 +6,12 @@ All of them train for the same number of iterations as :class:`nnUNetTrainerMLBS
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
+from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
+from nnunetv2_mlbseg.training.card import Card
 
 Variant = Mapping[str, Any]
 
@@ -24,30 +27,37 @@ class nnUNetTrainerMLBSegBootstrap(nnUNetTrainerMLBSeg):
 
     variant: ClassVar[Variant] = {"weighting": "uniform"}
     variant_defaults: ClassVar[Variant] = {**NO_PLE, **NO_TEACHER}
+    card: ClassVar[Card] = replace(
+        MLBSeg.card, idea="given and own labels with equal weights", cost=2, citation="Reed et al., ICLR workshop 2015"
+    )
 
 
 class nnUNetTrainerMLBSegUniform(nnUNetTrainerMLBSeg):
     """The complete method but for the weights, which are fixed and equal: what meta-learned weights have to beat."""
 
     variant: ClassVar[Variant] = {"weighting": "uniform", "ple": True, "mean_teacher": True}
+    card: ClassVar[Card] = replace(MLBSeg.card, idea="MLB-Seg with equal weights", cost=7 / 3)
 
 
 class nnUNetTrainerMLBSegMLB(nnUNetTrainerMLBSeg):
     """Meta-learned weights alone: pseudo labels of the single image (Eq. 3), no views, no teacher."""
 
     variant: ClassVar[Variant] = {**NO_PLE, **NO_TEACHER}
+    card: ClassVar[Card] = replace(MLBSeg.card, idea="MLB-Seg without views and teacher", cost=8 / 3)
 
 
 class nnUNetTrainerMLBSegMLBMeanTeacher(nnUNetTrainerMLBSeg):
     """Meta-learned weights and the mean teacher, no views."""
 
     variant: ClassVar[Variant] = {**NO_PLE, "mean_teacher": True}
+    card: ClassVar[Card] = replace(MLBSeg.card, idea="MLB-Seg without views")
 
 
 class nnUNetTrainerMLBSegMLBPLE(nnUNetTrainerMLBSeg):
     """Meta-learned weights and views (Q of them: the key ``views``), no teacher."""
 
     variant: ClassVar[Variant] = {"ple": True, **NO_TEACHER}
+    card: ClassVar[Card] = replace(MLBSeg.card, idea="MLB-Seg without teacher", cost=8 / 3)
 
 
 class nnUNetTrainerMLBSegNLReweighting(nnUNetTrainerMLBSeg):
@@ -61,3 +71,9 @@ class nnUNetTrainerMLBSegNLReweighting(nnUNetTrainerMLBSeg):
         **NO_PLE,
         **NO_TEACHER,
     }
+    card: ClassVar[Card] = replace(
+        MLBSeg.card,
+        idea="learned weights, given labels alone",
+        cost=8 / 3,
+        citation="Mirikharaji et al., MICCAI 2019",
+    )

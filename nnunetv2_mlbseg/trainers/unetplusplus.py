@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.networks.unetplusplus import UNetPlusPlus, check_patch_size
 from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
+from nnunetv2_mlbseg.training.card import Card
 
 
 class nnUNetTrainerMLBSegUNetPlusPlus(nnUNetTrainerMLBSeg):
     """The method with the paper's backbone, UNet++, in place of the plan's network; one output, no deep supervision."""
 
     variant: ClassVar[Mapping[str, Any]] = {"deep_supervision": False}
+    card: ClassVar[Card] = replace(MLBSeg.card, idea="MLB-Seg with the network of its paper")
 
     @staticmethod
     def build_network_architecture(

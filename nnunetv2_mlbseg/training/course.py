@@ -67,6 +67,7 @@ class Course:
         settings = resolve(trainer.settings, of_plans, environment_value(), trainer.fixed, trainer.defaults)
         support.check_deep_supervision(configuration, len(chosen.pool_op_kernel_sizes), settings.deep_supervision)
         method = trainer.method_of(settings)
+        support.check_whole_batch(method.__name__, method.needs_whole_batch, processes)
         cases = Fold.checked(plans["dataset_name"], fold, dataset_json, chosen, method, settings, processes)
         stages = Stages(method.stages(settings, chosen.batch_size, cases.roles))
         if cases.unlabeled_train:

@@ -11,10 +11,10 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
-from nnunetv2_mlbseg.cases.datasets import RelabelledDataset, open_dataset
+from nnunetv2_mlbseg.cases.datasets import BlankDataset, RelabelledDataset, open_dataset
 from nnunetv2_mlbseg.cases.label_preparation import LabelPreparation
 from nnunetv2_mlbseg.cases.label_store import LabelStore
-from nnunetv2_mlbseg.cases.loaders import LoaderFactory, PairedLoader
+from nnunetv2_mlbseg.cases.loaders import LoaderFactory, PairedLoader, Unread
 from nnunetv2_mlbseg.cases.prediction import CasePredictor
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.cases.worker_processes import InterruptibleLoader
@@ -101,7 +101,8 @@ class Loading:
         if stage.imperfect is not None:
             imperfect = factory.training(self._dataset(stage.imperfect, stage), stage.imperfect.images)
             generated = self.roles.unlabeled if stage.labelling else ()
-            training = PairedLoader(training, imperfect, generated, self.roles.number)
+            unread = Unread(stage.imperfect.blank_cases(self.roles), factory.label_manager.ignore_label)
+            training = PairedLoader(training, imperfect, generated, self.roles.number, unread)
         validating = open_dataset(self.folder, self.roles.validation)
         validation = factory.validation(validating, self.configuration.batch_size)
         running = factory.run(training, validation, get_allowed_n_proc_DA(), seed)
@@ -113,4 +114,4 @@ class Loading:
             return RelabelledDataset(found, self.roles.imperfect, self.stores.true)
         if stage.labelling and draw is stage.imperfect:
             return RelabelledDataset(found, self.roles.unlabeled, self.stores.generated)
-        return found
+        return BlankDataset(found, draw.blank_cases(self.roles)) if draw.blank else found

@@ -21,9 +21,10 @@ from nnunetv2_mlbseg.maths.weighting.strategies import Weighting
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.batch import Batch
+from nnunetv2_mlbseg.training.card import Card
 from nnunetv2_mlbseg.training.descent import Gradient
 from nnunetv2_mlbseg.training.passes import Passes
-from nnunetv2_mlbseg.training.stages import WARM_UP_FILE, Draw, Labelling, Stage
+from nnunetv2_mlbseg.training.stages import Draw, Stage, paired, warm_up
 
 LOSSES = "loss terms"
 STEPS = "share of steps"
@@ -44,6 +45,7 @@ class Task:
         noisy, unlabeled: Numbers of such cases.
         ignore_label: nnU-Net's, or None.
         unshown: Classes of which the clean cases say nothing, see :meth:`Method.noisy_teach_unshown`.
+        network: The student as it is initialised, for methods that train a second one like it.
     """
 
     channels: int
@@ -53,6 +55,7 @@ class Task:
     unlabeled: int
     ignore_label: int | None
     unshown: tuple[int, ...] = ()
+    network: nn.Module | None = None
 
     @classmethod
     def of(
@@ -62,10 +65,11 @@ class Task:
         patch_size: Sequence[int],
         roles: FoldRoles,
         unshown: tuple[int, ...] = (),
+        network: nn.Module | None = None,
     ) -> Task:
         """By nnU-Net's labels and patch size, and the roles of the fold."""
-        counts = len(roles.noisy), len(roles.unlabeled)
-        return cls(channels, labels.num_segmentation_heads, len(patch_size), *counts, labels.ignore_label, unshown)
+        counts, classes = (len(roles.noisy), len(roles.unlabeled)), labels.num_segmentation_heads
+        return cls(channels, classes, len(patch_size), *counts, labels.ignore_label, unshown, network)
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,10 @@ class Method:
     """Loss terms of the method: name in the log, and legend."""
     needs_imperfect: ClassVar[bool] = True
     """Whether a fold without noisy and unlabeled cases is refused."""
+    needs_whole_batch: ClassVar[bool] = False
+    """Whether a term compares the images of a batch with each other, so that several processes are refused."""
+    card: ClassVar[Card | None] = None
+    """What lists of methods say of it."""
 
     def __init__(self, settings: Any, task: Task, passes: Passes, heads: nn.ModuleDict):
         self.settings, self.task, self.passes, self.heads = settings, task, passes, heads
@@ -226,21 +234,3 @@ class Method:
     def weighing(self) -> LabelWeighing:
         """How labels are weighed, for the audit."""
         return LabelWeighing()
-
-
-def warm_up(settings: TrainingSettings, plan_batch_size: int) -> Stage:
-    """nnU-Net's own training on the clean cases alone."""
-    clean = Draw(("clean",), settings.warmup_batch_size or plan_batch_size, "warmup_batch_size")
-    return Stage("warm-up", settings.warmup_epochs, clean, quantity="warmup", keeps=WARM_UP_FILE)
-
-
-def paired(
-    settings: TrainingSettings,
-    plan_batch_size: int,
-    imperfect: Draw,
-    name: str = "training",
-    labelling: Labelling | None = None,
-) -> Stage:
-    """The method's own stage: a clean and an imperfect batch in every iteration, paced by the imperfect cases."""
-    clean = Draw(("clean",), settings.clean_batch_size or plan_batch_size, "clean_batch_size")
-    return Stage(name, settings.epochs, clean, imperfect, paced_by=imperfect, by_method=True, labelling=labelling)

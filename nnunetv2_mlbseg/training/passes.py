@@ -31,6 +31,9 @@ Loss = Callable[[Any, Any], Tensor]
 OfTangents = Callable[[Tensor, Tensor], Tensor]
 """Of logits and their derivatives, one map."""
 
+Within = Callable[[nn.Module], AbstractContextManager[Any]]
+"""What is done to a plain network for the time of a block."""
+
 TANGENT_PARTS = 4
 """Into how many parts images are divided for derivatives. In float32, values and derivatives of a quarter of them take
 less memory than what the training pass keeps of all in float16 for its backward pass."""
@@ -106,36 +109,53 @@ class Passes:
         """From a sum over this process's images to the sum over the whole batch."""
         return self.processes.total if self.processes.count > 1 else unchanged
 
-    def student(self, images: Tensor, *, exact: bool = False) -> list[Tensor]:
+    def student(self, images: Tensor, *, exact: bool = False, within: Within | None = None) -> list[Tensor]:
         """The student's logits with their graph, ``(B, C, *S)`` at every scale, finest first.
 
         Args:
             exact: Not in bfloat16, which is too coarse for some.
+            within: What is done to the network for this pass alone, such as dropout.
         """
-        with self._autocast(exact):
-            return self._scales(self.student_network(images))
+        return self.through(self.student_network, images, exact=exact, within=within)
 
-    def features(self, images: Tensor) -> tuple[list[Tensor], Features]:
+    def through(
+        self, network: nn.Module, images: Tensor, *, exact: bool = False, within: Within | None = None
+    ) -> list[Tensor]:
+        """The logits of any network that is built as the student is, as :meth:`student` has them."""
+        with self._autocast(exact):
+            if within is None:
+                return self._scales(network(images))
+            plain = plain_network(network)  # compiled code calls no hooks
+            with within(plain):
+                return self._scales(plain(images))
+
+    def features(
+        self, images: Tensor, network: nn.Module | None = None, within: Within | None = None
+    ) -> tuple[list[Tensor], Features]:
         """The student's logits, and what its encoder and decoder made on the way, all with their graph.
+
+        Args:
+            network: One that is built as the student is, in its place.
+            within: As for :meth:`student`.
 
         Raises:
             UnsupportedError: a network without encoder and decoder.
         """
-        with self._autocast(), features_of(self.student_network) as found:
-            outputs = self._scales(plain_network(self.student_network)(images))  # compiled code calls no hooks
+        plain = plain_network(self.student_network if network is None else network)
+        with self._autocast(), (within or nullcontext)(plain), features_of(plain) as found:
+            outputs = self._scales(plain(images))  # compiled code calls no hooks
         last = None if found.last is None else at_least_float32(found.last)
         return outputs, Features([at_least_float32(skip) for skip in found.skips], last)
 
     @torch.no_grad()
-    def teacher(self, images: Tensor, noise: float = 0.0) -> Tensor:
+    def teacher(self, images: Tensor, noise: float = 0.0, *, within: Within | None = None) -> Tensor:
         """The teacher's probabilities at full resolution, ``(B, C, *S)``, without a graph.
 
         Args:
             noise: Gaussian noise on its input (Eq. 12), in standard deviations of the normalised image.
+            within: As for :meth:`student`.
         """
-        with self._autocast():
-            output = self.teacher_network(self._disturbed(images, noise))
-        return softmax_(self._scales(output)[0])
+        return softmax_(self.through(self.teacher_network, self._disturbed(images, noise), within=within)[0])
 
     def with_tangents(
         self, images: Tensor, direction: Direction, of: OfTangents = tangents_themselves, scales: int | None = None
@@ -168,12 +188,17 @@ class Passes:
                 self._replays = False
         return TangentPass(None, *map(self._scales, logit_tangents(self.student_network, images, direction)))
 
-    def supervised(self, outputs: Sequence[Tensor], target: Target, loss: str = "dice_ce") -> Tensor:
+    def supervised(
+        self, outputs: Sequence[Tensor], target: Target, loss: str = "dice_ce", *, of_clean: bool = True
+    ) -> Tensor:
         """nnU-Net's loss of outputs for clean images; averaged over the processes it is that of the whole batch.
 
         Classes of which the clean images say nothing are left out: no gradient reaches their logits.
+
+        Args:
+            of_clean: False for other images, whose labels count whatever they say.
         """
-        if self.unshown is not None:
+        if self.unshown is not None and of_clean:
             outputs = [self.unshown.other_logits(output) for output in outputs]
             target = self.unshown.other_labels(target)
         return self.losses[loss](outputs if self.deep_supervision else outputs[0], target)

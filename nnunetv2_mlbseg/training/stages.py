@@ -11,6 +11,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.runtime.processes import Processes
+from nnunetv2_mlbseg.settings.training import TrainingSettings
 
 LATEST = "checkpoint_latest.pth"
 """nnU-Net's file that ``--c`` goes on from."""
@@ -27,15 +28,22 @@ class Draw:
         roles: Whose cases.
         images: How many at a time, over all processes.
         key: Where that number is set, for messages.
+        blank: Roles among them whose labels nobody may read. They reach a step as nnU-Net's ignore label, or as -1
+            where there is none, and patches of their images are drawn without regard to what they show.
     """
 
     roles: tuple[str, ...]
     images: int
     key: str
+    blank: tuple[str, ...] = ()
 
     def cases(self, roles: FoldRoles) -> tuple[str, ...]:
         """The cases of a fold that it draws from, sorted."""
         return tuple(sorted(case for role in self.roles for case in getattr(roles, role)))
+
+    def blank_cases(self, roles: FoldRoles) -> tuple[str, ...]:
+        """Those of them whose labels nobody may read, sorted."""
+        return tuple(sorted(case for role in self.blank for case in getattr(roles, role)))
 
 
 @dataclass(frozen=True)
@@ -174,3 +182,21 @@ class Stages:
 def count_slices(dataset: nnUNetBaseDataset) -> int:
     """Number of slices (first spatial axis) over all cases: what one pass over 2D data consists of."""
     return sum(int(dataset.load_case(case)[0].shape[1]) for case in dataset.identifiers)
+
+
+def warm_up(settings: TrainingSettings, plan_batch_size: int) -> Stage:
+    """nnU-Net's own training on the clean cases alone."""
+    clean = Draw(("clean",), settings.warmup_batch_size or plan_batch_size, "warmup_batch_size")
+    return Stage("warm-up", settings.warmup_epochs, clean, quantity="warmup", keeps=WARM_UP_FILE)
+
+
+def paired(
+    settings: TrainingSettings,
+    plan_batch_size: int,
+    imperfect: Draw,
+    name: str = "training",
+    labelling: Labelling | None = None,
+) -> Stage:
+    """The method's own stage: a clean and an imperfect batch in every iteration, paced by the imperfect cases."""
+    clean = Draw(("clean",), settings.clean_batch_size or plan_batch_size, "clean_batch_size")
+    return Stage(name, settings.epochs, clean, imperfect, paced_by=imperfect, by_method=True, labelling=labelling)

@@ -70,6 +70,19 @@ def check_deep_supervision(name: str, stages: int, wanted: bool) -> None:
         )
 
 
+def check_whole_batch(method: str, needed: bool, processes: Processes) -> None:
+    """Refuse several processes where a method compares the images of a batch with each other.
+
+    Raises:
+        UnsupportedError: each would compare those of its own part only.
+    """
+    if needed and processes.count > 1:
+        raise UnsupportedError(
+            f"{method} compares the images of a batch with each other, and {processes.count} processes would each see "
+            f"their own part only: use -num_gpus 1"
+        )
+
+
 def check_sharing_supported(network: nn.Module, processes: Processes) -> None:
     """Refuse layers that mix the images of a batch where several processes hold parts of it.
 

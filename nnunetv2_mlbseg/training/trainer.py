@@ -102,8 +102,8 @@ class nnUNetTrainerMethod(nnUNetTrainer):
     def configure_optimizers(self):
         """SGD as configured, over the network and the method's heads."""
         patch_size = self.configuration_manager.patch_size
-        of_cases = self.roles, self.course.cases.unshown
-        self._task = Task.of(self.num_input_channels, self.label_manager, patch_size, *of_cases)
+        of_cases, network = (self.roles, self.course.cases.unshown), plain_network(self.network)
+        self._task = Task.of(self.num_input_channels, self.label_manager, patch_size, *of_cases, network)
         self._heads = self.course.method.modules(self.settings, self._task).to(self.device)
         return sgd([*self.network.parameters(), *self._heads.parameters()], self.settings, self.num_epochs)
 

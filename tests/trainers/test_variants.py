@@ -20,7 +20,7 @@ from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
 from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss
 from nnunetv2_mlbseg.methods.plain import Plain
 from nnunetv2_mlbseg.settings.overrides import resolve
-from nnunetv2_mlbseg.trainers import ablations, baselines, mlbseg, unetplusplus
+from nnunetv2_mlbseg.trainers import ablations, baselines, comparisons, mlbseg, unetplusplus
 from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
 from noise_synthesis.safe_io.errors import InputError
 
@@ -42,21 +42,22 @@ def test_nnunet_finds_every_variant_by_name(suffix):
 def test_every_trainer_is_exported_and_listed():
     from nnunetv2_mlbseg.nnunet_plugin import mlbseg_trainers
 
-    modules = (ablations, baselines, mlbseg, unetplusplus)
+    modules = (ablations, baselines, comparisons, mlbseg, unetplusplus)
     defined = {
         name
         for module in modules
         for name, found in vars(module).items()
         if name.startswith("nnUNetTrainer") and found.__module__ == module.__name__
     }
-    assert defined == set(mlbseg_trainers.__all__) == {f"nnUNetTrainerMLBSeg{s}" for s in ("", *SUFFIXES)}
+    assert defined == set(mlbseg_trainers.__all__)
+    assert {name for name in defined if "MLBSeg" in name} == {f"nnUNetTrainerMLBSeg{s}" for s in ("", *SUFFIXES)}
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_variant_changes_the_configuration_and_nothing_else(suffix):
     own = {name for name in vars(trainer_class(suffix)) if not name.startswith("__")}
     network = {"build_network_architecture", "set_deep_supervision_enabled"} if suffix == "UNetPlusPlus" else set()
-    assert own - {"variant", "variant_defaults"} == network and own
+    assert own - {"variant", "variant_defaults", "card"} == network and own
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])

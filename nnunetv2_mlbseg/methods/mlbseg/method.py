@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from nnunetv2_mlbseg.cases.roles import FoldRoles
-from nnunetv2_mlbseg.cases.training_cases import describe
+from nnunetv2_mlbseg.cases.training_cases import ROLES, describe
 from nnunetv2_mlbseg.maths.schedules import ramp_up
 from nnunetv2_mlbseg.maths.weighting.face_value import FaceValue
 from nnunetv2_mlbseg.maths.weighting.strategies import Weighting, make
@@ -22,9 +22,10 @@ from nnunetv2_mlbseg.methods.mlbseg.weighing import Lesson, WeighedBatch, Weighi
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.batch import Batch
-from nnunetv2_mlbseg.training.method import LabelWeighing, Method, Moment, Task, Terms, paired, warm_up
+from nnunetv2_mlbseg.training.card import Card
+from nnunetv2_mlbseg.training.method import LabelWeighing, Method, Moment, Task, Terms
 from nnunetv2_mlbseg.training.passes import Passes
-from nnunetv2_mlbseg.training.stages import Labelling, Stage
+from nnunetv2_mlbseg.training.stages import Labelling, Stage, paired, warm_up
 
 
 class MLBSeg(Method):
@@ -32,6 +33,13 @@ class MLBSeg(Method):
 
     Settings: ClassVar[type[TrainingSettings]] = MLBSegSettings
     settings: MLBSegSettings
+    card: ClassVar[Card] = Card(
+        idea="learns from clean cases how far to trust each pixel's label",
+        labels=ROLES,
+        images=ROLES,
+        cost=3,
+        citation="Wei et al., MICCAI 2023",
+    )
 
     def __init__(self, settings: MLBSegSettings, task: Task, passes: Passes, heads: nn.ModuleDict):
         super().__init__(settings, task, passes, heads)
