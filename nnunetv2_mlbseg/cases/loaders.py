@@ -136,6 +136,8 @@ class Unread:
 
     def hidden(self, target: Target, keys: Sequence[str]) -> Target:
         """The target ``(B, 1, *S)``, or a list of them, of images from the cases ``keys``; it is changed in place."""
+        if not self.cases:
+            return target
         among = torch.tensor([case in self.cases for case in keys])
         for one in target if isinstance(target, list) else [target]:
             one[among] = self.value

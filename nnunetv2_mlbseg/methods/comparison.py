@@ -22,6 +22,7 @@ from nnunetv2_mlbseg.training.batch import Batch, Images, ImperfectImages
 from nnunetv2_mlbseg.training.card import Card
 from nnunetv2_mlbseg.training.method import Method, Moment, Terms
 from nnunetv2_mlbseg.training.stages import Draw, Stage, paired
+from noise_synthesis.safe_io.errors import InputError
 
 OF_CLEAN: Mapping[str, str] = {"supervised": "clean batch"}
 
@@ -64,7 +65,7 @@ class Comparison(Method):
         return "noisy" in cls.labels_read(settings)
 
     @classmethod
-    def pairs(cls, settings: Any, plan_batch_size: int) -> Draw:
+    def imperfect(cls, settings: Any, plan_batch_size: int) -> Draw:
         """The imperfect images of a step: as many as clean ones, unless the settings say otherwise."""
         roles = tuple(role for role in cls.roles(settings) if role != "clean")
         images = settings.imperfect_batch_size or plan_batch_size
@@ -73,9 +74,21 @@ class Comparison(Method):
 
     @classmethod
     def stages(cls, settings: Any, plan_batch_size: int, roles: FoldRoles) -> tuple[Stage, ...]:
-        """Pairs of a clean and an imperfect batch, for as long as MLB-Seg trains with its warm-up."""
-        stage = paired(settings, plan_batch_size, cls.pairs(settings, plan_batch_size))
-        return (replace(stage, epochs=settings.warmup_epochs + settings.epochs),)
+        """Pairs of a clean and an imperfect batch, for as long as MLB-Seg trains with its warm-up.
+
+        Raises:
+            InputError: none of the imperfect cases that the method learns from is there.
+        """
+        draw = cls.imperfect(settings, plan_batch_size)
+        stage = replace(paired(settings, plan_batch_size, draw), epochs=settings.warmup_epochs + settings.epochs)
+        if draw.cases(roles):
+            return (stage,)
+        if cls.needs_imperfect:
+            raise InputError(
+                f"the fold has no {' or '.join(draw.roles)} training case, expected at least one, which "
+                f"{cls.__name__} learns from; train with nnUNetTrainerMLBSegCleanOnly"
+            )
+        return (replace(stage, imperfect=None, paced_by=None),)
 
     def terms(self, batch: Batch, moment: Moment) -> Terms:
         """Those of the pair of batches that every step has."""

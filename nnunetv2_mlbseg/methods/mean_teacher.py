@@ -53,16 +53,25 @@ class MeanTeacher(SemiSupervised):
     def terms_of_pair(self, clean: Images, imperfect: ImperfectImages, moment: Moment) -> Terms:
         """The clean batch, and the distance from the teacher on the imperfect one."""
         losses = {"supervised": self.supervised(clean)}
-        outputs = self.passes.student(imperfect.images)
-        apart = self.distance(outputs[0].softmax(dim=1), imperfect.images)
+        outputs = self.passes.student(imperfect.images, within=self.within())
+        apart = self.distance(outputs[0].softmax(dim=1), imperfect.images, moment)
         losses["agreement"] = self.ramp(moment) * self.settings.agreement_weight * apart
         return Terms(losses | self.face_value(imperfect, outputs))
 
-    def distance(self, probabilities: Tensor, images: Tensor) -> Tensor:
+    def distance(self, probabilities: Tensor, images: Tensor, moment: Moment) -> Tensor:
         """Mean squared distance from the teacher, over classes, pixels and images: this process's share."""
         teacher = self.teacher(images)
         return teacher_consistency(probabilities, teacher, self.passes.total) / self.task.classes
 
-    def teacher(self, images: Tensor, within: Within | None = None) -> Tensor:
-        """Its probabilities for disturbed images, ``(B, C, *S)``."""
-        return self.passes.teacher(disturbed(self.passes, images, self.settings.teacher_noise), within=within)
+    def teacher(self, images: Tensor, purpose: str = "noise") -> Tensor:
+        """Its probabilities for disturbed images, ``(B, C, *S)``.
+
+        Args:
+            purpose: Of the generator that draws the disturbance.
+        """
+        shown = disturbed(self.passes, images, self.settings.teacher_noise, purpose)
+        return self.passes.teacher(shown, within=self.within())
+
+    def within(self) -> Within | None:
+        """What is done to both networks while they see imperfect images."""
+        return None

@@ -31,6 +31,23 @@ class Features:
         return self.decoded[-1]
 
 
+def encoder_and_decoder(network: nn.Module) -> tuple[Any, Any]:
+    """The two parts of nnU-Net's own networks.
+
+    Raises:
+        InputError: a network that is not made of them.
+    """
+    plain: Any = plain_network(network)
+    encoder: Any = getattr(plain, "encoder", None)
+    decoder: Any = getattr(plain, "decoder", None)
+    if encoder is None or not hasattr(decoder, "stages"):
+        raise InputError(
+            f"the network is a {type(plain).__name__} without encoder and decoder, which the method looks into; "
+            f"expected one of nnU-Net's own networks"
+        )
+    return encoder, decoder
+
+
 @contextmanager
 def features_of(network: nn.Module) -> Iterator[Features]:
     """Take note of the feature maps while the network is called inside of the block. They keep their graph.
@@ -38,14 +55,7 @@ def features_of(network: nn.Module) -> Iterator[Features]:
     Raises:
         InputError: a network that is not made of nnU-Net's encoder and decoder.
     """
-    plain: Any = plain_network(network)
-    encoder: Any = getattr(plain, "encoder", None)
-    decoder: Any = getattr(plain, "decoder", None)
-    if encoder is None or not hasattr(decoder, "stages"):
-        raise InputError(
-            f"the network is a {type(plain).__name__} without encoder and decoder, which the method's heads need; "
-            f"expected one of nnU-Net's own networks"
-        )
+    encoder, decoder = encoder_and_decoder(network)
     found = Features()
 
     def keep_skips(module: nn.Module, args: Any, output: list[Tensor]) -> None:

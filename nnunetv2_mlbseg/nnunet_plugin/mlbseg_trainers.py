@@ -17,8 +17,12 @@ try:
         nnUNetTrainerMLBSegNoNoise,
     )
     from nnunetv2_mlbseg.trainers.comparisons import (
+        nnUNetTrainerDUWM,
         nnUNetTrainerEntropyMin,
+        nnUNetTrainerLGERMT,
         nnUNetTrainerMeanTeacher,
+        nnUNetTrainerMixUp,
+        nnUNetTrainerUAMT,
     )
     from nnunetv2_mlbseg.trainers.comparisons_noisy import nnUNetTrainerELR, nnUNetTrainerMTCL
     from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
@@ -28,8 +32,10 @@ except ImportError:
     raise
 
 __all__ = [
+    "nnUNetTrainerDUWM",
     "nnUNetTrainerELR",
     "nnUNetTrainerEntropyMin",
+    "nnUNetTrainerLGERMT",
     "nnUNetTrainerMLBSeg",
     "nnUNetTrainerMLBSegAllLabels",
     "nnUNetTrainerMLBSegBootstrap",
@@ -43,4 +49,6 @@ __all__ = [
     "nnUNetTrainerMLBSegUniform",
     "nnUNetTrainerMTCL",
     "nnUNetTrainerMeanTeacher",
+    "nnUNetTrainerMixUp",
+    "nnUNetTrainerUAMT",
 ]

@@ -103,7 +103,7 @@ def _unetplusplus() -> nn.Module:
 # MONAI, which UNet++ is from, takes seconds to import.
 @pytest.mark.parametrize("network", [TanhNetwork, _unetplusplus])
 def test_features_of_a_network_without_encoder_and_decoder_are_refused(network):
-    with pytest.raises(InputError, match="without encoder and decoder, which the method's heads need"):
+    with pytest.raises(InputError, match="without encoder and decoder, which the method looks into"):
         _passes(network()).features(torch.zeros(1, 1, 32, 32))
 
 
