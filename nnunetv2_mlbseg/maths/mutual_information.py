@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from nnunetv2_mlbseg.maths.tensors import at_least_float32
 
@@ -29,8 +30,14 @@ def information_loss(first: Tensor, second: Tensor, displacement: int = 0) -> Te
     Returns:
         A scalar from -ln K to 0.
     """
-    joints = [joint(first[here], second[there]) for here, there in _overlaps(first.shape[3:], displacement)]
+    joints = [_joint_again(first[here], second[there]) for here, there in _overlaps(first.shape[3:], displacement)]
     return -torch.stack([mutual_information(one) for one in joints]).mean()
+
+
+def _joint_again(first: Tensor, second: Tensor) -> Tensor:
+    """:func:`joint`, computed once more for the gradient: else every displacement would keep a copy of both maps."""
+    found: Tensor = checkpoint(joint, first, second, use_reentrant=False, preserve_rng_state=False)
+    return found
 
 
 def joint(first: Tensor, second: Tensor) -> Tensor:

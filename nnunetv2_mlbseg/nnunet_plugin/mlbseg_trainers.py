@@ -24,6 +24,7 @@ try:
         nnUNetTrainerMixUp,
         nnUNetTrainerUAMT,
     )
+    from nnunetv2_mlbseg.trainers.comparisons_contrast import nnUNetTrainerDiscreteMI
     from nnunetv2_mlbseg.trainers.comparisons_noisy import nnUNetTrainerELR, nnUNetTrainerMTCL
     from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
     from nnunetv2_mlbseg.trainers.unetplusplus import nnUNetTrainerMLBSegUNetPlusPlus
@@ -33,6 +34,7 @@ except ImportError:
 
 __all__ = [
     "nnUNetTrainerDUWM",
+    "nnUNetTrainerDiscreteMI",
     "nnUNetTrainerELR",
     "nnUNetTrainerEntropyMin",
     "nnUNetTrainerLGERMT",

@@ -70,7 +70,6 @@ class Course:
         support.check_whole_batch(method.__name__, method.needs_whole_batch, processes)
         cases = Fold.checked(plans["dataset_name"], fold, dataset_json, chosen, method, settings, processes)
         stages = Stages(method.stages(settings, chosen.batch_size, cases.roles))
-        stages.check_cases(cases.roles, f"{plans['dataset_name']}, fold {fold}")
         if cases.unlabeled_train:
             support.check_unlabeled_supported(configuration, chosen, stages)
         processes.check_batch(chosen.batch_size, "batch_size in the plans file")

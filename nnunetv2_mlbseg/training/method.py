@@ -57,6 +57,12 @@ class Task:
     unshown: tuple[int, ...] = ()
     network: nn.Module | None = None
 
+    def built(self) -> nn.Module:
+        """:attr:`network`, for a method that cannot do without."""
+        if self.network is None:
+            raise ValueError("the task knows no network, expected the student, to which the method adds another one")
+        return self.network
+
     @classmethod
     def of(
         cls,

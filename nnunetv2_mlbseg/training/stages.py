@@ -12,7 +12,6 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.training import TrainingSettings
-from noise_synthesis.safe_io.errors import InputError
 
 LATEST = "checkpoint_latest.pth"
 """nnU-Net's file that ``--c`` goes on from."""
@@ -131,26 +130,8 @@ class Stages:
         Raises:
             InputError: fewer images than processes.
         """
-        for draw in self._draws:
+        for draw in dict.fromkeys(draw for stage in self.all for draw in stage.draws):
             processes.check_batch(draw.images, draw.key)
-
-    def check_cases(self, roles: FoldRoles, where: str) -> None:
-        """Refuse a fold that has no case for a batch of the method.
-
-        Raises:
-            InputError: it is said of ``where``.
-        """
-        for draw in self._draws:
-            if not draw.cases(roles):
-                wanted = " or ".join(draw.roles)
-                raise InputError(
-                    f"{where}: the method learns from {wanted} cases, and none of them trains; expected at least one, "
-                    f"see 'mlbseg methods' for what each method learns from"
-                )
-
-    @property
-    def _draws(self) -> dict[Draw, None]:
-        return dict.fromkeys(draw for stage in self.all for draw in stage.draws)
 
     @property
     def begins(self) -> dict[int, Stage]:

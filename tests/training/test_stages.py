@@ -93,13 +93,6 @@ def test_batches_smaller_than_the_number_of_processes_are_refused_by_their_key()
     assert STAGES.imperfect_images == 3 and Stages([FIRST]).imperfect_images == 0
 
 
-def test_a_batch_that_no_case_fills_is_refused():
-    noisy = Stages([Stage("pairs", 1, Draw(("clean",), 2, "key"), Draw(("noisy",), 2, "key"))])
-    noisy.check_cases(ROLES, "Dataset900_Tiny, fold 0")
-    with pytest.raises(InputError, match=r"Dataset900_Tiny, fold 0: the method learns from noisy cases, and none"):
-        noisy.check_cases(replace(ROLES, noisy=()), "Dataset900_Tiny, fold 0")
-
-
 def test_the_stages_of_mlbseg():
     """Q = 4 views beside the image take the place of one batch of the plan: 12 // 5 images."""
     warmup, bootstrapping = _of(MLBSeg).all
