@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnunetv2_mlbseg.maths.consistency import view_consistency
 from nnunetv2_mlbseg.maths.mutual_information import information_loss
+from nnunetv2_mlbseg.maths.pooling import means_of_halves
 from nnunetv2_mlbseg.maths.views import Views, draw_views
 from nnunetv2_mlbseg.methods.comparison import SemiSupervised, SemiSupervisedSettings
 from nnunetv2_mlbseg.networks.levels import convolution_like, widths
@@ -110,15 +110,12 @@ class DiscreteMI(SemiSupervised):
         """Minus the mutual information of both assignments of feature maps ``(2 * B, F, *S)``."""
         image, view = views.invert(maps)
         if name == "bottleneck":
-            return information_loss(self.assigned(name, pooled(image)), self.assigned(name, pooled(view)))
+            return information_loss(
+                self.assigned(name, means_of_halves(image)), self.assigned(name, means_of_halves(view))
+            )
         return information_loss(self.assigned(name, image), self.assigned(name, view), self.settings.displacement)
 
     def assigned(self, name: str, maps: Tensor) -> Tensor:
         """Probabilities of clusters, ``(B, heads, clusters, *S)``."""
         scores: Tensor = self.heads[name](maps)
         return scores.unflatten(1, (self.settings.heads, self.settings.clusters)).softmax(dim=2)
-
-
-def pooled(maps: Tensor) -> Tensor:
-    """The means of every half along each axis, ``(B, F, 2, 2)`` or ``(B, F, 2, 2, 2)``."""
-    return F.adaptive_avg_pool2d(maps, 2) if maps.ndim == 4 else F.adaptive_avg_pool3d(maps, 2)

@@ -24,7 +24,11 @@ try:
         nnUNetTrainerMixUp,
         nnUNetTrainerUAMT,
     )
-    from nnunetv2_mlbseg.trainers.comparisons_contrast import nnUNetTrainerDiscreteMI
+    from nnunetv2_mlbseg.trainers.comparisons_contrast import (
+        nnUNetTrainerContrastive,
+        nnUNetTrainerDiscreteMI,
+        nnUNetTrainerSelfPaced,
+    )
     from nnunetv2_mlbseg.trainers.comparisons_noisy import nnUNetTrainerELR, nnUNetTrainerMTCL
     from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
     from nnunetv2_mlbseg.trainers.unetplusplus import nnUNetTrainerMLBSegUNetPlusPlus
@@ -33,6 +37,7 @@ except ImportError:
     raise
 
 __all__ = [
+    "nnUNetTrainerContrastive",
     "nnUNetTrainerDUWM",
     "nnUNetTrainerDiscreteMI",
     "nnUNetTrainerELR",
@@ -52,5 +57,6 @@ __all__ = [
     "nnUNetTrainerMTCL",
     "nnUNetTrainerMeanTeacher",
     "nnUNetTrainerMixUp",
+    "nnUNetTrainerSelfPaced",
     "nnUNetTrainerUAMT",
 ]

@@ -9,7 +9,6 @@ from maths_support import small_network
 from method_support import CPU
 
 from nnunetv2_mlbseg.maths.mutual_information import information_loss
-from nnunetv2_mlbseg.methods.discrete_mi import pooled
 from nnunetv2_mlbseg.networks.levels import convolution_like, widths
 from nnunetv2_mlbseg.training.batch import Batch
 
@@ -43,12 +42,6 @@ def test_the_distance_between_views_by_hand():
     method = COMPARED["DiscreteMI"].begin().method
     certain = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(2, 2, 4, 4)
     assert method.apart(torch.cat([certain, 1 - certain]), method.drawn(certain)).item() == pytest.approx(1)
-
-
-def test_the_bottleneck_is_pooled_by_halves():
-    maps = torch.arange(16.0).view(1, 1, 4, 4)
-    assert pooled(maps).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
-    assert pooled(torch.ones(2, 3, 4, 4, 6)).shape == (2, 3, 2, 2, 2)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
