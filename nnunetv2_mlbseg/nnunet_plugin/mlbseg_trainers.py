@@ -29,7 +29,7 @@ try:
         nnUNetTrainerDiscreteMI,
         nnUNetTrainerSelfPaced,
     )
-    from nnunetv2_mlbseg.trainers.comparisons_noisy import nnUNetTrainerELR, nnUNetTrainerMTCL
+    from nnunetv2_mlbseg.trainers.comparisons_noisy import nnUNetTrainerADELE, nnUNetTrainerELR, nnUNetTrainerMTCL
     from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
     from nnunetv2_mlbseg.trainers.unetplusplus import nnUNetTrainerMLBSegUNetPlusPlus
 except ImportError:
@@ -37,6 +37,7 @@ except ImportError:
     raise
 
 __all__ = [
+    "nnUNetTrainerADELE",
     "nnUNetTrainerContrastive",
     "nnUNetTrainerDUWM",
     "nnUNetTrainerDiscreteMI",

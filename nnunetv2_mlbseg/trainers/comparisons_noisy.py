@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from nnunetv2_mlbseg.methods.adele import ADELE
 from nnunetv2_mlbseg.methods.elr import ELR
 from nnunetv2_mlbseg.methods.mtcl import MTCL
 from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMethod
+
+
+class nnUNetTrainerADELE(nnUNetTrainerMethod):
+    """ADELE: noisy labels are corrected between epochs, class by class, once a class has been learned."""
+
+    method = ADELE
 
 
 class nnUNetTrainerELR(nnUNetTrainerMethod):
