@@ -76,6 +76,13 @@ class RelabelledDataset(DatasetView):
         return data, seg, previous, properties
 
 
+class _OneValue(np.ndarray):
+    """One value everywhere, which takes no memory; a part of it, such as a patch, is an array of its own."""
+
+    def __getitem__(self, part: Any) -> Any:
+        return np.array(super().__getitem__(part))
+
+
 class BlankDataset(DatasetView):
     """Cases as nnU-Net preprocessed them, some of them without their label: -1 everywhere, and no class anywhere.
 
@@ -94,6 +101,6 @@ class BlankDataset(DatasetView):
         """Image ``(C, Z, Y, X)``, label ``(1, Z, Y, X)``, None, properties, as nnU-Net's datasets return them."""
         data, seg, previous, properties = self.base.load_case(identifier)
         if identifier in self.blank:
-            seg = np.broadcast_to(np.int16(IGNORE), seg.shape)  # takes no memory
+            seg = np.broadcast_to(np.int16(IGNORE), seg.shape).view(_OneValue)
             properties = {**properties, "class_locations": dict.fromkeys(properties["class_locations"], ())}
         return data, seg, previous, properties

@@ -14,7 +14,7 @@ def blended(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
     Args:
         share: (B,), of every image, from 0 to 1.
     """
-    return torch.lerp(second, first, _like(share, first))
+    return torch.lerp(second, first, _like(share, first).to(first.dtype))
 
 
 def blended_labels(first: Tensor, second: Tensor, share: Tensor) -> Mixture:

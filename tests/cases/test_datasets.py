@@ -10,7 +10,7 @@ from nnunetv2.training.dataloading import nnunet_dataset
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from preprocessed_cases import SHAPE, save_two_cases
 
-from nnunetv2_mlbseg.cases.datasets import RelabelledDataset, open_dataset
+from nnunetv2_mlbseg.cases.datasets import BlankDataset, RelabelledDataset, open_dataset
 from nnunetv2_mlbseg.cases.label_store import LabelStore
 from noise_synthesis.safe_io.errors import InputError
 
@@ -43,6 +43,18 @@ def test_a_generated_label_of_another_shape_is_an_error(folder, tmp_path):
     dataset = RelabelledDataset(nnUNetDatasetBlosc2(str(folder), ["hidden"]), ["hidden"], generated)
     with pytest.raises(InputError, match=r"generated label is \(3, 8, 9\), image \(3, 8, 8\)"):
         dataset.load_case("hidden")
+
+
+def test_a_blank_case_shows_its_image_and_nothing_of_its_label(folder):
+    dataset = BlankDataset(nnUNetDatasetBlosc2(str(folder), ["noisy", "hidden"]), ["hidden"])
+    data, seg, previous, properties = dataset.load_case("hidden")
+    assert previous is None and float(data[:].mean()) == 1 and properties["spacing"] == 1
+    assert seg.shape == SHAPE and (np.asarray(seg) == -1).all() and not any(seg.strides)
+    patch = seg[:, :, 2:5]
+    patch[:] = 0  # as augmentation does in place
+    assert patch.shape == (1, 3, 3, 8) and (np.asarray(seg) == -1).all()
+    assert {name: len(found) for name, found in properties["class_locations"].items()} == {1: 0}
+    assert (dataset.load_case("noisy")[1][:] == 0).all()
 
 
 def test_a_view_of_datasets_cannot_be_written(folder, tmp_path):

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from preprocessed_cases import save_case
 
-from nnunetv2_mlbseg.cases.loaders import LoaderFactory, PairedLoader, oversampled_share, untimed
+from nnunetv2_mlbseg.cases.datasets import BlankDataset
+from nnunetv2_mlbseg.cases.loaders import LoaderFactory, PairedLoader, Unread, oversampled_share, untimed
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.runtime.processes import Processes
 
@@ -35,6 +38,34 @@ def test_a_pair_holds_both_batches_under_their_names():
     assert pair == {"data": 1, "target": -1, "imperfect_data": 2, "imperfect_target": -2}
 
 
+@pytest.mark.parametrize("ignore_label", [None, IGNORE_LABEL])
+@pytest.mark.parametrize("deep", [False, True])
+def test_labels_that_nobody_may_read_are_covered_up_at_every_scale(deep, ignore_label):
+    """Of the image of that case alone; -1 where nnU-Net has no ignore label."""
+    scales = [torch.ones(2, 1, side, side, dtype=torch.int16) for side in (4, 2)]
+    target = scales if deep else scales[0]
+    found = Unread(["hidden"], ignore_label).hidden(target, ["noisy", "hidden"])
+    for one in found if deep else [found]:
+        assert (one[0] == 1).all() and (one[1] == (-1 if ignore_label is None else ignore_label)).all()
+        assert one.dtype == torch.int16
+
+
+def test_blank_cases_are_drawn_without_regard_to_what_they_show(tmp_path):
+    """A small disc that every patch is drawn around, unless the label is blank."""
+    seg = np.zeros((1, 1, 64, 64), np.int16)
+    seg[:, :, 5:7, 5:7] = 1
+    save_case(tmp_path, "case", np.ones(seg.shape, np.float32), seg, {"class_locations": {1: np.argwhere(seg == 1)}})
+    shown = []
+    for blank in ((), ("case",)):
+        dataset = BlankDataset(nnUNetDatasetBlosc2(str(tmp_path)), blank)
+        loader = _factory({"background": 0, "disc": 1}, oversampled=1.0).training(dataset, batch_size=8)
+        np.random.seed(0)
+        batch = next(loader)
+        assert batch["data"].max() == 1
+        shown.append((batch["target"] == 1).flatten(1).any(1).tolist())
+    assert all(shown[0]) and not any(shown[1])
+
+
 def test_the_last_images_of_the_whole_batch_are_drawn_around_foreground():
     """Of 10 images the last 3; a process with images 0 to 4 has none of them, one with 5 to 9 has 3 of 5."""
     assert oversampled_share(0.33, 10, slice(0, 5)) == 0
@@ -52,19 +83,22 @@ def test_timed_choices_are_switched_off_at_any_depth():
     assert blur.benchmark is False
 
 
-def _loader(folder: Path, labels: dict[str, int]):
-    factory = LoaderFactory(
+def _factory(labels: dict[str, int], oversampled: float = 0.0) -> LoaderFactory:
+    return LoaderFactory(
         initial_patch_size=(24, 24),
         patch_size=(16, 16),
         label_manager=LabelManager(labels, None),
-        oversample_foreground_percent=0.0,
+        oversample_foreground_percent=oversampled,
         probabilistic_oversampling=False,
         training_transforms=None,
         validation_transforms=None,
         pin_memory=False,
         processes=Processes(),
     )
-    return factory.training(nnUNetDatasetBlosc2(str(folder)), batch_size=40)
+
+
+def _loader(folder: Path, labels: dict[str, int]):
+    return _factory(labels).training(nnUNetDatasetBlosc2(str(folder)), batch_size=40)
 
 
 def _save_annotated(folder: Path, ignored: int) -> None:

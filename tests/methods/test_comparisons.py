@@ -14,17 +14,22 @@ import torch
 from comparison_support import (
     COMPARED,
     NOT_PLAIN_WITHOUT_WEIGHTS,
+    OWN_DRAWS,
     at_both_scales,
+    in_float64,
     pair,
+    part,
     relabelled,
     without_guard,
 )
 from maths_support import NoHostReads, small_network
 from method_support import CPU, ROLES, parameters_of, saving_of, take_guarded_step, take_step
+from thread_processes import at_once, two
 
 from nnunetv2_mlbseg.progress import checkpoint
 from nnunetv2_mlbseg.progress.epoch_log import EpochLog
 from nnunetv2_mlbseg.progress.values import epoch_means
+from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.card import card_of
 from nnunetv2_mlbseg.training.learning import Learning
@@ -184,6 +189,27 @@ def test_a_step_never_waits_for_a_value(compared):
     with NoHostReads() as watched:
         take_step(learning, batch, MOMENT)
     assert watched.operations
+
+
+@every_method
+def test_two_processes_make_the_step_of_one_on_the_whole_batch(compared):
+    """Each has a clean and an imperfect image."""
+    if compared.method.needs_whole_batch:
+        pytest.skip("refused in several processes")
+
+    def steps(learning: Learning) -> tuple[dict[str, Any], list[torch.Tensor]]:
+        batch = part(in_float64(pair()), learning.processes)
+        found = [take_guarded_step(learning, batch, MOMENT) for _ in range(2)]
+        return found[1], parameters_of(learning.student)
+
+    shares = at_once(steps, [compared.begin(processes=one) for one in two()])
+    torch.testing.assert_close(shares[0][1], shares[1][1], rtol=0, atol=0)
+    assert all(torch.isfinite(value).all() for value in shares[0][0].values())
+    if compared.name not in OWN_DRAWS:
+        values, parameters = steps(compared.begin(processes=Processes()))
+        torch.testing.assert_close(shares[0][1], parameters, rtol=1e-6, atol=1e-8)
+        for name, value in values.items():
+            assert float(value) == pytest.approx(sum(float(found[name]) for found, _ in shares), rel=1e-5, abs=1e-9)
 
 
 FACE = {name: one for name, one in COMPARED.items() if "noisy_labels" in one.method.Settings.model_fields}

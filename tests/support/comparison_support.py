@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from maths_support import small_network
-from method_support import learning_of
+from method_support import ALONE, learning_of
 from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
@@ -28,12 +28,20 @@ from nnunetv2_mlbseg.training.whole_batch_loss import over_whole_batch
 
 SIZES = {2: (16, 16), 3: (8, 8, 8)}
 FACTORS = (2 / 3, 1 / 3)
-SETTINGS: Mapping[str, Mapping[str, Any]] = {}
-"""Method -> settings that make it small, or fit for small images."""
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "UAMT": {"threshold_start": 2.0, "threshold_end": 2.0},  # a network that has learned nothing is nowhere sure
+}
+"""Method -> settings that make it small, or fit for a network and images that are."""
 NOT_PLAIN_WITHOUT_WEIGHTS: Mapping[str, str] = {
     "Contrastive": "its steps read no label; those after them are nnU-Net's own",
 }
 """Method -> why it is not nnU-Net's own training when all keys that end in ``_weight`` are 0."""
+
+OWN_DRAWS: Mapping[str, str] = {
+    "MixUp": "images are blended with images of the same process",
+    "LGERMT": "every process has windows of its own",
+}
+"""Method -> why two processes do not make the very step that one makes."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +68,20 @@ class Compared:
         values = {"seed": 3, "initial_lr": 0.05, **SETTINGS.get(self.name, {}), **changes}
         return resolve(self.method.Settings, values, None, self.trainer.variant, self.trainer.variant_defaults)
 
-    def begin(self, classes: int = 2, dims: int = 2, **changes: Any) -> Learning:
-        """All that learns, on a network of three stages with deep supervision."""
-        student = small_network(classes=classes, deep_supervision=True, dims=dims)
+    def begin(self, classes: int = 2, dims: int = 2, processes: Processes | None = None, **changes: Any) -> Learning:
+        """All that learns, on a network of three stages with deep supervision.
+
+        Args:
+            processes: To be compared with others, so in float64 and with the Dice of images, which needs no exchange.
+        """
+        alone, dtype = processes is None, torch.float32 if processes is None else torch.float64
+        processes = processes or ALONE
+        student = small_network(classes=classes, deep_supervision=True, dims=dims, dtype=dtype)
         task = Task(1, classes, dims, noisy=1, unlabeled=1, ignore_label=classes, network=student)
-        loss = over_whole_batch(stock_loss(classes), classes, Processes())
+        loss = over_whole_batch(stock_loss(classes, batch_dice=alone), classes, processes)
         torch.manual_seed(0)
-        return learning_of(self.method, self.settings(**changes), student, loss, task=task, momentum=0.9)
+        parts = {"task": task, "momentum": 0.9, "processes": processes}
+        return learning_of(self.method, self.settings(**changes), student, loss, **parts)
 
 
 COMPARED = {
@@ -76,9 +91,9 @@ COMPARED = {
 }
 
 
-def stock_loss(ignore_label: int) -> nn.Module:
+def stock_loss(ignore_label: int, batch_dice: bool = True) -> nn.Module:
     """nnU-Net's, at two scales."""
-    dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": False}
+    dice = {"batch_dice": batch_dice, "smooth": 1e-5, "do_bg": False, "ddp": False}
     loss = DC_and_CE_loss(dice, {}, ignore_label=ignore_label, dice_class=MemoryEfficientSoftDiceLoss)
     return DeepSupervisionWrapper(loss, FACTORS)
 
@@ -104,9 +119,9 @@ def pair(classes: int = 2, dims: int = 2, seed: int = 1) -> dict[str, Any]:
 
 
 def at_both_scales(labels: Tensor) -> list[Tensor]:
-    """nnU-Net's target of deep supervision."""
+    """nnU-Net's target of deep supervision, whose rule takes every second pixel from the second on."""
     target = labels.to(torch.int16)
-    coarse = (..., *[slice(None, None, 2)] * (labels.ndim - 2))
+    coarse = (..., *[slice(1, None, 2)] * (labels.ndim - 2))
     return [target, target[coarse].clone()]
 
 
@@ -118,6 +133,20 @@ def relabelled(batch: Mapping[str, Any], value: int, part: float = 1.0) -> dict[
         for one in found[name]:
             one[:, :, : round(part * one.shape[2])] = value
     return found
+
+
+def in_float64(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with images in double precision."""
+    return {name: value.double() if name.endswith("data") else value for name, value in batch.items()}
+
+
+def part(batch: Mapping[str, Any], processes: Processes) -> dict[str, Any]:
+    """What the loader of one of several processes would make."""
+
+    def cut(value: Any) -> Any:
+        return [cut(one) for one in value] if isinstance(value, list) else value[processes.share(len(value))]
+
+    return {name: cut(value) for name, value in batch.items()}
 
 
 def without_guard(learning: Learning) -> Learning:

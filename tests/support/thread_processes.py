@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from nnunetv2_mlbseg.runtime.processes import Processes
 
@@ -35,9 +38,29 @@ class Threads(Processes):
     def wait(self) -> None:
         self.meeting.barrier.wait()
 
+    def total(self, value: Tensor) -> Tensor:
+        return torch.stack(self.gather(value.detach())).sum(0)
+
+    def average(self, gradient: Sequence[Tensor | None]) -> list[Tensor | None]:
+        both = zip(*self.gather(list(gradient)), strict=True)
+        return [None if found[0] is None else torch.stack(found).mean(0) for found in both]
+
+    def copy_from_first_(self, network: nn.Module) -> None:
+        """Nothing to do: what is made in one thread from one seed is the same."""
+
+
+def two() -> list[Threads]:
+    """The first and the second of two processes."""
+    meeting = Meeting(2)
+    return [Threads(rank, 2, meeting=meeting) for rank in range(2)]
+
+
+def at_once(work: Callable[..., Any], *things: Iterable[Any]) -> list[Any]:
+    """What the work gives for the first and the second of two things, in threads that may wait for each other."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(work, *things))
+
 
 def in_two(work: Callable[[Threads], Any]) -> list[Any]:
     """What the work gives in the first and in the second of two processes."""
-    meeting = Meeting(2)
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(work, [Threads(rank, 2, meeting=meeting) for rank in range(2)]))
+    return at_once(work, two())

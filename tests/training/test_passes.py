@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from maths_support import small_network
@@ -70,6 +72,35 @@ def test_the_teacher_gives_probabilities_without_a_graph_and_noise_only_where_as
     assert torch.equal(passes.teacher(IMAGES), found)
     noisy = [passes.teacher(IMAGES, noise=0.5) for _ in range(2)]
     assert not torch.equal(noisy[0], found) and not torch.equal(*noisy), "new noise at every call"
+
+
+@contextmanager
+def _doubled(network):
+    """Doubles what the network says, while it lasts."""
+    hook = network.register_forward_hook(lambda module, args, output: 2 * output)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def test_a_network_can_be_changed_for_one_pass_alone_even_where_it_is_compiled():
+    """Compiled code would call no hook: the network inside the wrapper does."""
+    network, other = TanhNetwork(), TanhNetwork()
+    wrapped = nn.Module()
+    wrapped._orig_mod, wrapped.forward = network, lambda images: pytest.fail("the compiled network was called")
+    passes = _passes(wrapped, other)
+    torch.testing.assert_close(passes.student(IMAGES, within=_doubled)[0], 2 * network(IMAGES))
+    torch.testing.assert_close(passes.teacher(IMAGES, within=_doubled), (2 * other(IMAGES)).softmax(1))
+    torch.testing.assert_close(passes.through(other, IMAGES)[0], other(IMAGES))
+    assert not network._forward_hooks and not other._forward_hooks
+
+
+def test_features_can_be_those_of_another_network():
+    passes, other = _passes(small_network()), small_network(seed=5)
+    outputs, found = passes.features(IMAGES, other)
+    assert torch.equal(outputs[0], other(IMAGES)) and torch.equal(found.skips[0], other.encoder(IMAGES)[0])
+    assert torch.equal(passes.features(IMAGES, other, within=_doubled)[0][0], 2 * outputs[0])
 
 
 def test_features_have_the_shapes_of_encoder_and_decoder_and_pass_gradient_on():
@@ -214,6 +245,8 @@ def test_the_loss_of_clean_images_is_that_of_a_network_without_the_classes_they_
         term = nn.functional.cross_entropy(others, y[:, 0])
         expected = expected + factor * (term - (_soft_dice(others, y, range(1, 2)) if loss == "dice_ce" else 0))
     torch.testing.assert_close(found, expected)
+    of_others = passes.supervised(logits, targets, loss, of_clean=False)
+    assert torch.equal(of_others, losses[loss](logits, targets)) and not torch.equal(of_others, found)
     for gradient in torch.autograd.grad(found, logits):
         assert not gradient[:, 1].any() and gradient[:, 0].any() and gradient[:, 2].any()
     with torch.no_grad():

@@ -21,6 +21,7 @@ from nnunetv2_mlbseg.training.support import (
     check_sharing_supported,
     check_supported,
     check_unlabeled_supported,
+    check_whole_batch,
 )
 from noise_synthesis.safe_io.errors import InputError
 
@@ -87,3 +88,10 @@ def test_unlabeled_cases_need_a_warm_up_and_normalisation_without_a_mask():
     masked = check_supported(plans, "2d", DATASET_JSON)
     with pytest.raises(UnsupportedError, match="set use_mask_for_norm to false"):
         check_unlabeled_supported("2d", masked, _stages())
+
+
+def test_a_method_that_compares_images_of_a_batch_is_refused_in_several_processes():
+    check_whole_batch("Contrast", True, Processes())
+    check_whole_batch("MeanTeacher", False, Processes(0, 2))
+    with pytest.raises(UnsupportedError, match=r"Contrast compares the images .* 2 processes .* -num_gpus 1"):
+        check_whole_batch("Contrast", True, Processes(0, 2))

@@ -35,7 +35,7 @@ class MLBSeg(Method):
     settings: MLBSegSettings
     card: ClassVar[Card] = Card(
         idea="learns from clean cases how far to trust each pixel's label",
-        labels=ROLES,
+        labels=("clean", "noisy"),
         images=ROLES,
         cost=3,
         citation="Wei et al., MICCAI 2023",
