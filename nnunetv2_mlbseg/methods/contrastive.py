@@ -21,7 +21,7 @@ from nnunetv2_mlbseg.maths.contrast import contrast, pair_losses, same
 from nnunetv2_mlbseg.maths.local_contrast import local_contrast
 from nnunetv2_mlbseg.maths.pooling import means_of_regions, nearest_regions
 from nnunetv2_mlbseg.maths.strong_view import strong_view
-from nnunetv2_mlbseg.methods.comparison import OF_CLEAN, Comparison, ComparisonSettings
+from nnunetv2_mlbseg.methods.comparison import OF_CLEAN, Comparison, SteadySettings
 from nnunetv2_mlbseg.methods.image_vectors import Seen, pretraining, vector_head, vectors
 from nnunetv2_mlbseg.networks.frozen import frozen_encoder
 from nnunetv2_mlbseg.networks.levels import convolution_like, widths
@@ -38,7 +38,7 @@ REGION, REGIONS, NEIGHBOURS = 3, 13, 5
 AUTHORS = "Chaitanya et al. 2020"
 
 
-class ContrastiveSettings(ComparisonSettings):
+class ContrastiveSettings(SteadySettings):
     """The keys of contrastive pretraining."""
 
     temperature: float = number(0.1, least=0, most=10, open_ends=True, source=AUTHORS)

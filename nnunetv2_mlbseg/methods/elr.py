@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nnunetv2_mlbseg.maths.early_learning import early_learning
 from nnunetv2_mlbseg.maths.tensors import share_of_mean
-from nnunetv2_mlbseg.methods.comparison import OF_CLEAN, Comparison, ComparisonSettings
+from nnunetv2_mlbseg.methods.comparison import OF_CLEAN, Comparison, SteadySettings
 from nnunetv2_mlbseg.methods.noisy_labels import noisy_target
 from nnunetv2_mlbseg.settings.rules import number
 from nnunetv2_mlbseg.training.batch import Images, ImperfectImages
@@ -25,7 +25,7 @@ from nnunetv2_mlbseg.training.card import Card
 from nnunetv2_mlbseg.training.method import Moment, Terms
 
 
-class ELRSettings(ComparisonSettings):
+class ELRSettings(SteadySettings):
     """The keys of early-learning regularisation."""
 
     noisy_weight: float = number(1.0, least=0, unit="factor", source="Liu et al. 2020")

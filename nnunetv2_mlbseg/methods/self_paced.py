@@ -19,6 +19,7 @@ from nnunetv2_mlbseg.maths.contrast import PACES, contrast, gate_at, pace, pair_
 from nnunetv2_mlbseg.methods.comparison import SemiSupervised, SemiSupervisedSettings
 from nnunetv2_mlbseg.methods.image_vectors import Seen, pretraining, vector_head, vectors
 from nnunetv2_mlbseg.settings.rules import number, one_of, whole
+from nnunetv2_mlbseg.settings.training import SCHEDULE
 from nnunetv2_mlbseg.training.batch import Batch, Images, ImperfectImages
 from nnunetv2_mlbseg.training.card import Card
 from nnunetv2_mlbseg.training.method import Moment, Task, Terms
@@ -30,6 +31,8 @@ AUTHORS = "Peng et al. 2021, and their code"
 class SelfPacedSettings(SemiSupervisedSettings):
     """The keys of self-paced contrast."""
 
+    ramp_up: float = number(0.0, least=0, most=1, unit="share of the second stage", section=SCHEDULE)
+    """How long the contrast beside the clean images rises to its weight. 0: it has it from the start."""
     contrast_weight: float = number(0.1, least=0, unit="factor", source="not in the paper")
     """Factor of the contrast beside the loss of the clean images. In the pretraining it stands alone."""
     temperature: float = number(0.07, least=0, most=10, open_ends=True, source=AUTHORS)
@@ -80,7 +83,7 @@ class SelfPaced(SemiSupervised):
         """The clean batch, and the contrast of the imperfect one."""
         losses = {"supervised": self.supervised(clean)}
         apart, outputs = self.of_images(Seen.of(imperfect), self.gate(moment, pretraining=False))
-        losses["contrast"] = self.settings.contrast_weight * apart
+        losses["contrast"] = self.ramp(moment) * self.settings.contrast_weight * apart
         return Terms(losses | self.face_value(imperfect, [output[: len(imperfect.images)] for output in outputs]))
 
     def of_images(self, seen: Seen, gate: float) -> tuple[Tensor, list[Tensor]]:
