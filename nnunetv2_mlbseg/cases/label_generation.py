@@ -101,13 +101,13 @@ def generate(
         if bias is not None:
             logits = logits + torch.tensor(bias, dtype=logits.dtype).view(-1, *[1] * (logits.ndim - 1))
         seg = np.asarray(predictor.label_manager.convert_logits_to_segmentation(logits))[None]
-        target.save(case, seg, _class_locations(seg, predictor), tuple(predictor.configuration.patch_size))
+        target.save(case, seg, class_locations(seg, predictor), tuple(predictor.configuration.patch_size))
         predictor.export(logits, properties, target.folder / case)
         target.mark_complete(case)
         report(f"generated label {number} of {len(cases)}: {case}, foreground {(seg > 0).mean():.2%} of the voxels")
 
 
-def _class_locations(seg: np.ndarray, predictor: CasePredictor) -> dict[ClassKey, Any]:
+def class_locations(seg: np.ndarray, predictor: CasePredictor) -> dict[ClassKey, Any]:
     """Voxels per class or region as nnU-Net's preprocessing samples them; foreground oversampling draws from these."""
     labels = predictor.label_manager
     classes: list[Any] = list(labels.foreground_regions if labels.has_regions else labels.foreground_labels)

@@ -9,6 +9,7 @@ from typing import Any
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from nnunetv2_mlbseg.cases.datasets import open_dataset
+from nnunetv2_mlbseg.cases.label_correction import AS_THEY_ARE, Correction, correct
 from nnunetv2_mlbseg.cases.label_generation import divide, fit_bias, generate
 from nnunetv2_mlbseg.cases.label_store import Kind, LabelStore
 from nnunetv2_mlbseg.cases.prediction import CasePredictor
@@ -18,15 +19,19 @@ from nnunetv2_mlbseg.networks.fingerprints import fingerprint
 from nnunetv2_mlbseg.runtime.processes import Processes
 from noise_synthesis.safe_io.errors import InputError
 
-OTHERS: dict[Kind, str] = {"generated": "they come from another warm-up", "true": "they are other ones"}
+OTHERS: dict[Kind, str] = {
+    "generated": "they come from another warm-up",
+    "true": "they are other ones",
+    "corrected": "they come from another network",
+}
 """What is said of labels whose source is not the one that the training knows, by the kind of labels."""
 
 
 @dataclass(frozen=True)
 class LabelPreparation:
-    """Generated and true labels of a fold, made by all processes together.
+    """Generated, corrected and true labels of a fold, made by all processes together.
 
-    Both methods return the fingerprint of what the labels came from. The training keeps it in its checkpoints; a
+    All methods return the fingerprint of what the labels came from. The training keeps it in its checkpoints; a
     resumed one hands it back as ``known`` and finds the very labels it was trained with, or is refused.
 
     Attributes:
@@ -68,10 +73,50 @@ class LabelPreparation:
         done = self.processes.gather(store.complete())[0]  # the same for all: a fast one may finish a case
         own = divide(cases, done, self.processes)
         generate(predictor, open_dataset(self.folder, own), own, store, self.report)
+        self._unite(store)
+        return source
+
+    def corrected(
+        self,
+        store: LabelStore,
+        predictor: CasePredictor,
+        correction: Callable[[], Correction | None],
+        *,
+        known: str | None,
+        begun: bool,
+    ) -> str:
+        """Correct the labels of the noisy cases, once; a killed run goes on after the last complete case.
+
+        Args:
+            store, predictor: See :meth:`generated`.
+            correction: Makes the method's; None: labels stay as they are.
+            known: The fingerprint in the checkpoint; that of an earlier correction before this one is in use.
+            begun: Whether the training has used the labels already. Then they are only checked.
+
+        Raises:
+            InputError: labels that the training has used are missing or other ones.
+        """
+        if known is not None and begun:
+            check_labels(store, () if known == AS_THEY_ARE else self.roles.noisy, known)
+            return known
+        how = correction()
+        source = AS_THEY_ARE if how is None else f"{fingerprint(predictor.network)} {how.name}"
+        source = self.processes.gather(source)[0]
+        with self.processes.first_alone():
+            store.start(source)
+        if how is not None:
+            self.report(f"Correcting labels of {len(self.roles.noisy)} noisy cases ({how.name}) in {store.folder}")
+            done = self.processes.gather(store.complete())[0]
+            own = divide(self.roles.noisy, done, self.processes)
+            correct(predictor, open_dataset(self.folder, own), own, store, how, self.report)
+            self._unite(store)
+        return source
+
+    def _unite(self, store: LabelStore) -> None:
+        """When all processes are done."""
         self.processes.wait()
         with self.processes.first_alone():
             store.unite()
-        return source
 
     def _fit_bias(self, store: LabelStore, predictor: CasePredictor) -> None:
         """Find the bias of the generated labels, unless a killed run has found it already, and say what it is."""

@@ -13,6 +13,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
+from nnunetv2_mlbseg.cases.places import PlacedLoader, places
 from nnunetv2_mlbseg.cases.worker_processes import Augmenter, augmenter
 from nnunetv2_mlbseg.maths.labels import IGNORE
 from nnunetv2_mlbseg.runtime import random_state
@@ -123,7 +124,7 @@ class LoaderFactory:
     ) -> nnUNetDataLoader:
         by_chance, percent = self.oversampling(batch_size)
         part = self.processes.share(batch_size)
-        loader = nnUNetDataLoader(
+        loader = PlacedLoader(
             dataset,
             part.stop - part.start,
             drawn_patch_size,
@@ -170,7 +171,8 @@ class PairedLoader(SlimDataLoaderBase):
 
     The clean batch has nnU-Net's keys ``data`` and ``target``; the imperfect one ``imperfect_data``,
     ``imperfect_target``, ``imperfect_generated``, which says for each image whether a network made its label, and
-    ``imperfect_case``, the number of its case among the noisy ones, -1 for others.
+    ``imperfect_case``, the number of its case among the noisy ones, -1 for others. Both have the keys of
+    :class:`~nnunetv2_mlbseg.cases.places.PlacedLoader`.
 
     Args:
         generated: The cases with generated labels.
@@ -203,6 +205,8 @@ class PairedLoader(SlimDataLoaderBase):
             "imperfect_target": self.unread.hidden(imperfect["target"], imperfect["keys"]),
             "imperfect_generated": torch.tensor([case in self.generated for case in imperfect["keys"]]),
             "imperfect_case": torch.tensor([self.number(case) for case in imperfect["keys"]]),
+            **places(clean),
+            **places(imperfect, "imperfect_"),
         }
 
 

@@ -27,13 +27,18 @@ from noise_synthesis.safe_io.errors import InputError
 OF_CLEAN: Mapping[str, str] = {"supervised": "clean batch"}
 
 
-class ComparisonSettings(TrainingSettings):
+class SteadySettings(TrainingSettings):
     """The keys of every comparison method. Factors of loss terms are keys that end in ``_weight``."""
 
     inference_network: str = one_of(
         "student", names=NETWORKS, section=TEACHER, source="what the authors of the comparison methods predict with"
     )
     """The network that `checkpoint_final.pth` predicts with."""
+
+
+class ComparisonSettings(SteadySettings):
+    """The same for methods whose terms rise to their weight."""
+
     ramp_up: float = number(1.0, least=0, most=1, unit="share of the training", source="Laine and Aila, ICLR 2017")
     """How long the method's terms rise to their weight. 0: they have it from the start."""
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
+
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.cases.training_cases import ROLES, ROLES_OF, TRUE, describe
+from nnunetv2_mlbseg.maths.labels import as_labels, resize_labels
+from nnunetv2_mlbseg.maths.robust_losses import ROBUST
 from nnunetv2_mlbseg.methods.mlbseg.quantities import LOGGED
-from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
+from nnunetv2_mlbseg.methods.mlbseg.settings import OF_NNUNET, MLBSegSettings
 from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_images
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
 from nnunetv2_mlbseg.settings.training import TrainingSettings
+from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.card import Card
-from nnunetv2_mlbseg.training.method import LabelWeighing, Method
+from nnunetv2_mlbseg.training.method import LabelWeighing, Method, Moment, Terms
 from nnunetv2_mlbseg.training.stages import Draw, Stage
 
 NAME = "plain training"
@@ -23,7 +28,10 @@ UPPER_BOUND = Card("nnU-Net's own training with the true labels of a study", ("t
 
 
 class Plain(Method):
-    """All cases in one loader, every label at face value: ``training_labels`` clean, given or true."""
+    """All cases in one loader, every label at face value: ``training_labels`` clean, given or true.
+
+    nnU-Net's own step trains, unless ``noisy_loss`` names another loss than nnU-Net's.
+    """
 
     Settings: ClassVar[type[TrainingSettings]] = MLBSegSettings
     trains_regions: ClassVar[bool] = True
@@ -56,10 +64,22 @@ class Plain(Method):
         clean, pairs = Draw(("clean",), main.images, main.key), imperfect_images(settings, plan_batch_size)
         paces = (clean, pairs if roles.imperfect else clean)
         lengths = (settings.warmup_epochs, settings.epochs)
+        how: dict[str, Any] = {
+            "true_labels": settings.training_labels == TRUE,
+            "by_method": settings.noisy_loss != OF_NNUNET,
+        }
         return tuple(
-            Stage(NAME, epochs, main, paced_by=pace, true_labels=settings.training_labels == TRUE)
-            for epochs, pace in zip(lengths, paces, strict=True)
+            Stage(NAME, epochs, main, paced_by=pace, **how) for epochs, pace in zip(lengths, paces, strict=True)
         )
+
+    def terms(self, batch: Batch, moment: Moment) -> Terms:
+        """A robust loss of all labels, at all scales, in the place of nnU-Net's (``noisy_loss``)."""
+        passes, robust = self.passes, ROBUST[self.settings.noisy_loss]
+        outputs, labels = passes.student(batch.clean.images), as_labels(batch.clean.target, self.task.ignore_label)
+        shown = [resize_labels(labels, output.shape[2:]) for output in outputs]
+        losses = [robust(output, seen, passes.total) for output, seen in zip(outputs, shown, strict=True)]
+        parts = [factor * loss for factor, loss in zip(passes.scale_factors, losses, strict=True)]
+        return Terms({"plain": torch.stack(parts).sum()})
 
     def weighing(self) -> LabelWeighing:
         """None."""

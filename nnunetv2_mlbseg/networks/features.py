@@ -19,11 +19,16 @@ class Features:
 
     Attributes:
         skips: Of the encoder's stages, finest first, ``(B, F, *S)`` each.
-        last: Of the decoder's last stage, ``(B, F, *S)`` at full resolution: what the last layer classifies.
+        decoded: Of the decoder's stages, coarsest first.
     """
 
     skips: list[Tensor] = field(default_factory=list)
-    last: Tensor | None = None
+    decoded: list[Tensor] = field(default_factory=list)
+
+    @property
+    def last(self) -> Tensor:
+        """Of the decoder's last stage, at full resolution: what the last layer classifies."""
+        return self.decoded[-1]
 
 
 def encoder_and_decoder(network: nn.Module) -> tuple[Any, Any]:
@@ -56,10 +61,11 @@ def features_of(network: nn.Module) -> Iterator[Features]:
     def keep_skips(module: nn.Module, args: Any, output: list[Tensor]) -> None:
         found.skips = list(output)
 
-    def keep_last(module: nn.Module, args: Any, output: Tensor) -> None:
-        found.last = output
+    def keep_decoded(module: nn.Module, args: Any, output: Tensor) -> None:
+        found.decoded.append(output)
 
-    hooks = [encoder.register_forward_hook(keep_skips), decoder.stages[-1].register_forward_hook(keep_last)]
+    hooks = [encoder.register_forward_hook(keep_skips)]
+    hooks += [stage.register_forward_hook(keep_decoded) for stage in decoder.stages]
     try:
         yield found
     finally:

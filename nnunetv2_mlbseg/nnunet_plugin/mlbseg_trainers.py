@@ -24,6 +24,12 @@ try:
         nnUNetTrainerMixUp,
         nnUNetTrainerUAMT,
     )
+    from nnunetv2_mlbseg.trainers.comparisons_contrast import (
+        nnUNetTrainerContrastive,
+        nnUNetTrainerDiscreteMI,
+        nnUNetTrainerSelfPaced,
+    )
+    from nnunetv2_mlbseg.trainers.comparisons_noisy import nnUNetTrainerADELE, nnUNetTrainerELR, nnUNetTrainerMTCL
     from nnunetv2_mlbseg.trainers.comparisons_with_companions import (
         nnUNetTrainerBCP,
         nnUNetTrainerCPS,
@@ -44,13 +50,17 @@ except ImportError:
     raise
 
 __all__ = [
+    "nnUNetTrainerADELE",
     "nnUNetTrainerBCP",
     "nnUNetTrainerCPS",
+    "nnUNetTrainerContrastive",
     "nnUNetTrainerDAN",
     "nnUNetTrainerDAP",
     "nnUNetTrainerDTC",
     "nnUNetTrainerDUWM",
+    "nnUNetTrainerDiscreteMI",
     "nnUNetTrainerDivideMix",
+    "nnUNetTrainerELR",
     "nnUNetTrainerEntropyMin",
     "nnUNetTrainerFixMatch",
     "nnUNetTrainerLGERMT",
@@ -66,10 +76,12 @@ __all__ = [
     "nnUNetTrainerMLBSegNoNoise",
     "nnUNetTrainerMLBSegUNetPlusPlus",
     "nnUNetTrainerMLBSegUniform",
+    "nnUNetTrainerMTCL",
     "nnUNetTrainerMeanTeacher",
     "nnUNetTrainerMixUp",
     "nnUNetTrainerSASSNet",
     "nnUNetTrainerSDCL",
+    "nnUNetTrainerSelfPaced",
     "nnUNetTrainerUAMT",
     "nnUNetTrainerUniMatch",
 ]

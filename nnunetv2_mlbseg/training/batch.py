@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,10 +20,14 @@ class Images:
     Attributes:
         images: ``(B, channels, *S)``.
         target: nnU-Net's labels, its ignore label included.
+        position: ``(B,)``, the patch's centre along the first axis of its scan, 0 to 1; None where loaders do not say.
+        scan: ``(B,)`` int64, a number of the scan; None where loaders do not say.
     """
 
     images: Tensor
     target: Target
+    position: Tensor | None = field(default=None, kw_only=True)
+    scan: Tensor | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,15 @@ class Batch:
     def of(cls, loaded: Mapping[str, Any], device: torch.device) -> Batch:
         """From the dictionary of :class:`~nnunetv2_mlbseg.cases.loaders.PairedLoader`, or of nnU-Net's own loader."""
         here = {name: _to(value, device) for name, value in loaded.items() if isinstance(value, (Tensor, list))}
-        clean = Images(here["data"], here["target"])
+        clean = Images(here["data"], here["target"], **{name: here.get(name) for name in PLACES})
         if "imperfect_data" not in here:
             return cls(clean)
-        return cls(clean, ImperfectImages(*(here[f"imperfect_{name}"] for name in IMPERFECT)))
+        places: dict[str, Any] = {name: here.get(f"imperfect_{name}") for name in PLACES}
+        return cls(clean, ImperfectImages(*(here[f"imperfect_{name}"] for name in IMPERFECT), **places))
 
 
 IMPERFECT = ("data", "target", "generated", "case")
+PLACES = ("position", "scan")
 
 
 def _to(value: Any, device: torch.device) -> Any:

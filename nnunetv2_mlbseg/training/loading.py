@@ -30,12 +30,20 @@ class LabelStores:
 
     generated: LabelStore
     true: LabelStore
+    corrected: LabelStore
+
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """Folders that a training writes."""
+        return self.generated.folder, self.corrected.folder
 
     @classmethod
     def of_fold(cls, folder: Path, writer: int = 0) -> LabelStores:
         """``writer``: the number of the process that writes."""
         return cls(
-            LabelStore(folder / "generated_labels", writer=writer), LabelStore(folder / "true_labels", kind="true")
+            generated=LabelStore(folder / "generated_labels", writer=writer),
+            true=LabelStore(folder / "true_labels", kind="true"),
+            corrected=LabelStore(folder / "corrected_labels", kind="corrected", writer=writer),
         )
 
 
@@ -67,7 +75,7 @@ class Loading:
         """Put labels in place that a stage does not find in the preprocessed folder.
 
         Args:
-            learning: Its networks label unlabeled cases.
+            learning: Its networks label unlabeled cases, and its method corrects noisy labels.
             mirror_axes: Axes of nnU-Net's test-time mirroring.
             known: The fingerprint of what such labels came from, if the training has had some.
             in_use: Whether iterations of before have drawn them; then they are only checked.
@@ -79,6 +87,12 @@ class Loading:
         of_nnunet = (self.plans, self.configuration, self.dataset_json)
         if stage.true_labels:
             return place.true(self.stores.true, *of_nnunet, known=known, begun=in_use)
+        if stage.corrects:
+            mirror = mirror_axes if learning.settings.mirror_generated else None
+            with predicting(plain_network(learning.for_inference)) as network:
+                predictor = CasePredictor(network, *of_nnunet, mirror, learning.passes.device)
+                correction = learning.method.correction
+                return place.corrected(self.stores.corrected, predictor, correction, known=known, begun=in_use)
         how = stage.labelling
         if how is None or not self.roles.unlabeled:
             return known
@@ -114,4 +128,8 @@ class Loading:
             return RelabelledDataset(found, self.roles.imperfect, self.stores.true)
         if stage.labelling and draw is stage.imperfect:
             return RelabelledDataset(found, self.roles.unlabeled, self.stores.generated)
-        return BlankDataset(found, draw.blank_cases(self.roles)) if draw.blank else found
+        if draw.blank:
+            found = BlankDataset(found, draw.blank_cases(self.roles))
+        if stage.corrects and draw is stage.imperfect:
+            return RelabelledDataset(found, self.stores.corrected.complete(), self.stores.corrected)
+        return found

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from nnunetv2_mlbseg.cases.label_correction import Correction
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.cases.training_cases import ROLES, who_trains
 from nnunetv2_mlbseg.maths.records import Record
@@ -184,6 +185,10 @@ class Method:
 
     def after_step(self) -> None:
         """What follows the optimiser's step, such as that of a discriminator."""
+
+    def correction(self) -> Correction | None:
+        """How noisy labels are corrected before a stage that asks for it; None: they train as they are. Asked once."""
+        return None
 
     def epoch_line(self, moment: Moment) -> str:
         """What the log says of an epoch at its begin, after the number of iterations."""

@@ -143,8 +143,7 @@ class Passes:
         plain = plain_network(self.student_network if network is None else network)
         with self._autocast(), (within or nullcontext)(plain), features_of(plain) as found:
             outputs = self._scales(plain.forward(images))  # compiled code calls no hooks
-        last = None if found.last is None else at_least_float32(found.last)
-        return outputs, Features([at_least_float32(skip) for skip in found.skips], last)
+        return outputs, Features(*([*map(at_least_float32, maps)] for maps in (found.skips, found.decoded)))
 
     @torch.no_grad()
     def teacher(self, images: Tensor, noise: float = 0.0, *, within: Within | None = None) -> Tensor:

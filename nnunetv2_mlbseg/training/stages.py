@@ -81,6 +81,8 @@ class Stage:
         quantity: The name of nnU-Net's own loss in the log.
         labelling: How unlabeled cases get labels before the stage begins; None: they keep nnU-Net's ignore label.
         true_labels: Whether noisy and unlabeled cases have their labels from ``labelsTr_true``.
+        corrects: How many times the method has corrected noisy labels before the stage
+            (:meth:`~nnunetv2_mlbseg.training.method.Method.correction`); 0: they are as preprocessed.
         keeps: A checkpoint file that keeps the networks as this stage leaves them.
     """
 
@@ -93,6 +95,7 @@ class Stage:
     quantity: str = "plain"
     labelling: Labelling | None = None
     true_labels: bool = False
+    corrects: int = 0
     keeps: str | None = None
 
     @property
@@ -109,13 +112,18 @@ class Stage:
     def at_rest(self) -> Stage:
         """The same for a training that is finished: no imperfect case is needed."""
         return replace(
-            self, main=replace(self.main, roles=("clean",)), imperfect=None, labelling=None, true_labels=False
+            self,
+            main=replace(self.main, roles=("clean",)),
+            imperfect=None,
+            labelling=None,
+            true_labels=False,
+            corrects=0,
         )
 
     @property
     def loaders(self) -> tuple[object, ...]:
         """Equal in two stages that can go on with the same loaders."""
-        return (*self.draws, self.labelling, self.true_labels)
+        return (*self.draws, self.labelling, self.true_labels, self.corrects)
 
 
 class Stages:
@@ -177,12 +185,15 @@ class Stages:
         return self.begins[self.began(epoch)]
 
     def kept_after(self, epochs_done: int) -> tuple[str, ...]:
-        """The checkpoint files to write between two epochs, where a stage ends that keeps its networks."""
+        """The checkpoint files to write between two epochs, where a stage ends that keeps its networks.
+
+        Where labels are about to be corrected, which overwrites those of before, ``--c`` has to go on from there.
+        """
         ends = {first + stage.epochs: stage.keeps for first, stage in self.begins.items()}
-        keeps = ends.get(epochs_done)
-        if keeps is None:
-            return ()
-        return (keeps, LATEST) if epochs_done < self.epochs else (keeps,)
+        kept = tuple(name for name in (ends.get(epochs_done),) if name is not None)
+        following = self.begins.get(epochs_done)
+        goes_on = following is not None and (kept or following.corrects)
+        return (*kept, LATEST) if goes_on else kept
 
     def one_pass(self, stage: Stage, roles: FoldRoles, dataset: Callable[[Sequence[str]], nnUNetBaseDataset]) -> int:
         """Iterations until as many slices or patches were drawn as the cases have that pace the stage.

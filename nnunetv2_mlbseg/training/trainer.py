@@ -71,7 +71,7 @@ class nnUNetTrainerMethod(nnUNetTrainer):
         stores = LabelStores.of_fold(folder, self.processes.rank)
         self.run = Run(self.course, report)
         self.loading = Loading(data, self.roles, stores, *of_nnunet, report)
-        self.preflight = Preflight(folder, (stores.generated.folder,), data, self.course.cases, self.processes, report)
+        self.preflight = Preflight(folder, stores.written, data, self.course.cases, self.processes, report)
         self.stopping = Stopping(not self.is_ddp, self._save_to_go_on, report)
         self.learning: Learning  # made in initialize, as the network is
         report("MLB-Seg configuration:", self.settings.as_dict(), add_timestamp=False)

@@ -17,6 +17,7 @@ from thread_processes import Threads, in_two
 from torch import nn
 
 from nnunetv2_mlbseg.cases import label_generation, label_preparation
+from nnunetv2_mlbseg.cases.label_correction import AS_THEY_ARE, Correction
 from nnunetv2_mlbseg.cases.label_preparation import LabelPreparation, check_labels
 from nnunetv2_mlbseg.cases.label_store import LabelStore
 from nnunetv2_mlbseg.cases.roles import FoldRoles
@@ -234,3 +235,42 @@ def test_the_first_process_prepares_true_labels_and_the_other_finds_them(folder,
 def test_labels_that_were_never_made_are_missing(tmp_path):
     with pytest.raises(InputError, match="1 cases are missing, expected the true labels"):
         check_labels(LabelStore(tmp_path / "true_labels", kind="true"), ["n0"], None)
+
+
+INVERTED = Correction("turned over", lambda logits, labels: torch.where(labels < 2, 1 - labels, labels))
+
+
+def _corrected(folder, store, network, how, known=None, begun=False, said=None, predicting=lambda case: None):
+    preparation = _preparation(folder, print if said is None else said.append)
+    predictor = Predictor(network, predicting)
+    return preparation.corrected(store, predictor, lambda: how, known=known, begun=begun)
+
+
+def test_noisy_labels_are_corrected_once_and_clean_ones_never(folder, tmp_path, network):
+    store, said = LabelStore(tmp_path / "corrected_labels", kind="corrected"), []
+    source = _corrected(folder, store, network, INVERTED, said=said)
+    assert source == f"{fingerprint(network)} turned over" == store.source() and store.complete() == {"n0"}
+    label, locations = store.load("n0")
+    assert label[:].mean() == 0.75 and len(locations[1]) == 0.75 * 2 * 8 * 8
+    assert said[-1] == "corrected label 1 of 1: n0, 100.00% of the voxels changed"
+    begun = _corrected(folder, store, network, None, known=source, begun=True)  # nobody asks how any more
+    assert begun == source
+
+
+def test_the_next_correction_takes_the_place_of_the_last_one_and_starts_from_the_dataset(folder, tmp_path, network):
+    store = LabelStore(tmp_path / "corrected_labels", kind="corrected")
+    first = _corrected(folder, store, network, INVERTED)
+    again = Correction("turned over again", INVERTED.corrected)
+    second = _corrected(folder, store, network, again, known=first)
+    assert second != first and store.load("n0")[0][:].mean() == 0.75
+    with pytest.raises(InputError, match="they come from another network, expected the corrected labels this"):
+        _corrected(folder, store, network, again, known=first, begun=True)
+    assert _corrected(folder, store, network, None, known=second) == AS_THEY_ARE
+    assert store.complete() == set() and _corrected(folder, store, network, None, AS_THEY_ARE, True) == AS_THEY_ARE
+
+
+def test_a_killed_correction_goes_on_after_the_last_complete_case(folder, tmp_path, network):
+    store, asked = LabelStore(tmp_path / "corrected_labels", kind="corrected"), []
+    _corrected(folder, store, network, INVERTED)
+    _corrected(folder, store, network, INVERTED, predicting=asked.append)
+    assert asked == []

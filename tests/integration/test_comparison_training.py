@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from training_support import Workspace
+from training_support import SUPERVISION, Workspace
 
+from nnunetv2_mlbseg.cases import label_correction
+from nnunetv2_mlbseg.cases.label_store import LabelStore
 from nnunetv2_mlbseg.cli.main import main
+from nnunetv2_mlbseg.methods import learned_classes
 from nnunetv2_mlbseg.nnunet_plugin import mlbseg_trainers
 
 pytestmark = pytest.mark.integration
@@ -100,3 +105,82 @@ def test_companions_are_said_in_the_log_and_stored_beside_a_stock_network(name, 
     again.load_checkpoint(str(folder / "checkpoint_final.pth"))
     for ours, theirs in zip(again._heads.parameters(), trainer._heads.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["nnUNetTrainerContrastive", "nnUNetTrainerSelfPaced"])
+def test_pretraining_shows_all_images_and_where_they_are_from(here, monkeypatch, name):
+    monkeypatch.setenv("MLBSEG_CONFIG", '{"epochs": 1, "iterations_per_epoch": 8}')
+    drawn = trained(here, name)
+    first, second = drawn[:8], drawn[8:]
+    assert len(second) == 8 and not any("imperfect_data" in batch for batch in first)
+    cases = {case for batch in first for case in batch["keys"]}
+    assert cases & {*SUPERVISION.noisy} and cases & {*SUPERVISION.clean} and cases <= {*all_cases()}
+    positions = torch.cat([batch["position"] for batch in first])
+    assert positions.min() >= 0.1 and positions.max() <= 0.9 and positions.unique().numel() > 1, "slices of 5"
+    assert len({int(scan) for batch in first for scan in batch["scan"]}) == len(cases)
+    final = torch.load(here.fold_folder(trainer=name) / "checkpoint_final.pth", weights_only=False)
+    log = final["mlbseg"]["epoch_log"]
+    assert log["supervised"][0] is None and np.isfinite([log["supervised"][1], log["contrast"][0]]).all()
+
+
+def all_cases() -> list[str]:
+    return [*SUPERVISION.clean, *SUPERVISION.noisy, *SUPERVISION.unlabeled]
+
+
+def test_plain_training_takes_a_robust_loss(here, monkeypatch):
+    monkeypatch.setenv("MLBSEG_CONFIG", '{"noisy_loss": "gce"}')
+    trained(here, "nnUNetTrainerMLBSegAllLabels")
+    folder = here.fold_folder(trainer="nnUNetTrainerMLBSegAllLabels")
+    loss = torch.load(folder / "checkpoint_final.pth", weights_only=False)["mlbseg"]["epoch_log"]["plain"][0]
+    assert 0 < loss < 1 / 0.7
+
+
+CORRECTED = {
+    **{"warmup_epochs": 1, "epochs": 4, "save_every": 5, "correct_every": 2, "cpu_bfloat16": False},
+    **{"certainty": 0.5, "background_certainty": 0.5},
+}
+
+
+class Killed(Exception):
+    """In the place of a power cut."""
+
+
+def begun(workspace: Workspace, continued: bool = False) -> Any:
+    trainer = mlbseg_trainers.nnUNetTrainerADELE(*workspace.arguments())
+    if continued:
+        trainer.load_checkpoint(str(Path(trainer.output_folder) / "checkpoint_latest.pth"))
+    return trainer
+
+
+def test_corrected_labels_train_and_a_killed_training_finds_them_again(here, tmp_path, monkeypatch):
+    """Killed within a correction, and after an epoch with corrected labels; both go on to the same weights."""
+    monkeypatch.setenv("MLBSEG_CONFIG", json.dumps(CORRECTED))
+    monkeypatch.setattr(learned_classes, "has_slowed", lambda values, change: True)
+    undisturbed = begun(here)
+    undisturbed.run_training()
+    folder = Path(undisturbed.output_folder)
+    log = "".join(path.read_text() for path in folder.glob("training_log*.txt"))
+    assert log.count("Correcting labels of") == 2 and "(classes 0, 1)" in log
+    assert LabelStore(folder / "corrected_labels").complete() == set(SUPERVISION.noisy)
+    monkeypatch.setenv("nnUNet_results", str(tmp_path))
+    with monkeypatch.context() as cut, pytest.raises(Killed):
+        cut.setattr(label_correction, "class_locations", _killed)
+        begun(here).run_training()
+    again = begun(here, continued=True)
+    assert again.current_epoch == 2
+    with monkeypatch.context() as cut, pytest.raises(Killed):
+        start = again.on_epoch_start
+        cut.setattr(again, "on_epoch_start", lambda: _killed() if start() or again.current_epoch == 4 else None)
+        again.run_training()
+    last = begun(here, continued=True)
+    assert last.current_epoch == 4
+    last.run_training()
+    weights = [
+        torch.load(Path(one.output_folder) / "checkpoint_final.pth", weights_only=False)["network_weights"]
+        for one in (last, undisturbed)
+    ]
+    torch.testing.assert_close(*weights, rtol=0, atol=0)
+
+
+def _killed(*args: Any) -> None:
+    raise Killed

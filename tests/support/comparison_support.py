@@ -35,6 +35,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
 OFF: Mapping[str, Mapping[str, Any]] = {"BCP": {"box_share": 0.0}, "SDCL": {"box_share": 0.0}}
 """Method -> settings beside the weights that leave nnU-Net's own training: images are those that were drawn."""
 NOT_PLAIN_WITHOUT_WEIGHTS: Mapping[str, str] = {
+    "Contrastive": "its steps read no label; those after them are nnU-Net's own",
     "DivideMix": "it learns from blends of clean and noisy images",
 }
 """Method -> why it is not nnU-Net's own training when all keys that end in ``_weight`` are 0."""
@@ -119,6 +120,8 @@ def pair(classes: int = 2, dims: int = 2, seed: int = 1) -> dict[str, Any]:
     noisy[3] = classes  # an unlabeled case has nnU-Net's ignore label
     batch = {"data": images[:2], "target": at_both_scales(labels[:2])}
     batch |= {"imperfect_data": images[2:], "imperfect_target": at_both_scales(noisy[2:])}
+    for name in ("", "imperfect_"):
+        batch |= {f"{name}position": torch.tensor([0.1, 0.8]), f"{name}scan": torch.tensor([len(name), 3 + len(name)])}
     return {**batch, "imperfect_generated": torch.tensor([False, False]), "imperfect_case": torch.tensor([0, -1])}
 
 

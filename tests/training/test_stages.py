@@ -13,7 +13,7 @@ from nnunetv2_mlbseg.methods.plain import Plain
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.method import Method
-from nnunetv2_mlbseg.training.stages import Draw, Labelling, Stage, Stages, count_images
+from nnunetv2_mlbseg.training.stages import LATEST, Draw, Labelling, Stage, Stages, count_images
 from noise_synthesis.safe_io.errors import InputError
 
 ROLES = FoldRoles(("c1", "c0"), ("n0",), ("u0", "u1"), ("v0",))
@@ -38,6 +38,14 @@ def test_networks_are_kept_where_a_stage_ends_that_keeps_them():
     stages = Stages([replace(FIRST, keeps="first.pth"), SECOND, replace(THIRD, keeps="third.pth")])
     latest = "checkpoint_latest.pth"
     assert [stages.kept_after(done) for done in range(7)] == [(), (), ("first.pth", latest), (), (), (), ("third.pth",)]
+
+
+def test_a_training_can_go_on_from_before_every_correction_of_labels():
+    """A correction overwrites the labels of the one before."""
+    stages = Stages([replace(SECOND, corrects=number, labelling=None) for number in range(3)])
+    assert [stages.kept_after(done) for done in (2, 3, 6, 9)] == [(), (LATEST,), (LATEST,), ()]
+    assert [stages.loaders_began(epoch) for epoch in (2, 3, 8)] == [0, 3, 6]
+    assert stages.at(8).at_rest.corrects == 0
 
 
 def test_a_stage_that_goes_on_under_its_name_is_no_new_one():

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from pydantic import model_validator
 
 from nnunetv2_mlbseg.cases.training_cases import METHOD, ROLES_OF
+from nnunetv2_mlbseg.maths.robust_losses import ROBUST
 from nnunetv2_mlbseg.maths.views import VIEW_NAMES
 from nnunetv2_mlbseg.maths.weighting.normalization import NORMALIZATIONS
 from nnunetv2_mlbseg.maths.weighting.strategies import WEIGHTINGS
@@ -35,6 +36,8 @@ WEIGHTS = Section(
     "in the step. These keys say how much each of the two counts.",
 )
 TERMS = Section("Loss terms", "What the parts of the loss count, and when. 0 leaves a part out.")
+OF_NNUNET = "dice_ce"
+"""The name of nnU-Net's own loss."""
 FACTOR: dict[str, Any] = {"unit": "factor", "section": VIEWS}
 FACTOR_SOURCE = "within nnU-Net's scaling augmentation (0.7 to 1.4); the paper gives no factors"
 
@@ -61,6 +64,17 @@ class MLBSegSettings(TrainingSettings):
 
     `clean`: the clean cases alone. `given`: clean and noisy cases. `true`: all cases, with the true labels of a study.
     Plain training is one stage of `warmup_epochs` + `epochs` epochs.
+    """
+    noisy_loss: str = one_of(
+        OF_NNUNET,
+        names=(OF_NNUNET, *ROBUST),
+        section=PARTS,
+        source="Zhang and Sabuncu 2018 (gce); Wang et al. 2019 (sce); Wang et al. 2020 (robust_dice)",
+    )
+    """Loss of plain training with `training_labels` given. `dice_ce`: nnU-Net's. Wrong labels pull the others less.
+
+    `gce`: generalised cross-entropy (q = 0.7). `sce`: symmetric cross-entropy (0.1 and 1, log 0 = -4). `robust_dice`:
+    noise-robust Dice (exponent 1.5). Each stands alone, for all labels, as in its paper.
     """
     ple: bool = flag(True, section=PARTS, source="section 3.2")
     """Views, and their consistency, take part (pseudo label enhancement). false: a step sees the image alone."""
@@ -195,6 +209,15 @@ class MLBSegSettings(TrainingSettings):
                 f"views is {list(self.views)}, but the trainer's augmentation mirrors along no axis, so that left and "
                 f"right may differ; leave flip out of views"
             )
+
+    @model_validator(mode="after")
+    def _robust_losses_take_noisy_labels(self) -> MLBSegSettings:
+        if self.noisy_loss != OF_NNUNET and self.training_labels != "given":
+            raise InputError(
+                f"noisy_loss is {self.noisy_loss} with training_labels {self.training_labels}, expected {OF_NNUNET}; "
+                f"or train with nnUNetTrainerMLBSegAllLabels, whose training_labels is given"
+            )
+        return self
 
     @model_validator(mode="after")
     def _tied_weights_are_not_made_uniform(self) -> MLBSegSettings:

@@ -1,0 +1,63 @@
+"""Plain training with a loss that wrong labels pull less: the key ``noisy_loss`` of the baseline on all labels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from maths_support import small_network
+from method_support import CPU, ROLES, CrossEntropy, learning_of, take_guarded_step
+
+from nnunetv2_mlbseg.maths.robust_losses import ROBUST
+from nnunetv2_mlbseg.methods.plain import Plain
+from nnunetv2_mlbseg.settings.overrides import resolve
+from nnunetv2_mlbseg.training.batch import Batch
+from nnunetv2_mlbseg.training.method import Moment
+from noise_synthesis.safe_io.errors import InputError
+
+
+def begun(loss: str):
+    settings = resolve(Plain.Settings, {"training_labels": "given", "noisy_loss": loss, "seed": 3, "initial_lr": 0.1})
+    torch.manual_seed(0)
+    return learning_of(Plain, settings, small_network(), CrossEntropy(), momentum=0.9)
+
+
+def drawn(ignored: bool = True) -> dict[str, torch.Tensor]:
+    image = torch.randn(2, 1, 12, 12, generator=torch.Generator().manual_seed(1))
+    target = (image > 0).short()
+    if ignored:
+        target[:, :, -2:] = 2
+    return {"data": image, "target": target}
+
+
+@pytest.mark.parametrize("loss", ROBUST)
+def test_a_step_goes_down_the_loss_of_its_name(loss):
+    learning, loaded = begun(loss), drawn()
+    logits = learning.student(loaded["data"])
+    logits = logits if isinstance(logits, torch.Tensor) else logits[0]
+    labels = loaded["target"][:, 0].long()
+    expected = ROBUST[loss](logits, torch.where(labels == 2, -1, labels), lambda value: value)
+    values = [float(take_guarded_step(learning, loaded, Moment(0, 0, 9))["plain"]) for _ in range(12)]
+    assert values[0] == pytest.approx(expected.item(), rel=1e-5) and values[-1] < values[0]
+    learning.method.logged()
+
+
+@pytest.mark.parametrize("loss", ROBUST)
+def test_ignored_pixels_take_no_part(loss):
+    """What stands at them, in both labels, changes nothing; a batch of nothing else is 0."""
+    nothing = {**drawn(), "target": torch.full((2, 1, 12, 12), 2, dtype=torch.int16)}
+    learning = begun(loss)
+    terms = learning.method.terms(Batch.of(nothing, CPU), Moment(0, 0, 9))
+    assert float(terms.loss) == 0 and torch.isfinite(terms.loss)
+
+
+def test_stages_keep_their_length_and_the_method_takes_the_step():
+    for name, by_method in (("dice_ce", False), ("gce", True)):
+        settings = resolve(Plain.Settings, {"training_labels": "given", "noisy_loss": name, "warmup_epochs": 3})
+        stages = Plain.stages(settings, 4, ROLES)
+        assert [stage.epochs for stage in stages] == [3, settings.epochs]
+        assert all(stage.by_method is by_method for stage in stages)
+
+
+def test_it_is_refused_where_no_noisy_label_trains():
+    with pytest.raises(InputError, match=r"noisy_loss is gce with training_labels bootstrapped, expected dice_ce"):
+        resolve(Plain.Settings, {"noisy_loss": "gce"})
