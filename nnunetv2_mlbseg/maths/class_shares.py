@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nnunetv2_mlbseg.maths.binned import binned
 from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
 from nnunetv2_mlbseg.maths.unshown import Unshown
@@ -190,9 +191,8 @@ def _between(values: Tensor, count: int) -> Tensor:
 
 def _pixels(labels: Tensor, classes: int) -> Tensor:
     """Number of pixels of every class: (C,) float32, without a wait for the device; negative labels do not count."""
-    counts = torch.zeros(classes + 1, device=labels.device)
-    index = torch.where(labels < 0, classes, labels).flatten()
-    return counts.scatter_add(0, index, torch.ones_like(index, dtype=counts.dtype))[:classes]
+    ones = torch.ones((), device=labels.device).expand(1, 1, labels.numel())
+    return binned(ones, labels.reshape(1, -1), classes).view(classes)
 
 
 def _shares(pixels: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -81,6 +81,24 @@ def tangent_mode(network: nn.Module) -> Iterator[None]:
         for layer, values in stored:
             layer.track_running_stats = True
             layer._buffers.update(values)
+
+
+@contextmanager
+def norms_in_float32(network: nn.Module) -> Iterator[None]:
+    """Let norm layers compute in float32 and hand out the type that they got: sums over an image need its digits."""
+    layers = [module for module in network.modules() if isinstance(module, _NormBase)]
+
+    def wide(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+        forward = layer.forward
+        return lambda images: forward(images.float()).to(images.dtype)
+
+    try:
+        for layer in layers:
+            layer.forward = wide(layer)
+        yield
+    finally:
+        for layer in layers:
+            layer.__dict__.pop("forward", None)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nnunetv2_mlbseg.maths.binned import binned
 from nnunetv2_mlbseg.maths.labels import ImperfectLabels
 from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
@@ -80,9 +81,8 @@ class DisputeRecord(Record):
         disputed = _disputed(given.classes, own)
         difference = torch.where(disputed, at_least_float32(raw_imperfect - raw_pseudo), 0.0)
         difference = torch.nan_to_num(difference, nan=0.0, posinf=0.0, neginf=0.0)
-        source, n, p = (each.expand_as(difference) for each in kind_of_dispute(given, own))
-        kind = ((source * classes + n) * classes + p).flatten()
-        gain, extent = total(torch.stack([_sums(kind, values, classes) for values in (difference, difference.abs())]))
+        pairs = torch.where(disputed, given.classes, -1), own
+        gain, extent = total(_sums(torch.stack([difference, difference.abs()], dim=1), given.generated, pairs, classes))
         scale = torch.where(extent.sum() > 0, total(disputed.sum()) / extent.sum(), 0.0)
         belief = self.confusion.belief(imperfect, bounded(probabilities))
         return DisputeRecord(
@@ -107,6 +107,15 @@ def _disputed(imperfect: Tensor, pseudo: Tensor) -> Tensor:
     return (imperfect >= 0) & (pseudo >= 0) & (imperfect != pseudo)
 
 
-def _sums(kind: Tensor, values: Tensor, classes: int) -> Tensor:
-    sums = torch.zeros(2 * classes * classes, device=values.device, dtype=values.dtype)
-    return sums.scatter_add(0, kind, values.flatten()).view(2, classes, classes)
+def _sums(values: Tensor, generated: Tensor, pairs: tuple[Tensor, Tensor], classes: int) -> Tensor:
+    """[k, g, n, p]: map k of (B, K, *S), summed over the pixels of images of source g with the labels n and p."""
+    rows, (n, p) = values.flatten(2), (labels.flatten(1) for labels in pairs)
+    if rows.is_cuda:  # C rows of C bins: products with C * C bins are many for many classes
+        own = n.unsqueeze(1) == torch.arange(classes, device=n.device).view(-1, 1)
+        rows = (rows.unsqueeze(2) * own.unsqueeze(1)).flatten(1, 2)
+        tables = binned(rows, torch.where(n < 0, -1, p), classes)
+    else:
+        tables = binned(rows, torch.where(n < 0, -1, n * classes + p), classes * classes)
+    tables = tables.view(len(values), -1, classes, classes)
+    sums = tables.new_zeros(2, *tables.shape[1:]).index_add(0, generated.long(), tables)
+    return sums.transpose(0, 1)
