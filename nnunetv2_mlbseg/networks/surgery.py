@@ -24,6 +24,13 @@ def plain_network(network: nn.Module) -> nn.Module:
             return network
 
 
+def is_compiled(network: nn.Module) -> bool:
+    """Whether ``torch.compile`` is among the wrappers of a network."""
+    while isinstance(network, (DataParallel, DistributedDataParallel)):
+        network = network.module
+    return isinstance(getattr(network, "_orig_mod", None), nn.Module)
+
+
 def mixes_images(network: nn.Module) -> bool:
     """Whether what a network says of an image depends on the others of its batch: by batch normalisation."""
     return any(isinstance(module, _BatchNorm) for module in network.modules())
