@@ -16,11 +16,11 @@ from torch import Tensor
 from nnunetv2_mlbseg.maths.consistency import teacher_consistency
 from nnunetv2_mlbseg.methods.comparison import SemiSupervised, SemiSupervisedSettings
 from nnunetv2_mlbseg.methods.draws import disturbed
+from nnunetv2_mlbseg.networks.surgery import Within
 from nnunetv2_mlbseg.settings.rules import number
 from nnunetv2_mlbseg.training.batch import Images, ImperfectImages
 from nnunetv2_mlbseg.training.card import Card
 from nnunetv2_mlbseg.training.method import Moment, Terms
-from nnunetv2_mlbseg.training.passes import Within
 
 
 class MeanTeacherSettings(SemiSupervisedSettings):

@@ -12,8 +12,8 @@ from typing import ClassVar
 from nnunetv2_mlbseg.methods.draws import uniform
 from nnunetv2_mlbseg.methods.mean_teacher import MeanTeacher, MeanTeacherSettings
 from nnunetv2_mlbseg.networks.dropout import channel_dropout
+from nnunetv2_mlbseg.networks.surgery import Within
 from nnunetv2_mlbseg.settings.rules import number, whole
-from nnunetv2_mlbseg.training.passes import Within
 
 
 class UnsureTeacherSettings(MeanTeacherSettings):

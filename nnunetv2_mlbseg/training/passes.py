@@ -5,7 +5,7 @@ A method is handed one :class:`Passes` and gets float32 from it, so that its for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,28 +15,20 @@ from torch import Tensor, nn
 
 from nnunetv2_mlbseg.maths.label_space import LabelSpace
 from nnunetv2_mlbseg.maths.mean_teacher import disturb
+from nnunetv2_mlbseg.maths.tangents.compiled import CompiledTangents, Compiler
 from nnunetv2_mlbseg.maths.tangents.forward import Direction, logit_tangents
 from nnunetv2_mlbseg.maths.tangents.replayed import NotReplayable, logits_with_tangents
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, softmax_, unchanged
 from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.networks.features import Features, features_of
-from nnunetv2_mlbseg.networks.surgery import draws_at_random, mixes_images, plain_network
+from nnunetv2_mlbseg.networks.surgery import Within, draws_at_random, is_compiled, mixes_images, plain_network
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.runtime.random_state import Generators
 from nnunetv2_mlbseg.training.batch import Images, Target
 from nnunetv2_mlbseg.training.descent import Descent, Gradient
 from nnunetv2_mlbseg.training.in_parts import in_parts
-from nnunetv2_mlbseg.training.tangent_pass import OfTangents, TangentPass, tangents_themselves
-
-Within = Callable[[nn.Module], AbstractContextManager[Any]]
-"""What is done to a plain network for the time of a block."""
-
-TANGENT_PARTS = 4
-"""Into how many parts images are divided for derivatives. In float32, values and derivatives of a quarter of them take
-less memory than what the training pass keeps of all in float16 for its backward pass."""
-
-Loss = Callable[[Any, Any], Tensor]
-"""nnU-Net's: of a network's output, or list of outputs, and nnU-Net's target."""
+from nnunetv2_mlbseg.training.tangent_pass import TANGENT_PARTS, OfTangents, TangentPass, tangents_themselves
+from nnunetv2_mlbseg.training.whole_batch_loss import Loss
 
 
 @dataclass
@@ -44,8 +36,8 @@ class Passes:
     """Forward passes and gradients, as nnU-Net takes them.
 
     Attributes:
-        student_network: In training; may be compiled. Tangents and gradients use the module inside.
-        teacher_network: The mean teacher.
+        student_network: In training. Where nnU-Net compiles it, teacher and tangents are compiled as well.
+        teacher_network: The mean teacher, not compiled.
         generators: Of the training; a method asks for one by its purpose.
         losses: nnU-Net's loss ("dice_ce") and its cross-entropy alone ("ce"), over the whole batch.
         scale_factors: Deep supervision's factors above 0, finest first; ``[1.0]`` without it.
@@ -56,6 +48,7 @@ class Passes:
         images_at_once: Of how many imperfect images activations are held at once; None: of all. A method sets it.
         space: Whether outputs are of classes or of regions. Of regions all that passes return is folded: ``(B*G, C,
             *S)`` where it says ``(B, C, *S)``.
+        compiler: What compiles.
     """
 
     student_network: nn.Module
@@ -71,11 +64,15 @@ class Passes:
     unshown: Unshown | None = None
     bfloat16: bool = False
     images_at_once: int | None = None
+    compiler: Compiler = torch.compile
     space: LabelSpace = LabelSpace()  # noqa: RUF009 (frozen)
 
     def __post_init__(self) -> None:
+        compiled = is_compiled(self.student_network)
+        self._teacher_pass = self.compiler(self.teacher_network) if compiled else self.teacher_network
+        self._tangents = CompiledTangents(self.student_network, self.compiler) if compiled else None
         # On the CPU the training pass is not compiled, so the tangents can share it where it is in float32.
-        self._replays = self.device.type == "cpu"
+        self._replays = self.device.type == "cpu" and not compiled
         self._tangents_in_half = self.device.type == "cuda"
 
     @property
@@ -113,10 +110,10 @@ class Passes:
         Args:
             known: Logits of the first images at all scales, where there are some.
         """
-        if not self._parted(len(images)):
+        size = self._at_once(len(images))
+        if size == len(images):
             return self.student(images)
-        size, groups = self._at_once(len(images)), self.space.groups
-        return in_parts(self.student, images, size, self.descent.parameters, known, groups)
+        return in_parts(self.student, images, size, self.descent.parameters, known, self.space.groups)
 
     def _at_once(self, images: int) -> int:
         """How many images to pass at once, of so many."""
@@ -124,9 +121,6 @@ class Passes:
         if self.images_at_once is None or mixes_images(network) or draws_at_random(network):
             return images
         return min(images, self.images_at_once)
-
-    def _parted(self, images: int) -> bool:
-        return self._at_once(images) < images
 
     def features(
         self, images: Tensor, network: nn.Module | None = None, within: Within | None = None
@@ -155,7 +149,7 @@ class Passes:
         """
         shown = self._disturbed(images, noise)
         parts = shown.split(self._at_once(len(shown)))
-        found = [softmax_(self.through(self.teacher_network, part, within=within)[0]) for part in parts]
+        found = [softmax_(self.through(self._teacher_pass, part, within=within)[0]) for part in parts]
         return torch.cat(found) if len(found) > 1 else found[0]
 
     def with_tangents(
@@ -178,10 +172,11 @@ class Passes:
             first: Of how many images to take derivatives, the first ones; None: of all.
             exact: In float32. False: on CUDA in half precision, which is enough for sums over many pixels.
         """
-        wanted, size = images[:first], min(self._at_once(len(images)), -(-len(images) // TANGENT_PARTS))
+        at_once = self._at_once(len(images))
+        wanted, size = images[:first], min(at_once, -(-len(images) // TANGENT_PARTS))
         if mixes_images(self.student_network):
             wanted, size = images, len(images)
-        graph = not self._parted(len(images))
+        graph = at_once == len(images)
         parts = (self._with_tangents(part, direction, graph, exact) for part in wanted.split(size))
         found = TangentPass.joined([part.kept(of, scales) for part in parts])
         if found.outputs is not None and len(wanted) < len(images):
@@ -199,7 +194,10 @@ class Passes:
                 self._replays = False
         exact = exact or not self._tangents_in_half
         with nullcontext() if exact else self._autocast():
-            both = logit_tangents(self.student_network, images, direction, exact)
+            if self._tangents is None:
+                both = logit_tangents(self.student_network, images, direction, exact)
+            else:
+                both = self._tangents(images, direction, exact)
         return TangentPass(None, *map(self._scales, both))
 
     def supervised(
@@ -212,7 +210,7 @@ class Passes:
         Args:
             of_clean: False for other images, whose labels count whatever they say.
         """
-        outputs = [self.space.output(one) for one in outputs]
+        outputs = list(map(self.space.output, outputs))
         if self.unshown is not None and of_clean:
             outputs = [self.unshown.other_logits(output) for output in outputs]
             target = self.unshown.other_labels(target)

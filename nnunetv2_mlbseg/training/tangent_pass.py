@@ -8,6 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+TANGENT_PARTS = 4
+"""Into how many parts images are divided for derivatives. In float32, values and derivatives of a quarter of them take
+less memory than what the training pass keeps of all in float16 for its backward pass."""
+
 OfTangents = Callable[[Tensor, Tensor], Tensor]
 """Of logits and their derivatives, one map."""
 

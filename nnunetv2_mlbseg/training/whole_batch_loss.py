@@ -14,6 +14,7 @@ ignore label that nothing has changes nothing, and cross-entropy and Dice keep t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch.nn.functional as F
@@ -27,6 +28,9 @@ from nnunetv2_mlbseg.maths.labels import IGNORE, Mixture
 from nnunetv2_mlbseg.maths.losses import mixture_cross_entropy, overlap
 from nnunetv2_mlbseg.maths.tensors import at_least_float32
 from nnunetv2_mlbseg.runtime.processes import Processes
+
+Loss = Callable[[Any, Any], Tensor]
+"""nnU-Net's: of a network's output, or list of outputs, and nnU-Net's target."""
 
 ALONE = Processes()
 
