@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg.maths.losses import pixel_cross_entropy
-from nnunetv2_mlbseg.maths.robust_losses import generalised_cross_entropy, robust_dice_loss, symmetric_cross_entropy
+from nnunetv2_mlbseg.maths.robust_losses import (
+    ROBUST,
+    generalised_cross_entropy,
+    robust_dice_loss,
+    symmetric_cross_entropy,
+)
+from nnunetv2_mlbseg.maths.tensors import unchanged
 
 
 def logits_of(*probabilities: float) -> Tensor:
@@ -103,3 +109,16 @@ def test_half_precision_and_certainty_stay_finite(name: str) -> None:
     loss = _losses(logits, torch.tensor([[1, 1]]))[name]
     loss.backward()
     assert torch.isfinite(loss) and torch.isfinite(logits.grad).all()
+
+
+def test_losses_by_name_have_a_part_of_pixels_and_noise_robust_dice() -> None:
+    """The mean is over the pixels that have a label."""
+    logits, labels = drawn()
+    dice, known = robust_dice_loss(logits.softmax(dim=1), labels), labels >= 0
+    parts = {
+        "gce": generalised_cross_entropy(logits, labels, 0.7),
+        "sce": symmetric_cross_entropy(logits, labels, 0.1, 1.0),
+        "robust_dice": pixel_cross_entropy(logits, labels),
+    }
+    for name, pixels in parts.items():
+        torch.testing.assert_close(ROBUST[name](logits, labels, unchanged), pixels[known].mean() + dice)

@@ -47,7 +47,7 @@ def test_ignored_pixels_take_no_part(loss):
     nothing = {**drawn(), "target": torch.full((2, 1, 12, 12), 2, dtype=torch.int16)}
     learning = begun(loss)
     terms = learning.method.terms(Batch.of(nothing, CPU), Moment(0, 0, 9))
-    assert float(terms.loss) == 0 and torch.isfinite(terms.loss)
+    assert terms.loss.item() == 0 and torch.isfinite(terms.loss)
 
 
 def test_stages_keep_their_length_and_the_method_takes_the_step():

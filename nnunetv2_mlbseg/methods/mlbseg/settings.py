@@ -74,7 +74,7 @@ class MLBSegSettings(TrainingSettings):
     """Loss of plain training with `training_labels` given. `dice_ce`: nnU-Net's. Wrong labels pull the others less.
 
     `gce`: generalised cross-entropy (q = 0.7). `sce`: symmetric cross-entropy (0.1 and 1, log 0 = -4). `robust_dice`:
-    noise-robust Dice (exponent 1.5). Each stands alone, for all labels, as in its paper.
+    cross-entropy itself. Each is for all labels, beside noise-robust Dice (exponent 1.5) in the place of Dice.
     """
     ple: bool = flag(True, section=PARTS, source="section 3.2")
     """Views, and their consistency, take part (pseudo label enhancement). false: a step sees the image alone."""
