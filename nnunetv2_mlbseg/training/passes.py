@@ -92,11 +92,7 @@ class Passes:
     def through(
         self, network: nn.Module, images: Tensor | list[Tensor], *, exact: bool = False, within: Within | None = None
     ) -> list[Tensor]:
-        """The logits of any network that is built as the student is, as :meth:`student` has them.
-
-        Args:
-            images: For a decoder the feature maps that :meth:`features` found.
-        """
+        """As :meth:`student`, of any network built like it, or of a decoder, whose ``images`` are feature maps."""
         with self._autocast(exact):
             if within is None:
                 return self._scales(network(images))
@@ -221,11 +217,7 @@ class Passes:
         return self.descent.gradient(loss)
 
     def clean_gradient(self, clean: Images, loss: str, *, exact: bool = False) -> tuple[Tensor, Gradient]:
-        """Loss of the clean batch (Eq. 5) and its gradient, times the gradient scaler's factor if there is one.
-
-        Args:
-            exact: Not in bfloat16.
-        """
+        """Loss of the clean batch (Eq. 5) and its gradient, times the gradient scaler's factor; see :meth:`student`."""
         value = self.supervised(self.student(clean.images, exact=exact), clean.target, loss)
         return value.detach(), self.gradient(value)
 
