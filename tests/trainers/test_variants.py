@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from pathlib import Path
 
 import nnunetv2
@@ -11,6 +13,7 @@ from maths_support import seen
 from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from trainer_names import SUFFIXES, trainer_class
 
+from nnunetv2_mlbseg import trainers
 from nnunetv2_mlbseg.extension_path import PLUGIN_FOLDER
 from nnunetv2_mlbseg.maths.labels import labels_that_count
 from nnunetv2_mlbseg.maths.records import NoRecord
@@ -20,7 +23,6 @@ from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
 from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss
 from nnunetv2_mlbseg.methods.plain import Plain
 from nnunetv2_mlbseg.settings.overrides import resolve
-from nnunetv2_mlbseg.trainers import ablations, baselines, comparisons, mlbseg, unetplusplus
 from nnunetv2_mlbseg.trainers.mlbseg import nnUNetTrainerMLBSeg
 from noise_synthesis.safe_io.errors import InputError
 
@@ -42,7 +44,8 @@ def test_nnunet_finds_every_variant_by_name(suffix):
 def test_every_trainer_is_exported_and_listed():
     from nnunetv2_mlbseg.nnunet_plugin import mlbseg_trainers
 
-    modules = (ablations, baselines, comparisons, mlbseg, unetplusplus)
+    names = [module.name for module in pkgutil.iter_modules(trainers.__path__)]
+    modules = [importlib.import_module(f"{trainers.__name__}.{name}") for name in names]
     defined = {
         name
         for module in modules
