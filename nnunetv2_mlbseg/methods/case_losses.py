@@ -27,10 +27,10 @@ class CaseLosses:
         self.chances = torch.full((2, cases + 1), 0.5, device=device)
 
     def add_(self, network: int, losses: Tensor, case: Tensor) -> None:
-        """Take note of the losses (B,) of images of some cases, (B,) int64, negative = of none."""
-        places = self._places(case)
-        self.sums[network].index_add_(0, places, losses.detach().float())
-        self.counts[network].index_add_(0, places, torch.ones_like(losses, dtype=torch.float32))
+        """Take note of the losses (B,) of images of some cases, (B,) int64, negative = of none; not of NaN."""
+        places, finite = self._places(case), losses.isfinite()
+        self.sums[network].index_add_(0, places, torch.where(finite, losses.detach().float(), 0.0))
+        self.counts[network].index_add_(0, places, finite.float())
 
     def divide_(self) -> None:
         """Begin an epoch: tell right from wrong labels, for each network by the losses that the OTHER one had."""

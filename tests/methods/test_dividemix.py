@@ -37,6 +37,7 @@ def test_each_network_is_told_by_the_losses_of_the_other() -> None:
     cases.divide_()
     assert cases.chance(1, order).tolist() == pytest.approx([1, 1, 0, 0, 0], abs=1e-3)
     assert cases.chance(0, order).tolist() == pytest.approx([0, 1, 1, 1, 0], abs=1e-3)
+    cases.add_(0, torch.tensor([torch.nan]), torch.tensor([0]))  # of a step that was left out
     cases.add_(0, torch.tensor([0.9]), torch.tensor([1]))  # one case in the next epoch; others keep their loss
     cases.divide_()
     assert cases.chance(1, order).tolist() == pytest.approx([1, 0, 0, 0, 0], abs=1e-3)

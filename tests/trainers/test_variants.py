@@ -44,9 +44,8 @@ def test_nnunet_finds_every_variant_by_name(suffix):
 def test_every_trainer_is_exported_and_listed():
     from nnunetv2_mlbseg.nnunet_plugin import mlbseg_trainers
 
-    modules = [
-        importlib.import_module(f"{trainers.__name__}.{m.name}") for m in pkgutil.iter_modules(trainers.__path__)
-    ]
+    names = [module.name for module in pkgutil.iter_modules(trainers.__path__)]
+    modules = [importlib.import_module(f"{trainers.__name__}.{name}") for name in names]
     defined = {
         name
         for module in modules

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 import torch
 from maths_support import small_network
-from method_support import TASK, CrossEntropy, course_of, learning_of
+from method_support import TASK, CrossEntropy, course_of, learning_of, saving_of
 from torch import nn
 
 from nnunetv2_mlbseg.networks.second_network import initialised_anew
+from nnunetv2_mlbseg.runtime.errors import TrainingStoppedError
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training import companions
 from nnunetv2_mlbseg.training.method import Method
@@ -63,3 +66,14 @@ def test_whole_networks_are_compiled_and_still_show_their_features(monkeypatch: 
 
 def _compiled(*args: Any) -> str:
     return "compiled"
+
+
+def test_a_companion_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
+    learning = learning_of(Second, SETTINGS, small_network(), CrossEntropy(), task=WITH_NETWORK)
+    saving = saving_of(learning)
+    saving.write({}, saving.run.stages.at(0), str(tmp_path / "good.pth"))
+    with torch.no_grad():
+        learning.heads["head"].bias[0] = torch.nan
+    with pytest.raises(TrainingStoppedError, match=r"1 of \d+ tensors of the companions hold NaN .* is head.bias"):
+        saving.write({}, saving.run.stages.at(0), str(tmp_path / "bad.pth"))
+    assert not (tmp_path / "bad.pth").exists()
