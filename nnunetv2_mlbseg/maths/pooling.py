@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import cache
 from itertools import product
 
 import torch
@@ -23,12 +23,14 @@ def means_of_regions(maps: Tensor, size: int) -> Tensor:
     return F.avg_pool2d(maps, size) if maps.ndim == 4 else F.avg_pool3d(maps, size)
 
 
-def nearest_regions(grid: Sequence[int], count: int) -> Tensor:
+@cache
+def nearest_regions(grid: tuple[int, ...], count: int, device: torch.device | str = "cpu") -> Tensor:
     """For each region of a grid, flattened, the ``count`` others that are nearest: (regions, count) int64.
 
-    Of equally near ones those with the lower number; fewer where there are not so many.
+    Of equally near ones those with the lower number; fewer where there are not so many. The result is kept for the next
+    call, so nobody may change it.
     """
     places = torch.tensor(list(product(*map(range, grid))), dtype=torch.float64)
     far = torch.cdist(places, places)
     far.fill_diagonal_(float("inf"))
-    return far.argsort(dim=1, stable=True)[:, : min(count, len(places) - 1)]
+    return far.argsort(dim=1, stable=True)[:, : min(count, len(places) - 1)].to(device)

@@ -9,6 +9,7 @@ training's learning rate (theirs: Adam); every part has the same length; views a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -101,9 +102,8 @@ class Contrastive(Comparison):
         _, found = self.passes.features(shown, within=frozen_encoder)
         maps = found.decoded[min(STAGE, len(found.decoded)) - 1]
         local = means_of_regions(self.heads["regions"](maps), REGION)
-        grid, device = local.shape[2:], self.passes.device
-        order = torch.randperm(grid.numel(), generator=self.passes.generators.on_host("regions"))
-        near = nearest_regions(grid, NEIGHBOURS).to(device, non_blocking=True)
-        chosen = order[:REGIONS].to(device, non_blocking=True)
+        grid, device = tuple(local.shape[2:]), self.passes.device
+        order = torch.randperm(math.prod(grid), generator=self.passes.generators.on_device("regions"), device=device)
+        near = nearest_regions(grid, NEIGHBOURS, device)
         first, second = local.flatten(2).chunk(2)
-        return local_contrast(first, second, chosen, near, self.settings.temperature)
+        return local_contrast(first, second, order[:REGIONS], near, self.settings.temperature)
