@@ -28,8 +28,9 @@ from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.course import Course
 from nnunetv2_mlbseg.training.learning import Learning
-from nnunetv2_mlbseg.training.method import Moment, Task
+from nnunetv2_mlbseg.training.method import Moment
 from nnunetv2_mlbseg.training.stages import Stages
+from nnunetv2_mlbseg.training.task import Task
 
 ALPHA = 0.1  # of the virtual step; it cancels
 BEGIN = Moment(0, 0, 1000)

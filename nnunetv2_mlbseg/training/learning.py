@@ -18,11 +18,12 @@ from nnunetv2_mlbseg.runtime.random_state import Generators
 from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.course import Course
 from nnunetv2_mlbseg.training.descent import Descent, Gradient
-from nnunetv2_mlbseg.training.method import Moment, Task
+from nnunetv2_mlbseg.training.method import Moment
 from nnunetv2_mlbseg.training.passes import Passes
 from nnunetv2_mlbseg.training.stages import Stage
 from nnunetv2_mlbseg.training.step_guard import StepGuard
 from nnunetv2_mlbseg.training.support import check_sharing_supported
+from nnunetv2_mlbseg.training.task import Task
 from nnunetv2_mlbseg.training.teacher import Teacher
 from nnunetv2_mlbseg.training.whole_batch_loss import cross_entropy_like, one_softmax_like
 

@@ -6,17 +6,15 @@ here trains on the clean cases first and then on pairs of a clean and an imperfe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
-from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from torch import Tensor, nn
 
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.cases.training_cases import ROLES, who_trains
-from nnunetv2_mlbseg.maths.label_space import LabelSpace
 from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.weighting.strategies import Weighting
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
@@ -25,6 +23,7 @@ from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.descent import Gradient
 from nnunetv2_mlbseg.training.passes import Passes
 from nnunetv2_mlbseg.training.stages import WARM_UP_FILE, Draw, Labelling, Stage
+from nnunetv2_mlbseg.training.task import Task
 
 LOSSES = "loss terms"
 STEPS = "share of steps"
@@ -33,58 +32,6 @@ OF_ALL: Mapping[str, Mapping[str, str]] = {
     STEPS: {"skipped": "left out: loss or gradient not finite"},
 }
 """What the log shows of every training, by panel of its picture."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a method needs to know of data and network.
-
-    Attributes:
-        channels: Of the network's input.
-        classes: C, those that exclude each other: of all outputs, or of a region, which are outside and inside.
-        dims: Spatial dimensions of a patch.
-        noisy, unlabeled: Numbers of such cases.
-        ignore_label: nnU-Net's, or None.
-        unshown: Outputs of which the clean cases say nothing, see :meth:`Method.noisy_teach_unshown`.
-        mirror_axes: Spatial axes along which nnU-Net's augmentation mirrors; None: all.
-        regions: Number of regions, 0 where all classes exclude each other.
-    """
-
-    channels: int
-    classes: int
-    dims: int
-    noisy: int
-    unlabeled: int
-    ignore_label: int | None
-    unshown: tuple[int, ...] = ()
-    mirror_axes: tuple[int, ...] | None = None
-    regions: int = 0
-
-    @property
-    def space(self) -> LabelSpace:
-        """What the outputs of the network mean."""
-        return LabelSpace(self.regions)
-
-    @property
-    def heads(self) -> int:
-        """How many outputs the network has."""
-        return self.regions or self.classes
-
-    @classmethod
-    def of(
-        cls,
-        channels: int,
-        labels: LabelManager,
-        patch_size: Sequence[int],
-        roles: FoldRoles,
-        unshown: tuple[int, ...] = (),
-        mirror_axes: tuple[int, ...] | None = None,
-    ) -> Task:
-        """By nnU-Net's labels and patch size, and the roles of the fold."""
-        counts = len(roles.noisy), len(roles.unlabeled)
-        regions = labels.num_segmentation_heads if labels.has_regions else 0
-        classes, dims = 2 if regions else labels.num_segmentation_heads, len(patch_size)
-        return cls(channels, classes, dims, *counts, labels.ignore_label, unshown, mirror_axes, regions)
 
 
 @dataclass(frozen=True)

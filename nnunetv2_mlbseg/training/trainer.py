@@ -23,7 +23,7 @@ from nnunetv2_mlbseg.training.descent import sgd
 from nnunetv2_mlbseg.training.inference import swapped, whole_predictions
 from nnunetv2_mlbseg.training.learning import Learning
 from nnunetv2_mlbseg.training.loading import LabelStores, Loading
-from nnunetv2_mlbseg.training.method import Method, Task
+from nnunetv2_mlbseg.training.method import Method
 from nnunetv2_mlbseg.training.nnunet_fields import fields_of, take_fields_
 from nnunetv2_mlbseg.training.precision import settle_
 from nnunetv2_mlbseg.training.preflight import Preflight
@@ -31,6 +31,7 @@ from nnunetv2_mlbseg.training.run import Run
 from nnunetv2_mlbseg.training.saving import Saving
 from nnunetv2_mlbseg.training.stages import LATEST, Stage
 from nnunetv2_mlbseg.training.stopping import Stopping
+from nnunetv2_mlbseg.training.task import Task
 from nnunetv2_mlbseg.training.whole_batch_loss import over_whole_batch
 
 

@@ -21,7 +21,7 @@ NESTED = Structures({"whole": (1, 2), "core": (2,)}, order=(1, 2), ignore=3)
 def discs(seed: int) -> LabelVolume:
     """A disc with a core, and a corner without a label."""
     rng = np.random.default_rng(seed)
-    z, y, x = np.mgrid[0:4, 0:48, 0:48]
+    y, x = np.mgrid[0:4, 0:48, 0:48][1:]
     radius = np.hypot(y - rng.uniform(20, 28), x - rng.uniform(20, 28))
     label = ((radius < 15).astype(np.uint8) + (radius < 8)).astype(np.uint8)
     label[:, :4, :4] = 3
@@ -87,7 +87,7 @@ def test_the_command_finds_the_regions_beside_the_labels(tmp_path: Path, capsys:
         ({"a": [1, 3], "b": 3}, [1, 3], "label values [0, 1, 3]; expected 0, 1, 2"),
     ],
 )
-def test_what_the_order_cannot_paint_is_one_clear_line(labels: dict, order: list[int] | None, words: str | None) -> None:
+def test_what_cannot_be_painted_is_one_clear_line(labels: dict, order: list[int] | None, words: str | None) -> None:
     found = list(problems_of({"labels": {"background": 0, **labels}, "regions_class_order": order}))
     if words is None:
         assert found == []

@@ -31,8 +31,8 @@ from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training import passes
 from nnunetv2_mlbseg.training.descent import Descent, Gradient
 from nnunetv2_mlbseg.training.learning import Learning
-from nnunetv2_mlbseg.training.method import Task
 from nnunetv2_mlbseg.training.stages import Draw, Stage
+from nnunetv2_mlbseg.training.task import Task
 from nnunetv2_mlbseg.training.whole_batch_loss import over_whole_batch
 
 STEPS = 2

@@ -17,10 +17,11 @@ from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.course import Course
 from nnunetv2_mlbseg.training.learning import Learning
-from nnunetv2_mlbseg.training.method import Method, Moment, Task
+from nnunetv2_mlbseg.training.method import Method, Moment
 from nnunetv2_mlbseg.training.run import Run
 from nnunetv2_mlbseg.training.saving import Saving
 from nnunetv2_mlbseg.training.stages import Draw, Stage, Stages
+from nnunetv2_mlbseg.training.task import Task
 
 CPU = torch.device("cpu")
 ALONE = Processes()

@@ -15,7 +15,7 @@ from nnunetv2_mlbseg.maths.labels import resize_labels
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.learning import Learning
-from nnunetv2_mlbseg.training.method import Task
+from nnunetv2_mlbseg.training.task import Task
 
 IGNORE_LABEL = 3
 SCALES = (2 / 3, 1 / 3, 0.0)

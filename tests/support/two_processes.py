@@ -36,7 +36,7 @@ from nnunetv2_mlbseg.runtime.errors import TrainingStoppedError
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.learning import Learning
-from nnunetv2_mlbseg.training.method import Task
+from nnunetv2_mlbseg.training.task import Task
 from nnunetv2_mlbseg.training.whole_batch_loss import over_whole_batch
 
 IGNORE_LABEL = 3

@@ -26,7 +26,8 @@ from nnunetv2_mlbseg.progress.run_state import RunState
 from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.batch import Batch, Images
-from nnunetv2_mlbseg.training.method import Method, Task, Terms, warm_up
+from nnunetv2_mlbseg.training.method import Method, Terms, warm_up
+from nnunetv2_mlbseg.training.task import Task
 
 SETTINGS = TrainingSettings(seed=1, initial_lr=0.1)
 CPU = torch.device("cpu")

@@ -23,9 +23,10 @@ from nnunetv2_mlbseg.methods.mlbseg.weighing import Weighing
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.batch import Batch
-from nnunetv2_mlbseg.training.method import LabelWeighing, Method, Moment, Task, Terms, paired, warm_up
+from nnunetv2_mlbseg.training.method import LabelWeighing, Method, Moment, Terms, paired, warm_up
 from nnunetv2_mlbseg.training.passes import Passes
 from nnunetv2_mlbseg.training.stages import Labelling, Stage
+from nnunetv2_mlbseg.training.task import Task
 
 
 class MLBSeg(Method):

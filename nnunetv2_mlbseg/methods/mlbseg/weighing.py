@@ -28,9 +28,9 @@ from nnunetv2_mlbseg.methods.mlbseg.terms import consistency_terms, lessen_gener
 from nnunetv2_mlbseg.methods.mlbseg.weighed import WeighedBatch
 from nnunetv2_mlbseg.training.batch import Batch, Images, ImperfectImages
 from nnunetv2_mlbseg.training.descent import Gradient
-from nnunetv2_mlbseg.training.method import Task
 from nnunetv2_mlbseg.training.passes import Passes
 from nnunetv2_mlbseg.training.tangent_pass import TangentPass
+from nnunetv2_mlbseg.training.task import Task
 
 
 @dataclass(frozen=True)
