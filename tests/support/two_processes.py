@@ -26,6 +26,7 @@ from nnunetv2.run import run_training
 from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
+from region_support import dice_and_bce
 from torch import Tensor
 
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
@@ -42,7 +43,7 @@ IGNORE_LABEL = 3
 FACTORS = (2 / 3, 1 / 3, 0.0)
 BASE: dict[str, Any] = {"seed": 5, "initial_lr": 0.05, "momentum": 0.9, "ema_decay": 0.9, "weighting": "meta"}
 # Every normalisation, both losses of the clean batch, both Dice, labels by student and teacher, the virtual step, a
-# class that no clean image shows (where one has it, the pixel is ignored).
+# class that no clean image shows (where one has it, the pixel is ignored), regions that overlap.
 SETTINGS: dict[str, dict[str, Any]] = {
     "sum": {"weight_normalization": "sum", "clean_loss": "ce", "pseudo_label_network": "student"},
     "joint": {"weight_normalization": "joint", "virtual_consistency": True},
@@ -50,6 +51,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "tied": {"weighting": "tied", "weight_normalization": "joint"},
     "uniform": {"weighting": "uniform", "clean_loss": "ce"},
     "image_dice": {"weight_normalization": "sum", "batch_dice": False},
+    "regions": {"weighting": "tied", "weight_normalization": "joint", "align_shares": True, "regions": True},
+    "region_ce": {"weight_normalization": "sum", "clean_loss": "ce", "regions": True, "batch_dice": False},
     "not_shown": {"weighting": "tied", "weight_normalization": "joint", "unshown": (1,)},
 }
 
@@ -68,6 +71,17 @@ def whole_batch(seed: int) -> dict[str, Any]:
     return batch
 
 
+def of_regions(batch: dict[str, Any]) -> dict[str, Any]:
+    """The same with three regions, of the values 1 and 2, 2, 0 and 1."""
+
+    def converted(target: Tensor) -> Tensor:
+        masks = [torch.isin(target, torch.tensor(own, dtype=target.dtype)) for own in ((1, 2), (2,), (0, 1))]
+        return torch.cat([*masks, target == IGNORE_LABEL], dim=1)
+
+    targets = {name: [converted(scale) for scale in batch[name]] for name in ("target", "imperfect_target")}
+    return batch | targets
+
+
 def part(batch: dict[str, Any], processes: Processes) -> dict[str, Any]:
     """What one process's loader would hand it."""
 
@@ -81,15 +95,17 @@ def make_learning(settings: dict[str, Any], processes: Processes) -> Learning:
     """All that learns, with nnU-Net's own loss in one process, and with the shared one in several."""
     overrides = {**BASE, **settings}
     batch_dice, unshown = overrides.pop("batch_dice", True), overrides.pop("unshown", ())
+    regions = overrides.pop("regions", False)
     student = small_network(classes=3, deep_supervision=True, dtype=torch.float64)
     dice = {"batch_dice": batch_dice, "smooth": 1e-5, "do_bg": False, "ddp": False}
     stock = DC_and_CE_loss(dice, {}, ignore_label=IGNORE_LABEL, dice_class=MemoryEfficientSoftDiceLoss)
-    loss = DeepSupervisionWrapper(stock, FACTORS)
+    loss: Any = DeepSupervisionWrapper(dice_and_bce(True, batch_dice) if regions else stock, FACTORS)
     if processes.count > 1:
         loss = over_whole_batch(loss, IGNORE_LABEL, processes)
     chosen = resolve(MLBSeg.Settings, overrides)
     counts = {"noisy": 2, "unlabeled": 1}
-    task = Task(channels=1, classes=3, dims=2, **counts, ignore_label=IGNORE_LABEL, unshown=unshown)
+    of_labels = {"classes": 2, "regions": 3} if regions else {"classes": 3}
+    task = Task(channels=1, dims=2, **counts, **of_labels, ignore_label=IGNORE_LABEL, unshown=unshown)
     parts = {"task": task, "momentum": chosen.momentum, "processes": processes, "imperfect_images": 3}
     learning = learning_of(MLBSeg, chosen, student, loss, **parts)
     learning.teacher.step = 1  # the first update would make the teacher the student
@@ -119,7 +135,8 @@ def run_steps(settings: dict[str, Any], processes: Processes) -> dict[str, Any]:
     method.weigh = Recorded(method.weigh)
     values: list[dict[str, Any]] = []
     for number in range(3):
-        values += processes.add_up([take_guarded_step(learning, part(whole_batch(number), processes))])
+        batch = of_regions(whole_batch(number)) if settings.get("regions") else whole_batch(number)
+        values += processes.add_up([take_guarded_step(learning, part(batch, processes))])
     return {
         "weights": method.weigh.weights,
         "values": values,
