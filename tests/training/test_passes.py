@@ -78,15 +78,16 @@ def test_the_teacher_gives_probabilities_without_a_graph_and_noise_only_where_as
 @contextmanager
 def _doubled(network):
     """Doubles what the network says, while it lasts."""
-    hook = network.register_forward_hook(lambda module, args, output: 2 * output)
+    said = network.forward
+    network.forward = lambda images: 2 * said(images)
     try:
         yield
     finally:
-        hook.remove()
+        del network.forward
 
 
 def test_a_network_can_be_changed_for_one_pass_alone_even_where_it_is_compiled():
-    """Compiled code would call no hook: the network inside the wrapper does."""
+    """Compiled code would know nothing of it: the network inside the wrapper does."""
     network, other = TanhNetwork(), TanhNetwork()
     wrapped = nn.Module()
     wrapped._orig_mod, wrapped.forward = network, lambda images: pytest.fail("the compiled network was called")
@@ -94,7 +95,7 @@ def test_a_network_can_be_changed_for_one_pass_alone_even_where_it_is_compiled()
     torch.testing.assert_close(passes.student(IMAGES, within=_doubled)[0], 2 * network(IMAGES))
     torch.testing.assert_close(passes.teacher(IMAGES, within=_doubled), (2 * other(IMAGES)).softmax(1))
     torch.testing.assert_close(passes.through(other, IMAGES)[0], other(IMAGES))
-    assert not network._forward_hooks and not other._forward_hooks
+    assert "forward" not in vars(network) and "forward" not in vars(other)
 
 
 def test_features_can_be_those_of_another_network():
