@@ -58,7 +58,9 @@ def test_blank_cases_are_drawn_without_regard_to_what_they_show(tmp_path):
     shown = []
     for blank in ((), ("case",)):
         dataset = BlankDataset(nnUNetDatasetBlosc2(str(tmp_path)), blank)
-        loader = _factory({"background": 0, "disc": 1}, oversample_foreground_percent=1.0).training(dataset, batch_size=8)
+        loader = _factory({"background": 0, "disc": 1}, oversample_foreground_percent=1.0).training(
+            dataset, batch_size=8
+        )
         np.random.seed(0)
         batch = next(loader)
         assert batch["data"].max() == 1
