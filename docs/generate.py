@@ -46,7 +46,7 @@ the method, MLB-Seg. Those whose name begins with it are *ablations* (the method
 parts) and *baselines* (nnU-Net's own training on some of the labels). They change
 [settings](settings.md), and one of them the network. All others are
 [comparison methods](../how-to/comparison-methods.md), with a few settings of their own. Under one
-configuration all train for the same number of iterations.
+configuration all train for the same number of iterations, where `iterations_per_epoch` is a number.
 
 In the table, "labels" are the roles whose labels a trainer reads, and "images" those whose images
 it sees. "Cost" is that of a step as a multiple of a step of nnU-Net's, counted in network passes at
