@@ -23,6 +23,17 @@ def plain_network(network: nn.Module) -> nn.Module:
             return network
 
 
+@contextmanager
+def uncompiled(network: nn.Module) -> Iterator[None]:
+    """A block in which a network that was compiled in place (``network.compile()``) runs as it is written."""
+    compiled = getattr(network, "_compiled_call_impl", None)
+    network._compiled_call_impl = None
+    try:
+        yield
+    finally:
+        network._compiled_call_impl = compiled
+
+
 def mixes_images(network: nn.Module) -> bool:
     """Whether what a network says of an image depends on the others of its batch: by batch normalisation."""
     return any(isinstance(module, _BatchNorm) for module in network.modules())

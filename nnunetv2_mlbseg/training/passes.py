@@ -19,7 +19,7 @@ from nnunetv2_mlbseg.maths.tangents.replayed import NotReplayable, logits_with_t
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, softmax_, unchanged
 from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.networks.features import Features, features_of
-from nnunetv2_mlbseg.networks.surgery import mixes_images, plain_network
+from nnunetv2_mlbseg.networks.surgery import mixes_images, plain_network, uncompiled
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.runtime.random_state import Generators
 from nnunetv2_mlbseg.training.batch import Images, Target
@@ -130,8 +130,8 @@ class Passes:
             if within is None:
                 return self._scales(network(images))
             plain = plain_network(network)  # compiled code calls no hooks
-            with within(plain):
-                return self._scales(plain.forward(images))
+            with uncompiled(plain), within(plain):
+                return self._scales(plain(images))
 
     def features(
         self, images: Tensor, network: nn.Module | None = None, within: Within | None = None
@@ -146,8 +146,8 @@ class Passes:
             UnsupportedError: a network without encoder and decoder.
         """
         plain = plain_network(self.student_network if network is None else network)
-        with self._autocast(), (within or nullcontext)(plain), features_of(plain) as found:
-            outputs = self._scales(plain.forward(images))  # compiled code calls no hooks
+        with self._autocast(), uncompiled(plain), (within or nullcontext)(plain), features_of(plain) as found:
+            outputs = self._scales(plain(images))  # compiled code calls no hooks
         last = None if found.last is None else at_least_float32(found.last)
         return outputs, Features([at_least_float32(skip) for skip in found.skips], last)
 
