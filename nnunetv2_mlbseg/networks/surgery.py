@@ -34,6 +34,17 @@ def is_compiled(network: nn.Module) -> bool:
     return isinstance(getattr(network, "_orig_mod", None), nn.Module)
 
 
+@contextmanager
+def uncompiled(network: nn.Module) -> Iterator[None]:
+    """A block in which a network that was compiled in place (``network.compile()``) runs as it is written."""
+    compiled = getattr(network, "_compiled_call_impl", None)
+    network._compiled_call_impl = None
+    try:
+        yield
+    finally:
+        network._compiled_call_impl = compiled
+
+
 def mixes_images(network: nn.Module) -> bool:
     """Whether what a network says of an image depends on the others of its batch: by batch normalisation."""
     return any(isinstance(module, _BatchNorm) for module in network.modules())

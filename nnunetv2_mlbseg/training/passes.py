@@ -21,7 +21,14 @@ from nnunetv2_mlbseg.maths.tangents.replayed import NotReplayable, logits_with_t
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, softmax_, unchanged
 from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.networks.features import Features, features_of
-from nnunetv2_mlbseg.networks.surgery import Within, draws_at_random, is_compiled, mixes_images, plain_network
+from nnunetv2_mlbseg.networks.surgery import (
+    Within,
+    draws_at_random,
+    is_compiled,
+    mixes_images,
+    plain_network,
+    uncompiled,
+)
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.runtime.random_state import Generators
 from nnunetv2_mlbseg.training.batch import Images, Target
@@ -97,8 +104,8 @@ class Passes:
             if within is None:
                 return self._scales(network(images))
             plain = plain_network(network)  # compiled code calls no hooks
-            with within(plain):
-                return self._scales(plain.forward(images))
+            with uncompiled(plain), within(plain):
+                return self._scales(plain(images))
 
     def student_in_parts(self, images: Tensor, known: list[Tensor] | None = None) -> list[Tensor]:
         """As :meth:`student`, with the same gradient of any loss, but activations of ``images_at_once`` images alone.
@@ -131,8 +138,8 @@ class Passes:
             UnsupportedError: a network without encoder and decoder.
         """
         plain = plain_network(self.student_network if network is None else network)
-        with self._autocast(), (within or nullcontext)(plain), features_of(plain) as found:
-            outputs = self._scales(plain.forward(images))  # compiled code calls no hooks
+        with self._autocast(), uncompiled(plain), (within or nullcontext)(plain), features_of(plain) as found:
+            outputs = self._scales(plain(images))  # compiled code calls no hooks
         return outputs, Features(*([*map(at_least_float32, maps)] for maps in (found.skips, found.decoded)))
 
     @torch.no_grad()

@@ -143,7 +143,7 @@ def test_features_of_a_network_without_encoder_and_decoder_are_refused(network):
 def test_passes_in_bfloat16_give_float32_and_exact_ones_are():
     network = small_network(deep_supervision=True)
     kinds = []
-    network.decoder.register_forward_hook(lambda _, __, outputs: kinds.append(outputs[0].dtype))
+    network.register_forward_hook(lambda _, __, outputs: kinds.append(outputs[0].dtype))
     wide = {"scale_factors": [0.75, 0.25], "deep_supervision": True}
     exact, coarse = _passes(network, **wide), _passes(network, **wide, bfloat16=True)
     wanted, labels = exact.student(IMAGES), exact.teacher(IMAGES)
