@@ -102,9 +102,8 @@ class nnUNetTrainerMethod(nnUNetTrainer):
 
     def configure_optimizers(self):
         """SGD as configured, over the network and the method's heads."""
-        patch_size, labels = self.configuration_manager.patch_size, self.label_manager
-        of_cases = self.roles, self.course.cases.unshown, mirror_axes(self)
-        self._task = Task.of(self.num_input_channels, labels, patch_size, *of_cases)
+        plan, of_cases = self.configuration_manager, (self.roles, self.course.cases.unshown, mirror_axes(self))
+        self._task = Task.of(self.num_input_channels, self.label_manager, plan.patch_size, *of_cases)
         self._heads = self.course.method.modules(self.settings, self._task).to(self.device)
         return sgd([*self.network.parameters(), *self._heads.parameters()], self.settings, self.num_epochs)
 
