@@ -1,6 +1,6 @@
 """What a benchmark of the step runs on: a network, a batch, nnU-Net's own step and ours, and the second-order ways.
 
-All ways see equally many images: N clean ones, and N imperfect ones counted with their views.
+All ways see equally many images: N clean ones, and N imperfect ones counted with their views, rounded down.
 """
 
 from __future__ import annotations
@@ -68,8 +68,6 @@ class Scene:
     def __init__(self, sizes: Sizes, device: str = "cpu", compile: bool = False, **overrides: Any):
         torch.manual_seed(0)
         self.sizes, self.device = sizes, torch.device(device)
-        if sizes.images % (sizes.views + 1):
-            raise ValueError(f"{sizes.images} shown images are no multiple of {sizes.views} views and the image itself")
         self.network = network(sizes).to(device)
         if compile:
             self.network = torch.compile(self.network)
@@ -78,7 +76,7 @@ class Scene:
         self.loss = DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss)
         if sizes.deep:
             self.loss = DeepSupervisionWrapper(self.loss, [*(0.5**scale for scale in range(sizes.stages - 2)), 0])
-        imperfect = sizes.images // (sizes.views + 1)
+        imperfect = max(1, sizes.images // (sizes.views + 1))  # as a training
         self.batch = {**self._images("", sizes.images), **self._images("imperfect_", imperfect)}
         self.core_batch = {**self._images("", sizes.images), **self._images("imperfect_", sizes.images)}
         views = ["zoom_in", "zoom_out", "zoom_out", "flip"]

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nnunetv2_mlbseg.maths.binned import binned
 from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
 from nnunetv2_mlbseg.maths.unshown import Unshown
@@ -196,9 +197,9 @@ def _between(values: Tensor, count: int) -> Tensor:
 
 def _pixels(labels: Tensor, groups: int, classes: int) -> Tensor:
     """Number of pixels of every class: (G, C) float32, without a wait for the device; negative labels do not count."""
-    counts = torch.zeros(groups, classes + 1, device=labels.device)
-    index = torch.where(labels < 0, classes, labels).unflatten(0, (-1, groups)).movedim(1, 0).flatten(1)
-    return counts.scatter_add(1, index, torch.ones_like(index, dtype=counts.dtype))[:, :classes]
+    of_groups = labels.unflatten(0, (-1, groups)).movedim(1, 0).flatten(1)
+    ones = torch.ones((), device=labels.device).expand(groups, 1, of_groups.shape[1])
+    return binned(ones, of_groups, classes).squeeze(1)
 
 
 def _shares(pixels: Tensor) -> Tensor:

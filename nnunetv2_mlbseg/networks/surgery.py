@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,13 @@ def plain_network(network: nn.Module) -> nn.Module:
             network = network.module
         else:
             return network
+
+
+def is_compiled(network: nn.Module) -> bool:
+    """Whether ``torch.compile`` is among the wrappers of a network."""
+    while isinstance(network, (DataParallel, DistributedDataParallel)):
+        network = network.module
+    return isinstance(getattr(network, "_orig_mod", None), nn.Module)
 
 
 def mixes_images(network: nn.Module) -> bool:
@@ -81,6 +88,24 @@ def tangent_mode(network: nn.Module) -> Iterator[None]:
         for layer, values in stored:
             layer.track_running_stats = True
             layer._buffers.update(values)
+
+
+@contextmanager
+def norms_in_float32(network: nn.Module) -> Iterator[None]:
+    """Let norm layers compute in float32 and hand out the type that they got: sums over an image need its digits."""
+    layers = [module for module in network.modules() if isinstance(module, _NormBase)]
+
+    def wide(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+        forward = layer.forward
+        return lambda images: forward(images.float()).to(images.dtype)
+
+    try:
+        for layer in layers:
+            layer.forward = wide(layer)
+        yield
+    finally:
+        for layer in layers:
+            layer.__dict__.pop("forward", None)
 
 
 @contextmanager

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from nnunetv2_mlbseg.maths.label_space import LabelSpace
 from nnunetv2_mlbseg.maths.mean_teacher import disturb
+from nnunetv2_mlbseg.maths.tangents.compiled import CompiledTangents, Compiler
 from nnunetv2_mlbseg.maths.tangents.forward import Direction, logit_tangents
 from nnunetv2_mlbseg.maths.tangents.replayed import NotReplayable, logits_with_tangents
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, softmax_, unchanged
 from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.networks.features import Features, features_of
-from nnunetv2_mlbseg.networks.surgery import draws_at_random, mixes_images, plain_network
+from nnunetv2_mlbseg.networks.surgery import draws_at_random, is_compiled, mixes_images, plain_network
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.runtime.random_state import Generators
 from nnunetv2_mlbseg.training.batch import Images, Target
@@ -41,8 +42,8 @@ class Passes:
     """Forward passes and gradients, as nnU-Net takes them.
 
     Attributes:
-        student_network: In training; may be compiled. Tangents and gradients use the module inside.
-        teacher_network: The mean teacher.
+        student_network: In training. Where nnU-Net compiles it, teacher and tangents are compiled as well.
+        teacher_network: The mean teacher, not compiled.
         generators: Of the training; a method asks for one by its purpose.
         losses: nnU-Net's loss ("dice_ce") and its cross-entropy alone ("ce"), over the whole batch.
         scale_factors: Deep supervision's factors above 0, finest first; ``[1.0]`` without it.
@@ -51,6 +52,7 @@ class Passes:
         unshown: Classes of which the clean images say nothing; None: there are none.
         bfloat16: Whether passes on the CPU are in bfloat16.
         images_at_once: Of how many imperfect images activations are held at once; None: of all. A method sets it.
+        compiler: What compiles.
         space: Whether outputs are of classes or of regions. Of regions all that passes return is folded: ``(B*G, C,
             *S)`` where it says ``(B, C, *S)``.
     """
@@ -68,11 +70,15 @@ class Passes:
     unshown: Unshown | None = None
     bfloat16: bool = False
     images_at_once: int | None = None
+    compiler: Compiler = torch.compile
     space: LabelSpace = LabelSpace()  # noqa: RUF009 (frozen)
 
     def __post_init__(self) -> None:
+        compiled = is_compiled(self.student_network)
+        self._teacher_pass = self.compiler(self.teacher_network) if compiled else self.teacher_network
+        self._tangents = CompiledTangents(self.student_network, self.compiler) if compiled else None
         # On the CPU the training pass is not compiled, so the tangents can share it where it is in float32.
-        self._replays = self.device.type == "cpu"
+        self._replays = self.device.type == "cpu" and not compiled
         self._tangents_in_half = self.device.type == "cuda"
 
     @property
@@ -131,7 +137,7 @@ class Passes:
         parts = []
         for part in self._disturbed(images, noise).split(self._at_once(len(images))):
             with self._autocast():
-                output = self.teacher_network(part)
+                output = self._teacher_pass(part)
             parts.append(softmax_(self._scales(output)[0]))
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
@@ -176,7 +182,10 @@ class Passes:
                 self._replays = False
         exact = exact or not self._tangents_in_half
         with nullcontext() if exact else self._autocast():
-            both = logit_tangents(self.student_network, images, direction, exact)
+            if self._tangents is None:
+                both = logit_tangents(self.student_network, images, direction, exact)
+            else:
+                both = self._tangents(images, direction, exact)
         return TangentPass(None, *map(self._scales, both))
 
     def supervised(self, outputs: Sequence[Tensor], target: Target, loss: str = "dice_ce") -> Tensor:

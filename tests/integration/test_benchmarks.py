@@ -53,6 +53,14 @@ def test_throughput():
     assert len(re.findall(r"^(?:stock|ours)\D+\d+\.\d", printed, re.MULTILINE)) == 3
 
 
+def test_on_a_gpu_rehearsed_on_the_cpu():
+    printed = run_benchmark(
+        "on_a_gpu.py", "--device", "cpu", "--size", 16, "--images", 6, "--steps", 1, "--processes", 0
+    )
+    rows = re.findall(r"^\| (?:step|part|with loading)[^|]* \| \d+\.\d[^|]*\|", printed, re.MULTILINE)
+    assert len(rows) == 6 + 12 + 3, printed
+
+
 def test_counted_memory():
     printed = run_benchmark("step/counted_memory.py", "plain", "--size", 128)
     assert len(re.findall(r"^plain +\w+ +\d+\.\d+ +\d\.\d+$", printed, re.MULTILINE)) == 4

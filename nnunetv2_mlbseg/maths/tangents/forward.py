@@ -7,14 +7,14 @@ The direction is the clean gradient of Eq. 5, at theta or after a step. What the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 import torch.autograd.forward_ad as forward_ad
 from torch import Tensor, nn
 
 from nnunetv2_mlbseg.maths.tensors import at_least_float32, without_autocast
-from nnunetv2_mlbseg.networks.surgery import parameters_replaced, plain_network, tangent_mode
+from nnunetv2_mlbseg.networks.surgery import norms_in_float32, parameters_replaced, plain_network, tangent_mode
 
 Direction = Sequence[Tensor | None]
 """One entry per ``network.parameters()``, in that order; None stands for zero."""
@@ -48,7 +48,8 @@ def logit_tangents(
         network: maps (B, channels, *S) to logits (B, C, *S), or to a list of them with deep supervision.
         images: (B, channels, *S).
         direction: v, in general grad L_clean; one tensor per parameter, None for zero.
-        exact: false: by the autocast that the caller is in. Half precision is enough for sums over many pixels.
+        exact: false: by the autocast that the caller is in, but for norm layers. Half precision is enough for sums over
+            many pixels.
 
     Returns:
         (logits, tangents), each shaped as the network's output; tangents in logits per unit of v.
@@ -59,7 +60,7 @@ def logit_tangents(
     module = plain_network(network)
     parameters = _matched(module, direction)
     dtype = at_least_float32(parameters[0]).dtype
-    precision = without_autocast(images.device.type) if exact else nullcontext()
+    precision = without_autocast(images.device.type) if exact else norms_in_float32(module)
     with torch.no_grad(), precision, tangent_mode(module), forward_ad.dual_level():
         duals = {
             id(parameter): forward_ad.make_dual(parameter.detach(), tangent.detach().to(parameter.dtype))

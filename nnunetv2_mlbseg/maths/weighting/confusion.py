@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nnunetv2_mlbseg.maths.binned import binned
 from nnunetv2_mlbseg.maths.labels import ImperfectLabels
 from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
@@ -197,17 +198,9 @@ def image_counts(probabilities: Tensor, labels: Tensor, levels: Tensor) -> Tenso
         (B, C, C, D), float32 or float64.
     """
     rows, labels, levels = at_least_float32(probabilities).flatten(2), labels.flatten(1), levels.flatten(1)
-    images, classes, _ = rows.shape
-    if not rows.is_cuda:
-        kinds = torch.where(labels >= 0, labels * LEVELS + levels, classes * LEVELS)  # the last: no label
-        bins = rows.new_zeros(images, classes, classes * LEVELS + 1)
-        bins.scatter_add_(2, kinds.unsqueeze(1).expand(-1, classes, -1), rows)
-        return bins[..., :-1].unflatten(2, (classes, LEVELS))
-    tables = []
-    for level in range(LEVELS):  # on a GPU most pixels would wait for the same few bins
-        one_hot = torch.where(levels == level, labels, -1).unsqueeze(2) == torch.arange(classes, device=labels.device)
-        tables.append(rows @ one_hot.to(rows.dtype))
-    return torch.stack(tables, dim=3)
+    classes = rows.shape[1]
+    kinds = torch.where(labels >= 0, labels * LEVELS + levels, -1)
+    return binned(rows, kinds, classes * LEVELS).unflatten(2, (classes, LEVELS))
 
 
 def _normalized(counts: Tensor) -> Tensor:

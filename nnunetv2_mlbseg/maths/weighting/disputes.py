@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nnunetv2_mlbseg.maths.binned import binned
 from nnunetv2_mlbseg.maths.labels import ImperfectLabels
 from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
@@ -75,14 +76,13 @@ class DisputeRecord(Record):
             decay: what remains of the old sums, from 0 to below 1.
             total: sums over the processes that share a batch.
         """
-        images, classes = len(raw_imperfect), probabilities.shape[1]
+        images = len(raw_imperfect)
         given, own = imperfect.first(images), pseudo[:images]
         disputed = _disputed(given.classes, own)
         difference = torch.where(disputed, at_least_float32(raw_imperfect - raw_pseudo), 0.0)
         difference = torch.nan_to_num(difference, nan=0.0, posinf=0.0, neginf=0.0)
-        source, n, p = (each.expand_as(difference) for each in kind_of_dispute(given, own))
-        kind, like = ((source * classes + n) * classes + p).flatten(), self.gain
-        gain, extent = total(torch.stack([_sums(kind, values, like) for values in (difference, difference.abs())]))
+        pairs, source = (torch.where(disputed, given.classes, -1), own), 2 * given.group + given.generated
+        gain, extent = total(_sums(torch.stack([difference, difference.abs()], dim=1), source, pairs, self.gain))
         scale = torch.where(extent.sum() > 0, total(disputed.sum()) / extent.sum(), 0.0)
         belief = self.confusion.belief(imperfect, bounded(probabilities))
         return DisputeRecord(
@@ -107,6 +107,16 @@ def _disputed(imperfect: Tensor, pseudo: Tensor) -> Tensor:
     return (imperfect >= 0) & (pseudo >= 0) & (imperfect != pseudo)
 
 
-def _sums(kind: Tensor, values: Tensor, like: Tensor) -> Tensor:
-    sums = torch.zeros(like.numel(), device=values.device, dtype=values.dtype)
-    return sums.scatter_add(0, kind, values.flatten()).view(like.shape)
+def _sums(values: Tensor, source: Tensor, pairs: tuple[Tensor, Tensor], like: Tensor) -> Tensor:
+    """[k, s, n, p]: map k of (B, K, *S), summed over the pixels of images of source s with the labels n and p."""
+    sources, classes, _ = like.shape
+    rows, (n, p) = values.flatten(2), (labels.flatten(1) for labels in pairs)
+    if rows.is_cuda:  # C rows of C bins: products with C * C bins are many for many classes
+        own = n.unsqueeze(1) == torch.arange(classes, device=n.device).view(-1, 1)
+        rows = (rows.unsqueeze(2) * own.unsqueeze(1)).flatten(1, 2)
+        tables = binned(rows, torch.where(n < 0, -1, p), classes)
+    else:
+        tables = binned(rows, torch.where(n < 0, -1, n * classes + p), classes * classes)
+    tables = tables.view(len(values), -1, classes, classes)
+    sums = tables.new_zeros(sources, *tables.shape[1:]).index_add(0, source, tables)
+    return sums.transpose(0, 1)
