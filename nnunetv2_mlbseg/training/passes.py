@@ -20,15 +20,9 @@ from nnunetv2_mlbseg.maths.tangents.forward import Direction, logit_tangents
 from nnunetv2_mlbseg.maths.tangents.replayed import NotReplayable, logits_with_tangents
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, softmax_, unchanged
 from nnunetv2_mlbseg.maths.unshown import Unshown
+from nnunetv2_mlbseg.networks import surgery
 from nnunetv2_mlbseg.networks.features import Features, features_of
-from nnunetv2_mlbseg.networks.surgery import (
-    Within,
-    draws_at_random,
-    is_compiled,
-    mixes_images,
-    plain_network,
-    uncompiled,
-)
+from nnunetv2_mlbseg.networks.surgery import Within, mixes_images, plain_network, uncompiled
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.runtime.random_state import Generators
 from nnunetv2_mlbseg.training.batch import Images, Target
@@ -75,7 +69,7 @@ class Passes:
     space: LabelSpace = LabelSpace()  # noqa: RUF009 (frozen)
 
     def __post_init__(self) -> None:
-        compiled = is_compiled(self.student_network)
+        compiled = surgery.is_compiled(self.student_network)
         self._teacher_pass = self.compiler(self.teacher_network) if compiled else self.teacher_network
         self._tangents = CompiledTangents(self.student_network, self.compiler) if compiled else None
         # On the CPU the training pass is not compiled, so the tangents can share it where it is in float32.
@@ -121,7 +115,7 @@ class Passes:
     def _at_once(self, images: int) -> int:
         """How many images to pass at once, of so many."""
         network = self.student_network
-        if self.images_at_once is None or mixes_images(network) or draws_at_random(network):
+        if self.images_at_once is None or mixes_images(network) or surgery.draws_at_random(network):
             return images
         return min(images, self.images_at_once)
 

@@ -43,7 +43,7 @@ def test_more_pixels_than_float32_can_count_are_counted_exactly() -> None:
     labels = torch.ones(MANY, dtype=torch.int8)
     labels[:1000] = 0
     labels[1000:3000] = -1
-    assert _pixels(labels, 3).tolist() == [1000, MANY - 3000, 0]
+    assert _pixels(labels.unsqueeze(0), 1, 3).tolist() == [[1000, MANY - 3000, 0]]
     assert torch.zeros(2).scatter_add(0, labels.clamp_min(0).long(), torch.ones(MANY))[1] < MANY - 3000, "why parts"
 
 
@@ -56,7 +56,7 @@ def test_products_do_not_drift_either() -> None:
 def test_sums_over_many_disputed_pixels_are_those_of_float64() -> None:
     values = torch.full((1, 2, MANY), 0.1).view(1, 2, -1)
     pair = torch.zeros(1, MANY, dtype=torch.int8), torch.ones(1, MANY, dtype=torch.int8)
-    found = _sums(values, torch.tensor([False]), pair, 2)
+    found = _sums(values, torch.tensor([0]), pair, torch.zeros(2, 2, 2))
     expected = MANY * float(torch.tensor(0.1))
     assert found.shape == (2, 2, 2, 2)
     assert found[:, 0, 0, 1].tolist() == pytest.approx([expected] * 2, rel=1e-6)
