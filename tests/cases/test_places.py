@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 def loader(folder: Path, patch: tuple[int, ...]) -> PlacedLoader:
     labels = LabelManager({"background": 0, "organ": 1}, None)
-    factory = LoaderFactory(patch, patch, labels, 0.0, False, None, None, False, Processes())
+    factory = LoaderFactory(patch, patch, 12, labels, 0.0, False, None, None, False, Processes())
     return factory.training(nnUNetDatasetBlosc2(str(folder)), 12)
 
 
