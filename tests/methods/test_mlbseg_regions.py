@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from maths_support import small_network
-from method_support import parameters_of, take_guarded_step
+from method_support import parameters_of, take_guarded_step, weighed
 from region_support import (
     IGNORE_LABEL,
     AsClasses,
@@ -79,6 +79,27 @@ def test_a_step_in_parts_is_the_whole_step(weighting: str) -> None:
         take_guarded_step(learning, batch)
     for whole, in_parts in zip(*(network.parameters() for network in networks), strict=True):
         torch.testing.assert_close(in_parts, whole, atol=1e-12, rtol=0)
+
+
+def test_of_a_region_that_no_clean_image_shows_the_given_label_counts_as_it_is() -> None:
+    """The core is in noisy labels alone: the warm-up leaves it at one half, and no pseudo label of it counts."""
+    generator = torch.Generator().manual_seed(6)
+    images, masks = nested_discs(2, generator)
+    noisy, truth = nested_discs(2, generator)
+    masks[:, 1] = False
+    network = small_network(classes=2, deep_supervision=True)
+    learning = learning_of_regions(network, 2, False, unshown=(1,))
+    learning.supervised_step(Batch.of(_drawn(images, masks), torch.device("cpu")), "warmup")
+    assert all(not output[:, 1].any() and output[:, 0].any() for output in network(images))
+    sources = {"generated": torch.tensor([False, True]), "case": torch.tensor([0, -1])}
+    imperfect = _drawn(noisy, grown(truth, 2)) | sources
+    batch = _drawn(images, masks) | {f"imperfect_{name}": value for name, value in imperfect.items()}
+    labels = weighed(learning, batch).labels[0]
+    of_core = [weight.unflatten(0, (-1, 2, 2))[:, :, 1] for _, weight in labels.pairs()]
+    assert of_core[0][:, 0].any() and not of_core[0][:, 1].any(), "given labels count, generated ones do not"
+    assert not any(weight.any() for weight in of_core[1:])
+    take_guarded_step(learning, batch)
+    assert any(output[:, 1].any() for output in network(images))
 
 
 def test_every_region_learns_how_its_own_labels_err() -> None:

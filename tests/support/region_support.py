@@ -59,10 +59,17 @@ def at_scales(target: Tensor, count: int = 2) -> list[Tensor]:
 
 
 def learning_of_regions(
-    network: nn.Module, regions: int, ignore: bool = True, *, noisy: int = 2, momentum: float = 0.9, **settings: Any
+    network: nn.Module,
+    regions: int,
+    ignore: bool = True,
+    *,
+    noisy: int = 2,
+    momentum: float = 0.9,
+    unshown: tuple[int, ...] = (),
+    **settings: Any,
 ) -> Learning:
     """MLB-Seg on a deeply supervised network with an output for each region."""
-    task = Task(1, 2, 2, noisy, 1, IGNORE_LABEL if ignore else None, regions=regions)
+    task = Task(1, 2, 2, noisy, 1, IGNORE_LABEL if ignore else None, unshown, regions=regions)
     return _learning(network, task, dice_and_bce(ignore), momentum, settings)
 
 
