@@ -50,14 +50,14 @@ class nnUNetTrainerMLBSegMLBMeanTeacher(nnUNetTrainerMLBSeg):
     """Meta-learned weights and the mean teacher, no views."""
 
     variant: ClassVar[Variant] = {**NO_PLE, "mean_teacher": True}
-    card: ClassVar[Card] = replace(MLBSeg.card, idea="MLB-Seg without views")
+    card: ClassVar[Card] = replace(MLBSeg.card, idea="MLB-Seg without views", cost=3)
 
 
 class nnUNetTrainerMLBSegMLBPLE(nnUNetTrainerMLBSeg):
     """Meta-learned weights and views (Q of them: the key ``views``), no teacher."""
 
     variant: ClassVar[Variant] = {"ple": True, **NO_TEACHER}
-    card: ClassVar[Card] = replace(MLBSeg.card, idea="MLB-Seg without teacher", cost=8 / 3)
+    card: ClassVar[Card] = replace(MLBSeg.card, idea="MLB-Seg without teacher", cost=6.4 / 3)
 
 
 class nnUNetTrainerMLBSegNLReweighting(nnUNetTrainerMLBSeg):
