@@ -8,12 +8,13 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import read_json
 
 if TYPE_CHECKING:
+    from nnunetv2_mlbseg.settings.rules import Settings
     from nnunetv2_mlbseg.study.reading.description import Study
     from nnunetv2_mlbseg.study.reading.runs import Run
 
@@ -61,11 +62,10 @@ def default_cores() -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Run what is missing, write tables and figures, name what failed; exit code 1 if anything did."""
-    from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
     from nnunetv2_mlbseg.study.reading.runs import described, runs_of
     from nnunetv2_mlbseg.study.reading.study_file import find_study, read_study
 
-    study = changed(read_study(find_study(args.study), MLBSegSettings), args)
+    study = changed(read_study(find_study(args.study), settings_of), args)
     if args.cores < 1:
         raise InputError(f"--cores {args.cores}: expected 1 or more")
     runs = runs_of(study, args.only or ["*"])
@@ -87,6 +87,18 @@ def run(args: argparse.Namespace) -> int:
 
     write_report(study, runs_of(study), out)
     return name_missing(study, out, runs)
+
+
+def settings_of(trainer: str) -> type[Settings]:
+    """The class that checks the settings of a trainer; one of the user's own is taken for a variant of MLB-Seg."""
+    from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
+
+    if trainer.startswith("nnUNetTrainerMLBSeg"):  # without nnU-Net, which takes seconds to import
+        return MLBSegSettings
+    from nnunetv2_mlbseg.nnunet_plugin import mlbseg_trainers
+
+    found: Any = getattr(mlbseg_trainers, trainer, None)
+    return MLBSegSettings if found is None else found.method.Settings
 
 
 def changed(study: Study, args: argparse.Namespace) -> Study:

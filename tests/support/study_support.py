@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
+from nnunetv2_mlbseg.cli.study import settings_of
 from nnunetv2_mlbseg.study.reading import study_file
 from nnunetv2_mlbseg.study.reading.description import Study
 
@@ -65,4 +65,4 @@ def write_scores(out: Path, run: Any, dice: dict[str, float | None], hd: float |
 
 def read_study(file: Path) -> Study:
     """As ``mlbseg study`` reads it."""
-    return study_file.read_study(file, MLBSegSettings)
+    return study_file.read_study(file, settings_of)

@@ -57,6 +57,7 @@ class Variant:
     title: str
     trainer: str
     config: Mapping[str, Any]
+    keys: frozenset[str]  # that its trainer knows, of what is configured for all rows
     shared: bool  # does not depend on the noise: runs once per data set and seed
     seeds: tuple[int, ...]
     where: tuple[str, ...]  # patterns of DATASET/SETTING

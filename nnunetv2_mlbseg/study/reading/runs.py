@@ -91,7 +91,8 @@ def runs_of_variant(study: Study, dataset: Dataset, variant: Variant, seed: int,
 
 def make_run(study: Study, data: Data, variant: Variant, seed: int, setting: str, places: tuple[str, ...]) -> Run:
     """One run with its folder."""
-    config = {**study.config, **data.dataset.config, **variant.config, "seed": seed}
+    common = {**study.config, **data.dataset.config}
+    config = {key: value for key, value in common.items() if key in variant.keys} | {**variant.config, "seed": seed}
     made_from = {"data": data.folder, "trainer": variant.trainer, "config": config, "environment": study.environment}
     name = f"{data.dataset.name}/{setting}/{variant.name}/seed_{seed}"
     return Run(name, f"runs/{name}-{digest(made_from)}", data, variant, seed, config, places)

@@ -6,14 +6,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_mlbseg.settings.rules import Settings
 from nnunetv2_mlbseg.study.reading import entries
 from nnunetv2_mlbseg.study.reading.dataset_entries import read_dataset
 from nnunetv2_mlbseg.study.reading.description import NETWORKS, Plan, Study
 from nnunetv2_mlbseg.study.reading.entries import Entries
 from nnunetv2_mlbseg.study.reading.names import check_distinct, named, take_name
 from nnunetv2_mlbseg.study.reading.report_entries import read_figure, read_table
-from nnunetv2_mlbseg.study.reading.variant_entries import read_config, read_variant
+from nnunetv2_mlbseg.study.reading.variant_entries import DEFAULT_TRAINER, SettingsOf, read_config, read_variant
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.text import read_text
 
@@ -37,11 +36,12 @@ def find_study(name: str) -> Path:
     raise InputError(f"{name}: no such file, and no shipped study of this name (there are {', '.join(shipped())})")
 
 
-def read_study(file: Path, keys: type[Settings]) -> Study:
+def read_study(file: Path, settings_of: SettingsOf) -> Study:
     """Read and check a study file.
 
     Args:
-        keys: The class that the trainers' settings are checked by.
+        settings_of: The class of the settings of a trainer, by its name. That of :data:`DEFAULT_TRAINER` checks what
+            all rows share; each row gets those of them that its trainer has.
 
     Raises:
         InputError: one line with the file, the place in it, what stands there and what is expected.
@@ -50,6 +50,7 @@ def read_study(file: Path, keys: type[Settings]) -> Study:
     name = take_name(top, "name", file.stem)
     seeds = tuple(top.take("seeds", entries.whole_list(0)))
     check_distinct(seeds, f"{file}: seeds")
+    keys = settings_of(DEFAULT_TRAINER)
     config = read_config(top, f"{file}: config", keys)
     datasets = {
         key: read_dataset(key, value, file, keys)
@@ -57,7 +58,7 @@ def read_study(file: Path, keys: type[Settings]) -> Study:
     }
     places = [f"{dataset.name}/{setting}" for dataset in datasets.values() for setting in dataset.settings]
     variants = {
-        key: read_variant(key, value, file, seeds, places, keys)
+        key: read_variant(key, value, file, seeds, places, settings_of)
         for key, value in named(top.take("variants", entries.MAPPING), f"{file}: variants").items()
     }
     study = Study(

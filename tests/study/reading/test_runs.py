@@ -106,3 +106,23 @@ def test_a_list_means_its_cases_however_it_is_saved(tmp_path):
     assert [run.folder for run in runs_of(study)] == before
     (tmp_path / "held_out.txt").write_text("a\nc\n")
     assert all(run.folder not in before for run in runs_of(study))
+
+
+def test_a_comparison_method_gets_its_own_settings_and_those_of_all_that_it_has(tmp_path):
+    """``views`` is MLB-Seg's alone, ``epochs`` is everybody's, ``ramp_up`` the other's."""
+    other = {"trainer": "nnUNetTrainerMeanTeacher", "config": {"ramp_up": 0.5}, "seeds": [0]}
+    changes = {"config": {"epochs": 2, "views": ["flip"]}, "variants.other": other}
+    found = {run.variant.name: run.config for run in runs(tmp_path, changes)}
+    assert found["other"] == {"epochs": 2, "ramp_up": 0.5, "seed": 0}
+    assert found["uniform"] == {"epochs": 2, "views": ["flip"], "weighting": "uniform", "seed": 0}
+    folders = [run.folder for run in runs(tmp_path, {"config": {"epochs": 2}})]
+    assert set(folders) < {run.folder for run in runs(tmp_path, {"config": {"epochs": 2}, "variants.other": other})}
+
+
+@pytest.mark.parametrize(
+    ("trainer", "key"), [("nnUNetTrainerMeanTeacher", "views"), ("nnUNetTrainerMLBSeg", "agreement_weight")]
+)
+def test_a_key_that_a_rows_trainer_lacks_is_refused_there(tmp_path, trainer, key):
+    changes = {"variants.other": {"trainer": trainer, "config": {key: 1}}}
+    with pytest.raises(InputError, match=f"variant other: config: unknown configuration key '{key}'"):
+        runs(tmp_path, changes)
