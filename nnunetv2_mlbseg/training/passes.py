@@ -28,7 +28,7 @@ from nnunetv2_mlbseg.runtime.random_state import Generators
 from nnunetv2_mlbseg.training.batch import Images, Target
 from nnunetv2_mlbseg.training.descent import Descent, Gradient
 from nnunetv2_mlbseg.training.in_parts import in_parts
-from nnunetv2_mlbseg.training.tangent_pass import TANGENT_PARTS, OfTangents, TangentPass, tangents_themselves
+from nnunetv2_mlbseg.training.tangent_pass import OfTangents, TangentPass, divided, tangents_themselves
 from nnunetv2_mlbseg.training.whole_batch_loss import Loss
 
 
@@ -170,14 +170,12 @@ class Passes:
             exact: In float32. False: on CUDA in half precision, which is enough for sums over many pixels.
         """
         at_once = self._at_once(len(images))
-        wanted, size = images[:first], min(at_once, -(-len(images) // TANGENT_PARTS))
-        if mixes_images(self.student_network):
-            wanted, size = images, len(images)
-        graph = at_once == len(images)
-        parts = (self._with_tangents(part, direction, graph, exact) for part in wanted.split(size))
+        wanted = (images,) if mixes_images(self.student_network) else divided(images, first, at_once)
+        graph, passed = at_once == len(images), sum(map(len, wanted))
+        parts = (self._with_tangents(part, direction, graph, exact) for part in wanted)
         found = TangentPass.joined([part.kept(of, scales) for part in parts])
-        if found.outputs is not None and len(wanted) < len(images):
-            found = found.followed_by(self.student(images[len(wanted) :]))
+        if found.outputs is not None and passed < len(images):
+            found = found.followed_by(self.student(images[passed:]))
         return found if first is None else found.of_first(first * self.space.groups)
 
     def _with_tangents(self, images: Tensor, direction: Direction, graph: bool, exact: bool) -> TangentPass:

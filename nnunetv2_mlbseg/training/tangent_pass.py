@@ -16,6 +16,24 @@ OfTangents = Callable[[Tensor, Tensor], Tensor]
 """Of logits and their derivatives, one map."""
 
 
+def divided(images: Tensor, first: int | None, at_once: int) -> tuple[Tensor, ...]:
+    """The first images, in parts that are passed one after the other.
+
+    On the CPU torch passes a single volume several times more slowly than two. So there volumes go in twos at least,
+    and a few more than asked for take part where one would be left alone.
+
+    Args:
+        first: How many; None: all.
+        at_once: How many may be passed at once.
+    """
+    count, wanted = len(images), images[:first]
+    if images.ndim < 5 or images.device.type != "cpu" or at_once < count:
+        return wanted.split(min(at_once, -(-count // TANGENT_PARTS)))
+    least = min(count, max(2, len(wanted)))
+    wanted = images if count - least == 1 else images[:least]
+    return wanted.tensor_split(max(1, min(TANGENT_PARTS, len(wanted) // 2)))
+
+
 def tangents_themselves(logits: Tensor, tangents: Tensor) -> Tensor:
     """All of them."""
     return tangents
