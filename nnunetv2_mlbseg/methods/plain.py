@@ -22,6 +22,7 @@ class Plain(Method):
 
     Settings: ClassVar[type[TrainingSettings]] = MLBSegSettings
     needs_imperfect: ClassVar[bool] = False
+    takes_regions: ClassVar[bool] = True
 
     @classmethod
     def logged(cls) -> Quantities:

@@ -123,6 +123,8 @@ class Method:
     """Loss terms of the method: name in the log, and legend."""
     needs_imperfect: ClassVar[bool] = True
     """Whether a fold without noisy and unlabeled cases is refused."""
+    takes_regions: ClassVar[bool] = False
+    """Whether it trains on regions: it reads labels by ``passes.space`` and takes every (image, region) for an image."""
 
     def __init__(self, settings: Any, task: Task, passes: Passes, heads: nn.ModuleDict):
         self.settings, self.task, self.passes, self.heads = settings, task, passes, heads

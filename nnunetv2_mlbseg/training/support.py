@@ -13,6 +13,7 @@ from nnunetv2_mlbseg.runtime.errors import UnsupportedError
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.training.stages import Stages
 from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.structures import has_regions
 
 
 def check_unlabeled_supported(name: str, configuration: ConfigurationManager, stages: Stages) -> None:
@@ -51,6 +52,19 @@ def check_supported(plans: dict[str, Any], configuration: str) -> ConfigurationM
             f"(nnUNetv2_ensemble)"
         )
     return chosen
+
+
+def check_regions_supported(method: str, takes_regions: bool, dataset_json: dict[str, Any]) -> None:
+    """Refuse regions for a method that would take their targets for those of exclusive classes.
+
+    Raises:
+        UnsupportedError: it is so.
+    """
+    if has_regions(dataset_json["labels"]) and not takes_regions:
+        raise UnsupportedError(
+            f"dataset.json defines regions (labels that are lists), and {method} trains on exclusive classes: give "
+            f"every class one number in dataset.json, or use nnUNetTrainerMLBSeg"
+        )
 
 
 def check_deep_supervision(name: str, stages: int, wanted: bool) -> None:

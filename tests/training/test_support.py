@@ -15,9 +15,11 @@ from nnunetv2_mlbseg.methods.plain import Plain
 from nnunetv2_mlbseg.runtime.errors import UnsupportedError
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.overrides import resolve
+from nnunetv2_mlbseg.training.method import Method
 from nnunetv2_mlbseg.training.stages import Stages
 from nnunetv2_mlbseg.training.support import (
     check_deep_supervision,
+    check_regions_supported,
     check_sharing_supported,
     check_supported,
     check_unlabeled_supported,
@@ -55,6 +57,15 @@ def test_other_combinations_name_the_alternative(configuration, words):
     with pytest.raises(UnsupportedError, match=words) as caught:
         check_supported(copy.deepcopy(PLANS), configuration)
     assert isinstance(caught.value, NotImplementedError)
+
+
+def test_regions_are_for_methods_that_say_so():
+    regions = {"labels": {"background": 0, "whole": [1, 2], "core": 2}}
+    for method in (MLBSeg, Plain):
+        check_regions_supported(method.__name__, method.takes_regions, regions)
+    check_regions_supported("Method", Method.takes_regions, {"labels": {"background": 0, "organ": 1}})
+    with pytest.raises(UnsupportedError, match="Method trains on exclusive classes.* or use nnUNetTrainerMLBSeg$"):
+        check_regions_supported("Method", Method.takes_regions, regions)
 
 
 def test_a_configuration_that_is_not_planned_is_refused_in_one_line():

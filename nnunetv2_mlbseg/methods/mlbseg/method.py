@@ -33,6 +33,7 @@ class MLBSeg(Method):
     """Learn, from the clean batch, how far to trust the imperfect and the pseudo label of every pixel."""
 
     Settings: ClassVar[type[TrainingSettings]] = MLBSegSettings
+    takes_regions: ClassVar[bool] = True
     settings: MLBSegSettings
 
     def __init__(self, settings: MLBSegSettings, task: Task, passes: Passes, heads: nn.ModuleDict):
