@@ -124,7 +124,7 @@ class Method:
     needs_imperfect: ClassVar[bool] = True
     """Whether a fold without noisy and unlabeled cases is refused."""
     takes_regions: ClassVar[bool] = False
-    """Whether it trains on regions: it reads labels by ``passes.space`` and takes every (image, region) for an image."""
+    """Whether it trains on regions: reads labels by ``passes.space``, and takes every (image, region) for an image."""
 
     def __init__(self, settings: Any, task: Task, passes: Passes, heads: nn.ModuleDict):
         self.settings, self.task, self.passes, self.heads = settings, task, passes, heads

@@ -64,7 +64,7 @@ def test_regions_are_for_methods_that_say_so():
     for method in (MLBSeg, Plain):
         check_regions_supported(method.__name__, method.takes_regions, regions)
     check_regions_supported("Method", Method.takes_regions, {"labels": {"background": 0, "organ": 1}})
-    with pytest.raises(UnsupportedError, match="Method trains on exclusive classes.* or use nnUNetTrainerMLBSeg$"):
+    with pytest.raises(UnsupportedError, match=r"Method trains on exclusive classes.* or use nnUNetTrainerMLBSeg$"):
         check_regions_supported("Method", Method.takes_regions, regions)
 
 
