@@ -34,8 +34,8 @@ class Plain(Method):
     """
 
     Settings: ClassVar[type[TrainingSettings]] = MLBSegSettings
-    trains_regions: ClassVar[bool] = True
     needs_imperfect: ClassVar[bool] = False
+    takes_regions: ClassVar[bool] = True
 
     @classmethod
     def logged(cls) -> Quantities:

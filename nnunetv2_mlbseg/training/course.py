@@ -67,7 +67,7 @@ class Course:
         settings = resolve(trainer.settings, *sources, dims=len(chosen.patch_size))
         support.check_deep_supervision(configuration, len(chosen.pool_op_kernel_sizes), settings.deep_supervision)
         method = trainer.method_of(settings)
-        support.check_regions(method.__name__, method.trains_regions, plans, dataset_json)
+        support.check_regions_supported(method.__name__, method.takes_regions, dataset_json)
         support.check_whole_batch(method.__name__, method.needs_whole_batch, processes)
         cases = Fold.checked(plans["dataset_name"], fold, dataset_json, chosen, method, settings, processes)
         of_method = method.stages(settings, chosen.batch_size, cases.roles)

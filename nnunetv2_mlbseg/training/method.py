@@ -125,8 +125,8 @@ class Method:
     """Loss terms of the method: name in the log, and legend."""
     needs_imperfect: ClassVar[bool] = True
     """Whether a fold without noisy and unlabeled cases is refused."""
-    trains_regions: ClassVar[bool] = False
-    """Whether its terms hold for regions as well, which may overlap, and not for exclusive classes alone."""
+    takes_regions: ClassVar[bool] = False
+    """Whether it trains on regions: reads labels by ``passes.space``, and takes every (image, region) for an image."""
     needs_whole_batch: ClassVar[bool] = False
     """Whether a term compares the images of a batch, or a critic learns from them: several processes are refused."""
     card: ClassVar[Card | None] = None

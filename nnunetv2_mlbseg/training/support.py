@@ -13,6 +13,7 @@ from nnunetv2_mlbseg.runtime.errors import UnsupportedError
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.training.stages import Stages
 from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.structures import has_regions
 
 
 def check_unlabeled_supported(name: str, configuration: ConfigurationManager, stages: Stages) -> None:
@@ -53,6 +54,19 @@ def check_supported(plans: dict[str, Any], configuration: str) -> ConfigurationM
     return chosen
 
 
+def check_regions_supported(method: str, takes_regions: bool, dataset_json: dict[str, Any]) -> None:
+    """Refuse regions for a method that would take their targets for those of exclusive classes.
+
+    Raises:
+        UnsupportedError: it is so.
+    """
+    if has_regions(dataset_json["labels"]) and not takes_regions:
+        raise UnsupportedError(
+            f"dataset.json defines regions (labels that are lists), and {method} trains on exclusive classes: give "
+            f"every class one number in dataset.json, or use nnUNetTrainerMLBSeg"
+        )
+
+
 def check_deep_supervision(name: str, stages: int, wanted: bool) -> None:
     """Refuse a network none of whose outputs would count.
 
@@ -66,19 +80,6 @@ def check_deep_supervision(name: str, stages: int, wanted: bool) -> None:
         raise InputError(
             f"configuration {name} plans a network of {stages} stages, expected at least 3 with deep supervision, "
             f"which leaves the coarsest output out; set deep_supervision to false or plan more stages"
-        )
-
-
-def check_regions(method: str, trained: bool, plans: dict[str, Any], dataset_json: dict[str, Any]) -> None:
-    """Refuse regions where the terms of a method are for exclusive classes.
-
-    Raises:
-        UnsupportedError: dataset.json has regions.
-    """
-    if not trained and PlansManager(plans).get_label_manager(dataset_json).has_regions:
-        raise UnsupportedError(
-            f"dataset.json defines regions (labels that are lists), and {method} learns exclusive classes: train "
-            f"nnUNetTrainerMLBSeg, or give every class one number in dataset.json"
         )
 
 

@@ -15,10 +15,11 @@ from nnunetv2_mlbseg.methods.plain import Plain
 from nnunetv2_mlbseg.runtime.errors import UnsupportedError
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.overrides import resolve
+from nnunetv2_mlbseg.training.method import Method
 from nnunetv2_mlbseg.training.stages import Stages
 from nnunetv2_mlbseg.training.support import (
     check_deep_supervision,
-    check_regions,
+    check_regions_supported,
     check_sharing_supported,
     check_supported,
     check_unlabeled_supported,
@@ -57,6 +58,15 @@ def test_other_combinations_name_the_alternative(configuration, words):
     with pytest.raises(UnsupportedError, match=words) as caught:
         check_supported(copy.deepcopy(PLANS), configuration)
     assert isinstance(caught.value, NotImplementedError)
+
+
+def test_regions_are_for_methods_that_say_so():
+    regions = {"labels": {"background": 0, "whole": [1, 2], "core": 2}}
+    for method in (MLBSeg, Plain):
+        check_regions_supported(method.__name__, method.takes_regions, regions)
+    check_regions_supported("Method", Method.takes_regions, {"labels": {"background": 0, "organ": 1}})
+    with pytest.raises(UnsupportedError, match=r"Method trains on exclusive classes.* or use nnUNetTrainerMLBSeg$"):
+        check_regions_supported("Method", Method.takes_regions, regions)
 
 
 def test_a_configuration_that_is_not_planned_is_refused_in_one_line():
@@ -103,12 +113,3 @@ def test_a_method_that_compares_images_of_a_batch_is_refused_in_several_processe
     check_whole_batch("MeanTeacher", False, Processes(0, 2))
     with pytest.raises(UnsupportedError, match=r"Contrast compares the images .* 2 processes .* -num_gpus 1"):
         check_whole_batch("Contrast", True, Processes(0, 2))
-
-
-def test_regions_need_a_method_that_knows_them():
-    labels = {"background": 0, "whole": [1, 2], "core": [2]}
-    of_regions, exclusive = {"labels": labels, "regions_class_order": [1, 2]}, {"labels": {"background": 0, "organ": 1}}
-    check_regions("MLBSeg", True, PLANS, of_regions)
-    check_regions("MeanTeacher", False, PLANS, exclusive)
-    with pytest.raises(UnsupportedError, match=r"MeanTeacher learns exclusive classes: train nnUNetTrainerMLBSeg"):
-        check_regions("MeanTeacher", False, PLANS, of_regions)

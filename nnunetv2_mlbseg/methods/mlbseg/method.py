@@ -34,7 +34,7 @@ class MLBSeg(Method):
     """Learn, from the clean batch, how far to trust the imperfect and the pseudo label of every pixel."""
 
     Settings: ClassVar[type[TrainingSettings]] = MLBSegSettings
-    trains_regions: ClassVar[bool] = True
+    takes_regions: ClassVar[bool] = True
     settings: MLBSegSettings
     card: ClassVar[Card] = Card(
         idea="learns from clean cases how far to trust each pixel's label",
