@@ -8,7 +8,7 @@ import torch
 
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.cases.training_cases import ROLES, ROLES_OF, TRUE, describe
-from nnunetv2_mlbseg.maths.labels import as_labels, resize_labels
+from nnunetv2_mlbseg.maths.labels import resize_labels
 from nnunetv2_mlbseg.maths.robust_losses import ROBUST
 from nnunetv2_mlbseg.methods.mlbseg.quantities import LOGGED
 from nnunetv2_mlbseg.methods.mlbseg.settings import OF_NNUNET, MLBSegSettings
@@ -73,11 +73,18 @@ class Plain(Method):
         )
 
     def terms(self, batch: Batch, moment: Moment) -> Terms:
-        """A robust loss of all labels, at all scales, in the place of nnU-Net's (``noisy_loss``)."""
-        passes, robust = self.passes, ROBUST[self.settings.noisy_loss]
-        outputs, labels = passes.student(batch.clean.images), as_labels(batch.clean.target, self.task.ignore_label)
-        shown = [resize_labels(labels, output.shape[2:]) for output in outputs]
-        losses = [robust(output, seen, passes.total) for output, seen in zip(outputs, shown, strict=True)]
+        """A robust loss of all labels, at all scales, in the place of nnU-Net's (``noisy_loss``).
+
+        Of regions the mean of what it is for each.
+        """
+        passes, robust, groups = self.passes, ROBUST[self.settings.noisy_loss], self.passes.space.groups
+        outputs = passes.student(batch.clean.images)
+        labels = passes.space.labels(batch.clean.target, self.task.ignore_label)
+        losses = []
+        for output in outputs:
+            seen = resize_labels(labels, output.shape[2:])
+            of_groups = [robust(output[g::groups], seen[g::groups], passes.total) for g in range(groups)]
+            losses.append(torch.stack(of_groups).mean())
         parts = [factor * loss for factor, loss in zip(passes.scale_factors, losses, strict=True)]
         return Terms({"plain": torch.stack(parts).sum()})
 

@@ -6,7 +6,9 @@ import pytest
 import torch
 from maths_support import small_network
 from method_support import CPU, ROLES, CrossEntropy, learning_of, take_guarded_step
+from region_support import at_scales, learning_of_regions, nested_discs, region_target
 
+from nnunetv2_mlbseg.maths.labels import resize_labels
 from nnunetv2_mlbseg.maths.robust_losses import ROBUST
 from nnunetv2_mlbseg.methods.plain import Plain
 from nnunetv2_mlbseg.settings.overrides import resolve
@@ -48,6 +50,26 @@ def test_ignored_pixels_take_no_part(loss):
     learning = begun(loss)
     terms = learning.method.terms(Batch.of(nothing, CPU), Moment(0, 0, 9))
     assert terms.loss.item() == 0 and torch.isfinite(terms.loss)
+
+
+@pytest.mark.parametrize("loss", ROBUST)
+def test_of_regions_it_is_the_mean_of_what_it_is_for_two_classes_each(loss):
+    """By slices of the network's own outputs: the logits (0, z) of every region."""
+    network = small_network(classes=2, deep_supervision=True)
+    learning = learning_of_regions(network, 2, training_labels="given", noisy_loss=loss)
+    images, masks = nested_discs(3, torch.Generator().manual_seed(2))
+    ignored = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(3)) < 0.2
+    loaded = {"data": images, "target": at_scales(region_target(masks, ignored))}
+    found = learning.method.terms(Batch.of(loaded, CPU), Moment(0, 0, 9)).losses["plain"]
+    expected = 0
+    for factor, output in zip((2 / 3, 1 / 3), network(images), strict=False):
+        for region in range(2):
+            two = torch.stack([torch.zeros_like(output[:, region]), output[:, region]], dim=1)
+            labels = torch.where(ignored, -1, masks[:, region].long())
+            expected += factor / 2 * ROBUST[loss](two, resize_labels(labels, output.shape[2:]), lambda value: value)
+    torch.testing.assert_close(found, expected)
+    found.backward()
+    assert any(parameter.grad.any() for parameter in network.parameters())
 
 
 def test_stages_keep_their_length_and_the_method_takes_the_step():

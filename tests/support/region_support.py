@@ -11,8 +11,10 @@ from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from torch import Tensor, nn
 
+from nnunetv2_mlbseg.cases.training_cases import METHOD
 from nnunetv2_mlbseg.maths.labels import resize_labels
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
+from nnunetv2_mlbseg.methods.plain import Plain
 from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.learning import Learning
 from nnunetv2_mlbseg.training.task import Task
@@ -68,7 +70,7 @@ def learning_of_regions(
     unshown: tuple[int, ...] = (),
     **settings: Any,
 ) -> Learning:
-    """MLB-Seg on a deeply supervised network with an output for each region."""
+    """MLB-Seg, or plain training, on a deeply supervised network with an output for each region."""
     task = Task(1, 2, 2, noisy, 1, IGNORE_LABEL if ignore else None, unshown, regions=regions)
     return _learning(network, task, dice_and_bce(ignore), momentum, settings)
 
@@ -82,7 +84,8 @@ def learning_of_classes(network: nn.Module, *, noisy: int = 2, momentum: float =
 def _learning(network: nn.Module, task: Task, loss: nn.Module, momentum: float, settings: dict[str, Any]) -> Learning:
     values = {"seed": 3, "weight_decay": 0, "initial_lr": 0.05, "cpu_bfloat16": False, **settings}
     deep = DeepSupervisionWrapper(loss, SCALES[:2])
-    return learning_of(MLBSeg, resolve(MLBSeg.Settings, values), network, deep, task=task, momentum=momentum)
+    method = MLBSeg if resolve(MLBSeg.Settings, values).training_labels == METHOD else Plain
+    return learning_of(method, resolve(method.Settings, values), network, deep, task=task, momentum=momentum)
 
 
 def nested_discs(images: int, generator: torch.Generator, size: int = 32) -> tuple[Tensor, Tensor]:
