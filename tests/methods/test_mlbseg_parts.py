@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.overrides import resolve
-from nnunetv2_mlbseg.training import passes as passes_module
+from nnunetv2_mlbseg.training import tangent_pass
 from nnunetv2_mlbseg.training.learning import Learning
 from nnunetv2_mlbseg.training.whole_batch_loss import over_whole_batch
 
@@ -63,8 +63,8 @@ def test_a_step_with_derivatives_in_parts_is_that_with_all_at_once(monkeypatch, 
     """Of 9 and 15 images, which no number of equal parts divides; the network and the log are the same to rounding."""
     views = ["zoom_in", "flip"] if replays else ["zoom_in", "zoom_out", "zoom_out", "flip"]
     found = []
-    for parts in (1, passes_module.TANGENT_PARTS):
-        monkeypatch.setattr(passes_module, "TANGENT_PARTS", parts)
+    for parts in (1, tangent_pass.TANGENT_PARTS):
+        monkeypatch.setattr(tangent_pass, "TANGENT_PARTS", parts)
         learning = _learning(deep, weighting=weighting, views=views)
         learning.passes._replays = replays
         found.append(_after_two_steps(learning, deep))
