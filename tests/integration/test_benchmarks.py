@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,12 @@ from conftest import REPOSITORY
 from conversion_sources import make_h5
 
 pytestmark = pytest.mark.integration
+
+ALONE: dict[str, Any] = {
+    **{"capture_output": True, "text": True, "timeout": 600, "cwd": REPOSITORY},
+    "env": {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST_")},
+}
+"""As a user runs a benchmark, also where several processes share the tests."""
 
 
 def run_benchmark(script: str, *arguments: object) -> str:
@@ -29,7 +37,7 @@ def test_step():
     some += " or bfloat16"
     sizes = ("--images", 5, "--size", 16, "--rounds", 1, "--bfloat16")
     command = [sys.executable, "-m", "pytest", "-q", "benchmarks/step", "-k", some, "-p", "no:cacheprovider", *sizes]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600, cwd=REPOSITORY)
+    done = subprocess.run(list(map(str, command)), **ALONE)
     assert done.returncode == 0, done.stdout[-3000:]
     for row in ("stock", "core", "second order", "whole", "consistency", "views"):
         assert re.search(rf"^{row} +\d+\.\d+ +\d+\.\d+", done.stdout, re.MULTILINE), row
@@ -41,7 +49,7 @@ def test_overhead():
     """Two numbers of classes, on the smallest images that a network of six stages takes."""
     sizes = ("--images", 5, "--size", 64, "--rounds", 1, "--classes", "2,5", "--preset", "paper")
     command = [sys.executable, "-m", "pytest", "-q", "benchmarks/step", "-k", "overhead", "-p", "no:cacheprovider"]
-    done = subprocess.run([*command, *map(str, sizes)], capture_output=True, text=True, timeout=600, cwd=REPOSITORY)
+    done = subprocess.run([*command, *map(str, sizes)], **ALONE)
     assert done.returncode == 0, done.stdout[-3000:]
     assert re.findall(r"^(\d+) +\d+\.\d+ +\d+\.\d+ +-?\d+\.\d%$", done.stdout, re.MULTILINE) == ["2", "5"]
 

@@ -16,6 +16,12 @@ from nnunetv2_mlbseg.demo.workflow import NETWORKS
 pytestmark = pytest.mark.integration
 
 
+@pytest.fixture
+def place(tmp_path_factory) -> Path:
+    """A folder with a short name: sockets of worker processes lie in its ``tmp``, and their paths have 107 bytes."""
+    return tmp_path_factory.mktemp("demo")
+
+
 def start_demo(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
     (cwd / "tmp").mkdir()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("nnUNet_")} | {"TMPDIR": str(cwd / "tmp")}
@@ -24,23 +30,23 @@ def start_demo(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=cwd, env=environment, text=True, **pipes)
 
 
-def test_the_demo_ends_in_a_table_and_leaves_a_picture_and_nothing_else(tmp_path):
-    out, err = (process := start_demo(tmp_path)).communicate(timeout=1500)
+def test_the_demo_ends_in_a_table_and_leaves_a_picture_and_nothing_else(place):
+    out, err = (process := start_demo(place)).communicate(timeout=1500)
     assert process.returncode == 0, out[-2000:] + err[-2000:]
     lines = out.splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("network "))
     scores = {line.split("  ")[0]: float(line.split()[-4]) for line in lines[start + 1 : start + 4]}
     assert set(scores) == set(NETWORKS.values())
     assert all(40 < dice <= 100 for dice in scores.values()), scores  # trained, not lucky
-    assert (tmp_path / PICTURE).read_bytes().startswith(b"\x89PNG")
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([PICTURE, "tmp"])
-    left = [path.name for path in (tmp_path / "tmp").iterdir() if path.name.startswith("mlbseg_demo_")]
+    assert (place / PICTURE).read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in place.iterdir()) == sorted([PICTURE, "tmp"])
+    left = [path.name for path in (place / "tmp").iterdir() if path.name.startswith("mlbseg_demo_")]
     assert left == []
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_leaves_nothing(tmp_path, how):
-    process = start_demo(tmp_path)
+def test_an_interrupted_demo_leaves_nothing(place, how):
+    process = start_demo(place)
     for line in process.stdout:
         if "mlbseg convert" in line:
             break
@@ -48,5 +54,5 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path, how):
     _, err = process.communicate(timeout=60)
     assert process.returncode == (130 if how == signal.SIGINT else 143), err
     assert "Traceback" not in err
-    assert [path.name for path in tmp_path.iterdir()] == ["tmp"]
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert [path.name for path in place.iterdir()] == ["tmp"]
+    assert list((place / "tmp").iterdir()) == []

@@ -70,7 +70,7 @@ def test_the_whole_way(tmp_path, kind):
     listed = ("--cases", tmp_path / "cases.txt", "--json", scores)
     step("mlbseg", "evaluate", tmp_path / "out", raw / "labelsTr_true", *listed)
     assert len(json.loads(scores.read_text())["cases"]) == 6
-    step("mlbseg", "weights", fold.parent, "--iterations", 2, "--picture", tmp_path / "weights.png")
+    step("mlbseg", "weights", fold.parent, "--iterations", 8, "--picture", tmp_path / "weights.png")
     corrected = tmp_path / "corrected"
     audit = ("audit", 900, "-c", "2d_tiny", "--out", tmp_path / "audit", "--measure")
     step("mlbseg", *audit, "--write-corrected", corrected, "--correct-anyway")
