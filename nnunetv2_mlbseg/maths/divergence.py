@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg.maths.entropy import entropy
+from nnunetv2_mlbseg.maths.masked_mean import mean_where
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
 
 
@@ -30,4 +30,4 @@ def sure_divergence(aligned: Tensor, covered: Tensor, certainty: float, total: T
     of_views = entropy(aligned.flatten(0, 1)).unflatten(0, aligned.shape[:2])
     divergence = entropy(mean) - (of_views * shown).sum(dim=0) / views
     sure = mean.detach().amax(dim=1) >= certainty
-    return torch.where(sure, divergence, 0.0).sum() / total(sure.sum()).clamp_min(1)
+    return mean_where(sure, divergence, total)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-import torch
 from torch import Tensor
 
-from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
+from nnunetv2_mlbseg.maths.tensors import at_least_float32
 
 
 def entropy_threshold(rise: float, first: float = 0.75, last: float = 1.0) -> float:
@@ -31,18 +30,6 @@ def mean_of(maps: Iterable[Tensor]) -> Tensor:
         found += one
         count += 1
     return found / count
-
-
-def mean_where(values: Tensor, counted: Tensor, total: Total = unchanged) -> Tensor:
-    """The mean of some values of a map; 0 where none counts.
-
-    Args:
-        values: (B, *S). Gradient flows into those that count.
-        counted: (B, *S) bool.
-        total: sums over the processes that share a batch; the result is then this process's share.
-    """
-    some = torch.where(counted, values, 0.0).sum()
-    return some / total(counted.sum().to(values.dtype)).clamp_min(1)
 
 
 def squared_distance(first: Tensor, second: Tensor) -> Tensor:

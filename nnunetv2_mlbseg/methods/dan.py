@@ -13,13 +13,12 @@ from typing import Any, ClassVar
 from torch import nn
 
 from nnunetv2_mlbseg.methods.comparison import SemiSupervised, SemiSupervisedSettings
-from nnunetv2_mlbseg.methods.opponent import Opponent, Shown
+from nnunetv2_mlbseg.methods.opponent import Shown, WithOpponent
 from nnunetv2_mlbseg.networks.discriminator import Critic
 from nnunetv2_mlbseg.settings.rules import number
 from nnunetv2_mlbseg.training.batch import Images, ImperfectImages
 from nnunetv2_mlbseg.training.card import Card
 from nnunetv2_mlbseg.training.method import Moment, Terms
-from nnunetv2_mlbseg.training.passes import Passes
 from nnunetv2_mlbseg.training.task import Task
 
 
@@ -32,12 +31,11 @@ class DANSettings(SemiSupervisedSettings):
     """Factor of the critic's judgement of imperfect images."""
 
 
-class DAN(SemiSupervised):
+class DAN(WithOpponent):
     """Segmentations of imperfect images that a critic takes for those of clean ones."""
 
     Settings: ClassVar = DANSettings
     settings: DANSettings
-    needs_whole_batch: ClassVar[bool] = True
     quantities: ClassVar[Mapping[str, str]] = {
         **SemiSupervised.quantities,
         "adversarial": "critic is not fooled",
@@ -49,10 +47,6 @@ class DAN(SemiSupervised):
         cost=2.2,
         citation="Zhang et al., MICCAI 2017",
     )
-
-    def __init__(self, settings: DANSettings, task: Task, passes: Passes, heads: nn.ModuleDict):
-        super().__init__(settings, task, passes, heads)
-        self.opponent = Opponent(heads["critic"], passes)
 
     @classmethod
     def modules(cls, settings: Any, task: Task) -> nn.ModuleDict:
@@ -69,15 +63,3 @@ class DAN(SemiSupervised):
         losses = {"supervised": self.supervised(clean, outputs)}
         losses["adversarial"] = self.ramp(moment) * self.settings.adversarial_weight * judged
         return Terms(losses | self.face_value(imperfect, others))
-
-    def after_step(self) -> None:
-        """The critic's own step."""
-        self.opponent.learn_()
-
-    def state(self) -> dict[str, Any]:
-        """The critic's optimiser."""
-        return self.opponent.state()
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Undo :meth:`state`."""
-        self.opponent.load_state(state)

@@ -25,7 +25,7 @@ from nnunetv2_mlbseg.maths.prior_loss import prior_loss
 from nnunetv2_mlbseg.maths.pseudo_labels import pseudo_labels
 from nnunetv2_mlbseg.maths.soft_targets import one_hot
 from nnunetv2_mlbseg.methods.comparison import SemiSupervised, SemiSupervisedSettings
-from nnunetv2_mlbseg.methods.opponent import Opponent, Shown
+from nnunetv2_mlbseg.methods.opponent import Shown, WithOpponent
 from nnunetv2_mlbseg.networks.discriminator import Critic
 from nnunetv2_mlbseg.settings.rules import number
 from nnunetv2_mlbseg.training.batch import Images, ImperfectImages
@@ -52,12 +52,11 @@ class DAPSettings(SemiSupervisedSettings):
     """From which probability on the critic has to take a pixel's prediction for a label, for it to be learned."""
 
 
-class DAP(SemiSupervised):
+class DAP(WithOpponent):
     """A loss with a prior, and a critic that decides which own labels are learned."""
 
     Settings: ClassVar = DAPSettings
     settings: DAPSettings
-    needs_whole_batch: ClassVar[bool] = True
     quantities: ClassVar[Mapping[str, str]] = {
         **SemiSupervised.quantities,
         "prior": "likelihood and prior",
@@ -75,7 +74,6 @@ class DAP(SemiSupervised):
 
     def __init__(self, settings: DAPSettings, task: Task, passes: Passes, heads: nn.ModuleDict):
         super().__init__(settings, task, passes, heads)
-        self.opponent = Opponent(heads["critic"], passes)
         self.atlas_sums: Tensor | None = None
 
     @classmethod
@@ -117,17 +115,13 @@ class DAP(SemiSupervised):
         believed = self.opponent.chance_of_labelled(maps.detach(), images) > self.settings.believed
         return mean_where(believed, pixel_cross_entropy(logits, pseudo_labels(logits)))
 
-    def after_step(self) -> None:
-        """The critic's own step."""
-        self.opponent.learn_()
-
     def state(self) -> dict[str, Any]:
         """The critic's optimiser, and the atlas."""
         atlas = {} if self.atlas_sums is None else {"atlas_sums": self.atlas_sums.clone()}
-        return {**self.opponent.state(), **atlas}
+        return {**super().state(), **atlas}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Undo :meth:`state`."""
-        self.opponent.load_state(state)
+        super().load_state(state)
         found = state.get("atlas_sums")
         self.atlas_sums = None if found is None else found.to(self.passes.device)

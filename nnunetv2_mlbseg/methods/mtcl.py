@@ -20,10 +20,10 @@ from torch import Tensor
 from nnunetv2_mlbseg.maths.confident_joint import doubtful_labels
 from nnunetv2_mlbseg.maths.consistency import teacher_consistency
 from nnunetv2_mlbseg.maths.entropy import entropy
-from nnunetv2_mlbseg.maths.labels import Mixture, as_labels, resize_labels
+from nnunetv2_mlbseg.maths.labels import Mixture, as_labels
+from nnunetv2_mlbseg.maths.mixture_loss import mixture_loss
 from nnunetv2_mlbseg.methods.comparison import OF_CLEAN, Comparison, ComparisonSettings
 from nnunetv2_mlbseg.methods.draws import disturbed
-from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss, mixture_dice
 from nnunetv2_mlbseg.methods.noisy_labels import noisy_target
 from nnunetv2_mlbseg.settings.rules import number, one_of
 from nnunetv2_mlbseg.settings.training import SCHEDULE
@@ -106,12 +106,7 @@ class MTCL(Comparison):
         """
         labels = as_labels(noisy_target(imperfect, self.task.ignore_label), self.task.ignore_label)
         replaced = replaced_part(teacher, labels, self.settings.correction)
-        mixtures = [corrected_labels(labels, teacher, replaced, output.shape[2:]) for output in outputs]
-        factors = self.passes.scale_factors
-        cross_entropy = bootstrap_loss(outputs, [per_pixel(one) for one in mixtures], factors)
-        generated = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
-        dice = mixture_dice([output.softmax(dim=1) for output in outputs], mixtures, factors, generated)
-        return cross_entropy + dice
+        return mixture_loss(outputs, corrected_labels(labels, teacher, replaced), self.passes.scale_factors)
 
 
 def replaced_part(teacher: Tensor, labels: Tensor, correction: str) -> Tensor:
@@ -122,14 +117,7 @@ def replaced_part(teacher: Tensor, labels: Tensor, correction: str) -> Tensor:
     return doubted * SMOOTH if correction == "smooth" else doubted
 
 
-def corrected_labels(labels: Tensor, teacher: Tensor, replaced: Tensor, size: tuple[int, ...]) -> Mixture:
-    """n' at a scale: every label, and the teacher's most probable class for the part of it that is replaced."""
-    both = (labels, torch.where(labels >= 0, teacher.argmax(dim=1), labels))
-    shown = [resize_labels(one, size) for one in both]
-    part = resize_labels(replaced, size)
-    return Mixture.of(shown, [1 - part, part])
-
-
-def per_pixel(mixture: Mixture) -> Mixture:
-    """The same with weights that add up to 1 over all pixels with a label."""
-    return mixture._replace(weights=mixture.weights / mixture.weights.sum().clamp_min(1))
+def corrected_labels(labels: Tensor, teacher: Tensor, replaced: Tensor) -> Mixture:
+    """n': every label, and the teacher's most probable class for the part of it that is replaced."""
+    named = torch.where(labels >= 0, teacher.argmax(dim=1), labels)
+    return Mixture.of([labels, named], [1 - replaced, replaced])

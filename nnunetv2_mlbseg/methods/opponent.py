@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnunetv2_mlbseg.methods.comparison import SemiSupervised
 from nnunetv2_mlbseg.methods.draws import uniform
 from nnunetv2_mlbseg.training.passes import Passes
+from nnunetv2_mlbseg.training.task import Task
 
 UNLABELLED, LABELLED = 0, 1
 LEARNING_RATE, BETAS = 1e-4, (0.9, 0.99)
@@ -88,6 +90,28 @@ class Opponent:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Undo :meth:`state`."""
         self.optimizer.load_state_dict(state["critic_optimizer"])
+
+
+class WithOpponent(SemiSupervised):
+    """Methods with a critic among their heads, under the name ``critic``."""
+
+    needs_whole_batch: ClassVar[bool] = True
+
+    def __init__(self, settings: Any, task: Task, passes: Passes, heads: nn.ModuleDict):
+        super().__init__(settings, task, passes, heads)
+        self.opponent = Opponent(heads["critic"], passes)
+
+    def after_step(self) -> None:
+        """The critic's own step."""
+        self.opponent.learn_()
+
+    def state(self) -> dict[str, Any]:
+        """The critic's optimiser."""
+        return self.opponent.state()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Undo :meth:`state`."""
+        self.opponent.load_state(state)
 
 
 @contextmanager

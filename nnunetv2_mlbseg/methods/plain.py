@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.cases.training_cases import ROLES, ROLES_OF, TRUE, describe
@@ -13,6 +14,7 @@ from nnunetv2_mlbseg.maths.robust_losses import ROBUST
 from nnunetv2_mlbseg.methods.mlbseg.quantities import LOGGED
 from nnunetv2_mlbseg.methods.mlbseg.settings import OF_NNUNET, MLBSegSettings
 from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_images
+from nnunetv2_mlbseg.methods.scales import over_scales
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.batch import Batch
@@ -78,15 +80,13 @@ class Plain(Method):
         Of regions the mean of what it is for each.
         """
         passes, robust, groups = self.passes, ROBUST[self.settings.noisy_loss], self.passes.space.groups
-        outputs = passes.student(batch.clean.images)
         labels = passes.space.labels(batch.clean.target, self.task.ignore_label)
-        losses = []
-        for output in outputs:
+
+        def at(output: Tensor) -> Tensor:
             seen = resize_labels(labels, output.shape[2:])
-            of_groups = [robust(output[g::groups], seen[g::groups], passes.total) for g in range(groups)]
-            losses.append(torch.stack(of_groups).mean())
-        parts = [factor * loss for factor, loss in zip(passes.scale_factors, losses, strict=True)]
-        return Terms({"plain": torch.stack(parts).sum()})
+            return torch.stack([robust(output[g::groups], seen[g::groups], passes.total) for g in range(groups)]).mean()
+
+        return Terms({"plain": over_scales(passes, passes.student(batch.clean.images), at)})
 
     def weighing(self) -> LabelWeighing:
         """None."""

@@ -14,13 +14,12 @@ from torch import nn
 
 from nnunetv2_mlbseg.methods.comparison import SemiSupervised, SemiSupervisedSettings
 from nnunetv2_mlbseg.methods.distance_head import WithDistances
-from nnunetv2_mlbseg.methods.opponent import Opponent, Shown
+from nnunetv2_mlbseg.methods.opponent import Shown, WithOpponent
 from nnunetv2_mlbseg.networks.discriminator import Critic
 from nnunetv2_mlbseg.settings.rules import number
 from nnunetv2_mlbseg.training.batch import Images, ImperfectImages
 from nnunetv2_mlbseg.training.card import Card
 from nnunetv2_mlbseg.training.method import Moment, Terms
-from nnunetv2_mlbseg.training.passes import Passes
 from nnunetv2_mlbseg.training.task import Task
 
 
@@ -33,12 +32,11 @@ class SASSNetSettings(SemiSupervisedSettings):
     """Factor of the critic's judgement of the distance maps of imperfect images."""
 
 
-class SASSNet(WithDistances):
+class SASSNet(WithDistances, WithOpponent):
     """Shapes on imperfect images that a critic takes for those on clean ones."""
 
     Settings: ClassVar = SASSNetSettings
     settings: SASSNetSettings
-    needs_whole_batch: ClassVar[bool] = True
     quantities: ClassVar[Mapping[str, str]] = {
         **SemiSupervised.quantities,
         "distance": "distance maps of clean images",
@@ -51,10 +49,6 @@ class SASSNet(WithDistances):
         cost=2.2,
         citation="Li et al., MICCAI 2020",
     )
-
-    def __init__(self, settings: SASSNetSettings, task: Task, passes: Passes, heads: nn.ModuleDict):
-        super().__init__(settings, task, passes, heads)
-        self.opponent = Opponent(heads["critic"], passes)
 
     @classmethod
     def modules(cls, settings: Any, task: Task) -> nn.ModuleDict:
@@ -75,15 +69,3 @@ class SASSNet(WithDistances):
             "adversarial": self.ramp(moment) * self.settings.adversarial_weight * judged,
         }
         return Terms(losses | self.face_value(imperfect, others))
-
-    def after_step(self) -> None:
-        """The critic's own step."""
-        self.opponent.learn_()
-
-    def state(self) -> dict[str, Any]:
-        """The critic's optimiser."""
-        return self.opponent.state()
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Undo :meth:`state`."""
-        self.opponent.load_state(state)

@@ -14,7 +14,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from nnunetv2_mlbseg.maths.entropy import entropy
-from nnunetv2_mlbseg.maths.uncertainty import entropy_threshold, mean_of, mean_where, squared_distance
+from nnunetv2_mlbseg.maths.masked_mean import mean_where
+from nnunetv2_mlbseg.maths.uncertainty import entropy_threshold, mean_of, squared_distance
 from nnunetv2_mlbseg.methods.unsure_teacher import UnsureTeacher, UnsureTeacherSettings
 from nnunetv2_mlbseg.settings.rules import number
 from nnunetv2_mlbseg.training.card import Card
@@ -49,7 +50,7 @@ class UAMT(UnsureTeacher):
         settings = self.settings
         threshold = entropy_threshold(self.ramp(moment), settings.threshold_start, settings.threshold_end)
         apart = squared_distance(probabilities, self.teacher(images))
-        return mean_where(apart, self.uncertainty(images) < threshold, self.passes.total)
+        return mean_where(self.uncertainty(images) < threshold, apart, self.passes.total)
 
     def uncertainty(self, images: Tensor) -> Tensor:
         """The entropy of the teacher's mean prediction under noise and dropout, ``(B, *S)`` in nats."""

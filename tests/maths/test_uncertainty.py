@@ -1,4 +1,4 @@
-"""Thresholds of entropy by hand, and means over what counts."""
+"""Thresholds of entropy by hand, and means of maps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from nnunetv2_mlbseg.maths.entropy import entropy
 from nnunetv2_mlbseg.maths.schedules import ramp_up
-from nnunetv2_mlbseg.maths.uncertainty import entropy_threshold, mean_of, mean_where, squared_distance
+from nnunetv2_mlbseg.maths.uncertainty import entropy_threshold, mean_of, squared_distance
 
 
 def test_the_threshold_by_hand():
@@ -24,29 +24,6 @@ def test_the_threshold_by_hand():
 def test_a_coin_toss_between_two_of_four_classes_does_not_count_at_the_start():
     toss = entropy(torch.tensor([[[0.5], [0.5], [0.0], [0.0]]])).item()
     assert entropy_threshold(0.0) < toss < 0.75 * math.log(4)
-
-
-def test_the_mean_over_what_counts():
-    values = torch.tensor([[1.0, 2.0, 6.0]], requires_grad=True)
-    counted = torch.tensor([[True, False, True]])
-    found = mean_where(values, counted)
-    assert found.item() == 3.5
-    (gradient,) = torch.autograd.grad(found, values)
-    assert gradient.tolist() == [[0.5, 0.0, 0.5]]
-    none = mean_where(values, torch.zeros_like(counted))
-    assert none.item() == 0 and torch.autograd.grad(none, values)[0].tolist() == [[0, 0, 0]]
-
-
-def test_a_value_that_does_not_count_cannot_disturb():
-    values = torch.tensor([[1.0, float("nan")]], requires_grad=True)
-    found = mean_where(values, torch.tensor([[True, False]]))
-    assert found.item() == 1 and torch.autograd.grad(found, values)[0].tolist() == [[1, 0]]
-
-
-def test_the_shares_of_two_processes_add_up():
-    values, counted = torch.rand(2, 5), torch.tensor([[True] * 4 + [False], [True] + [False] * 4])
-    shares = [mean_where(values[i], counted[i], lambda _: torch.tensor(5.0)) for i in range(2)]
-    torch.testing.assert_close(sum(shares), mean_where(values, counted))
 
 
 def test_the_mean_of_maps_leaves_them_as_they_are():

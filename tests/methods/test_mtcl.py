@@ -17,7 +17,6 @@ from nnunetv2_mlbseg.training.method import Moment
 FOREGROUND = torch.tensor([0.1, 0.2, 0.9, 0.8, 0.9, 0.2])
 TEACHER = torch.stack([1 - FOREGROUND, FOREGROUND]).unsqueeze(0)
 LABELS = torch.tensor([[0, 0, 0, 1, 1, 1]])
-SIZE = (6,)
 MOMENT = Moment(800, 800, 1000)
 
 
@@ -30,7 +29,7 @@ def test_doubted_labels_are_replaced_by_as_much_as_the_correction_says():
 
 
 def test_soft_corrections_stay_soft():
-    mixture = corrected_labels(LABELS, TEACHER, replaced_part(TEACHER, LABELS, "smooth"), SIZE)
+    mixture = corrected_labels(LABELS, TEACHER, replaced_part(TEACHER, LABELS, "smooth"))
     share_of_foreground = (mixture.labels * mixture.weights).sum(dim=1)[0].tolist()
     assert share_of_foreground == pytest.approx([0, 0, 0.8, 1, 1, 0.2])
 
@@ -43,7 +42,7 @@ def test_with_several_classes_the_teacher_names_the_new_one():
     labels = torch.where(wrong, torch.randint(4, (2, 8, 8), generator=draw), truth)
     labels[0, 0] = -1
     replaced = replaced_part(teacher, labels, "hard")
-    mixture = corrected_labels(labels, teacher, replaced, (8, 8))
+    mixture = corrected_labels(labels, teacher, replaced)
     new = mixture.labels.gather(1, mixture.weights.argmax(dim=1, keepdim=True)).squeeze(1)
     known = labels >= 0
     assert replaced.sum() > 20 and torch.equal(new[known], torch.where(replaced > 0, truth, labels)[known])
