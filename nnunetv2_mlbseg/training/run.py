@@ -90,7 +90,7 @@ class Run:
         """Say in the log what begins."""
         before, stage = self.epoch.before.iterations, self.stages.at(number)
         done = f", continuing after iteration {before}" if before else ""
-        more = learning.method.epoch_line(self.moment(number)) if stage.by_method else ""
+        more = learning.method.epoch_line(self.moment(number)) if stage.by_method else stage.labels_line
         self.report(f"Stage: {stage.name}, {self.epoch.iterations} iterations{done}{more}")
 
     def summarize(self) -> EpochMeans:

@@ -103,6 +103,12 @@ class Stage:
         """What its loaders draw."""
         return (self.main,) if self.imperfect is None else (self.main, self.imperfect)
 
+    @property
+    def labels_line(self) -> str:
+        """For the log, of a stage of nnU-Net's own steps: whose labels train, if not those of clean cases alone."""
+        whose = self.main.roles
+        return "" if self.true_labels or whose == ("clean",) else f", with {' and '.join(whose)} labels"
+
     def among(self, processes: int) -> Stage:
         """The same, with draws that so many processes can share."""
         imperfect, pace = (draw and draw.among(processes) for draw in (self.imperfect, self.paced_by))

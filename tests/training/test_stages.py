@@ -123,8 +123,10 @@ def test_a_derived_batch_has_an_image_for_every_process():
 
 def test_the_stages_of_mlbseg():
     """Q = 4 views beside the image take the place of one batch of the plan: 12 // 5 images."""
-    warmup, bootstrapping = _of(MLBSeg).all
-    assert (warmup.name, warmup.epochs, warmup.keeps) == ("warm-up", 2, "checkpoint_warmup.pth")
+    given, warmup, bootstrapping = _of(MLBSeg).all
+    assert (given.name, given.epochs, given.keeps, given.by_method) == ("warm-up", 1, None, False)
+    assert given.draws == (Draw(("clean", "noisy"), 12, "warmup_batch_size"),) and given.paced_by == warmup.main
+    assert (warmup.name, warmup.epochs, warmup.keeps) == ("warm-up", 1, "checkpoint_warmup.pth")
     assert not warmup.by_method and warmup.draws == (Draw(("clean",), 12, "warmup_batch_size"),)
     assert (bootstrapping.name, bootstrapping.epochs) == ("bootstrapping", 3) and bootstrapping.by_method
     assert [draw.images for draw in bootstrapping.draws] == [
@@ -132,8 +134,25 @@ def test_the_stages_of_mlbseg():
         2,
     ] and bootstrapping.paced_by == bootstrapping.imperfect
     assert bootstrapping.labelling == Labelling("teacher", mirror=True, align=True)
-    assert [draw.images for draw in _of(MLBSeg, clean_batch_size=7, imperfect_batch_size=9).all[1].draws] == [7, 9]
+    assert [draw.images for draw in _of(MLBSeg, clean_batch_size=7, imperfect_batch_size=9).all[-1].draws] == [7, 9]
     assert _of(MLBSeg, warmup_epochs=0).all[0].name == "bootstrapping"
+
+
+@pytest.mark.parametrize(
+    ("share", "lengths"), [(0.0, [(("clean",), 4)]), (0.3, [(("clean", "noisy"), 1), (("clean",), 3)])]
+)
+def test_the_warm_up_takes_noisy_labels_as_they_are_for_its_share(share: float, lengths: list[tuple[tuple, int]]):
+    stages = _of(MLBSeg, warmup_given=share, warmup_epochs=4)
+    found = [(stage.main.roles, stage.epochs) for stage in stages.all if not stage.by_method]
+    assert found == lengths and stages.renamed == {4: "bootstrapping"}
+    assert [stages.kept_after(done)[:1] for done in range(1, 5)] == [(), (), (), ("checkpoint_warmup.pth",)]
+
+
+def test_a_warm_up_on_given_labels_alone_keeps_its_networks_and_without_noisy_cases_there_is_none():
+    (given, _) = _of(MLBSeg, warmup_given=1).all
+    assert (given.main.roles, given.epochs, given.keeps) == (("clean", "noisy"), 2, "checkpoint_warmup.pth")
+    (clean, _) = Stages(MLBSeg.stages(resolve(MLBSeg.Settings, {}), 12, replace(ROLES, noisy=()))).all
+    assert (clean.main.roles, clean.epochs) == (("clean",), 200)
 
 
 def test_plain_training_is_one_stage_by_its_name_with_the_passes_of_the_method():
@@ -141,7 +160,8 @@ def test_plain_training_is_one_stage_by_its_name_with_the_passes_of_the_method()
     assert plain.epochs == method.epochs and plain.renamed == {} and plain.loaders_began(4) == 0
     assert {stage.name for stage in plain.all} == {"plain training"}
     assert plain.all[0].main.cases(ROLES) == ("c0", "c1", "n0", "u0", "u1") and plain.all[0].true_labels
-    for ours, theirs in zip(plain.all, method.all, strict=True):
+    for epoch in range(plain.epochs):
+        ours, theirs = plain.at(epoch), method.at(epoch)
         assert ours.draws == (ours.main,) and not ours.by_method
         assert plain.one_pass(ours, ROLES, _Dataset) == method.one_pass(theirs, ROLES, _Dataset)
     alone = FoldRoles(("c0",), (), (), ("v0",))

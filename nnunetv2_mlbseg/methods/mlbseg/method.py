@@ -16,7 +16,7 @@ from nnunetv2_mlbseg.maths.weighting.strategies import Weighting, make
 from nnunetv2_mlbseg.methods.mlbseg.memory import Memory
 from nnunetv2_mlbseg.methods.mlbseg.quantities import LOGGED, statistics, trouble
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
-from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_images
+from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_images, warm_ups
 from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss, mixture_dice
 from nnunetv2_mlbseg.methods.mlbseg.weighed import Lesson, WeighedBatch
 from nnunetv2_mlbseg.methods.mlbseg.weighing import Weighing
@@ -26,7 +26,7 @@ from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.card import Card
 from nnunetv2_mlbseg.training.method import LabelWeighing, Method, Moment, Terms
 from nnunetv2_mlbseg.training.passes import Passes
-from nnunetv2_mlbseg.training.stages import Labelling, Stage, paired, warm_up
+from nnunetv2_mlbseg.training.stages import Labelling, Stage, paired
 from nnunetv2_mlbseg.training.task import Task
 
 
@@ -86,11 +86,11 @@ class MLBSeg(Method):
 
     @classmethod
     def stages(cls, settings: MLBSegSettings, plan_batch_size: int, roles: FoldRoles) -> tuple[Stage, ...]:
-        """Warm-up on the clean cases; then bootstrapping, for which unlabeled cases get generated labels (Eq. 1)."""
+        """The warm-up; then bootstrapping, for which unlabeled cases get generated labels (Eq. 1)."""
         pairs = imperfect_images(settings, plan_batch_size)
         labelling = Labelling(settings.pseudo_label_network, settings.mirror_generated, settings.align_shares)
         bootstrapping = paired(settings, plan_batch_size, pairs, "bootstrapping", labelling)
-        return (warm_up(settings, plan_batch_size), bootstrapping)
+        return (*warm_ups(settings, plan_batch_size, roles), bootstrapping)
 
     def terms(self, batch: Batch, moment: Moment) -> Terms:
         """Eq. 9, 11, 13 and the Dice of the mixture; the gradient of the clean batch has begun already (Eq. 5)."""

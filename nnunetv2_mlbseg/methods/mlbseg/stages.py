@@ -1,9 +1,12 @@
-"""How many imperfect images an iteration draws, in the method and in plain trainings that last equally long."""
+"""The warm-up of MLB-Seg, and how many imperfect images an iteration draws, also in plain trainings of equal length."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
-from nnunetv2_mlbseg.training.stages import Draw
+from nnunetv2_mlbseg.training.stages import Draw, Stage, warm_up
 
 
 def imperfect_images(settings: MLBSegSettings, plan_batch_size: int) -> Draw:
@@ -12,3 +15,16 @@ def imperfect_images(settings: MLBSegSettings, plan_batch_size: int) -> Draw:
     images = settings.imperfect_batch_size or max(1, plan_batch_size // shown)
     derived = settings.imperfect_batch_size is None
     return Draw(("noisy", "unlabeled"), images, "imperfect_batch_size", derived)
+
+
+def warm_ups(settings: MLBSegSettings, plan_batch_size: int, roles: FoldRoles) -> tuple[Stage, ...]:
+    """nnU-Net's own training: with the noisy labels as they are for a share of the warm-up, then on clean cases alone.
+
+    Both have one name; the networks are kept as the last one leaves them. A pass counts clean slices in both, so that
+    plain trainings last equally long.
+    """
+    whole = warm_up(settings, plan_batch_size)
+    epochs = round(settings.warmup_given * settings.warmup_epochs) if roles.noisy else 0
+    given = replace(whole, epochs=epochs, main=replace(whole.main, roles=("clean", "noisy")), paced_by=whole.main)
+    clean = replace(whole, epochs=whole.epochs - epochs)
+    return (replace(given, keeps=None), clean) if clean.epochs else (given,)
