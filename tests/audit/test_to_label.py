@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from nnunetv2_mlbseg.audit.label_groups import LabelGroups
 from nnunetv2_mlbseg.audit.network_opinion import Opinion
-from nnunetv2_mlbseg.audit.to_label import expected_dice, rows
+from nnunetv2_mlbseg.audit.to_label import check_choice, expected_dice, rows
+from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.structures import Structures
 
 GROUPS = LabelGroups.of_classes(2)
@@ -70,3 +75,17 @@ def test_a_case_that_is_far_from_the_chosen_ones_too_says_so():
 def test_images_that_all_look_alike_gain_nothing():
     found = rows(["c"], ["a", "b"], torch.ones(3, 2, dtype=torch.float64), [0.5, 0.2], 2)
     assert [row["expected_gain"] for row in found] == [0, 0]
+
+
+def test_nothing_to_choose_from_and_no_encoder_are_refused_at_once():
+    fold: Any = SimpleNamespace(
+        plans=SimpleNamespace(dataset_name="Dataset900_Tiny"),
+        fold=0,
+        roles=SimpleNamespace(unlabeled=()),
+        teacher=nn.Conv2d(1, 2, 1),
+    )
+    with pytest.raises(InputError, match=r"Dataset900_Tiny: fold 0 has no unlabeled training case, .*--to-label"):
+        check_choice(fold)
+    fold.roles = SimpleNamespace(unlabeled=("u0",))
+    with pytest.raises(InputError, match="Conv2d without encoder and decoder"):
+        check_choice(fold)
