@@ -1,4 +1,4 @@
-"""The audit of all noisy training cases of a fold, from a trained checkpoint to the files."""
+"""The audit of all noisy training cases of a fold, from a trained checkpoint to the files; and what to label next."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from nnunetv2_mlbseg.audit.prospect import Prospect, RightLabels, prospect, refu
 from nnunetv2_mlbseg.audit.report import REPORT, write_report
 from nnunetv2_mlbseg.audit.request import PROPOSALS, AuditRequest
 from nnunetv2_mlbseg.audit.tables import SUMMARY, write_tables
+from nnunetv2_mlbseg.audit.to_label import cases_to_label, check_choice
 from nnunetv2_mlbseg.audit.truth import measuring
-from nnunetv2_mlbseg.training.restored import restored
+from nnunetv2_mlbseg.training.restored import TrainedFold, restored
 from noise_synthesis.safe_io.files import write_json
 from noise_synthesis.safe_io.output_folder import complete_folder
 
@@ -23,19 +24,25 @@ from noise_synthesis.safe_io.output_folder import complete_folder
 def audit_fold(request: AuditRequest) -> dict[str, Any]:
     """Audit every noisy training case of a fold and write its folders, which appear when they are complete.
 
+    Asked for cases to label, it also chooses among the unlabeled ones; without a noisy case it does that alone.
+
     Returns:
         The content of ``audit.json``.
 
     Raises:
         InputError: see :meth:`AuditRequest.check_targets`, :meth:`FoldPlace.read`, :func:`restored`,
-            :func:`given_labels`, :class:`Images` and :class:`LabelFolder`; or, once ``out`` is complete,
-            :func:`refuse_corrections`.
+            :func:`given_labels`, :class:`Images`, :class:`LabelFolder` and :func:`check_choice`; or, once ``out``
+            is complete, :func:`refuse_corrections`.
     """
     request.check_targets()
     found = request.place.read(request.device)
     other = None if request.compare_with is None else (request.compare_with, request.compare_with.read(request.device))
     with ExitStack() as stack:
         fold = stack.enter_context(restored(found, request.place.folder, request.device))
+        if request.to_label:
+            check_choice(fold)
+        if request.chooses_alone(fold.roles):
+            return choose_alone(request, fold)
         dataset = read_raw_dataset(request.raw)
         labels = given_labels(fold, dataset)
         images = Images.of(dataset, labels.format, request.channel)
@@ -53,6 +60,7 @@ def audit_fold(request: AuditRequest) -> dict[str, Any]:
             about = describe(request, audits, expected)
             if truth is not None:
                 about["measured"] = truth.summary(map(judged, audits.of(fold.roles.clean, weighed=False)))
+            about |= to_label(request, fold)
             write_report(folder / REPORT, about, cases, pictures)
             write_tables(folder, about, cases)
         if request.corrected is not None and proposals is not None:
@@ -61,6 +69,19 @@ def audit_fold(request: AuditRequest) -> dict[str, Any]:
             changes = {case["case"]: case["corrected_mm3"] for case in cases}
             write_json(proposals / PROPOSALS, {**about, "corrected_mm3": changes})
     return {**about, "cases": cases}
+
+
+def choose_alone(request: AuditRequest, fold: TrainedFold) -> dict[str, Any]:
+    """Choose cases to label where no label is noisy: tables without cases, and no report."""
+    with complete_folder(request.out, SUMMARY, request.force) as folder:
+        about = {**vars(request.place), "epoch": fold.epoch, **to_label(request, fold)}
+        write_tables(folder, about, [])
+    return {**about, "cases": []}
+
+
+def to_label(request: AuditRequest, fold: TrainedFold) -> dict[str, Any]:
+    """The entry ``to_label`` of the JSON file, if it is asked for."""
+    return {"to_label": cases_to_label(fold, request.to_label, request.progress)} if request.to_label else {}
 
 
 def describe(request: AuditRequest, audits: Audits, expected: Prospect) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import torch
 from nnunetv2_mlbseg.audit.fold_place import FoldPlace
 from nnunetv2_mlbseg.audit.one_case import Thresholds
 from nnunetv2_mlbseg.audit.tables import SUMMARY
+from nnunetv2_mlbseg.cases.roles import FoldRoles
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.output_folder import check_replaceable
 
@@ -35,6 +36,7 @@ class AuditRequest:
         compare_with: With ``measure``: another training, of none of the audited cases, whose network is judged as well.
         channel: Of the images in the report, as nnU-Net numbers the files of a case.
         correct_anyway: Correct all labels, and write ``corrected`` also where corrections cannot be trusted.
+        to_label: So many unlabeled cases are chosen to be labelled next; 0: none.
         force: Replace ``out`` and ``corrected`` if an audit wrote them.
     """
 
@@ -48,8 +50,13 @@ class AuditRequest:
     compare_with: FoldPlace | None = None
     channel: int = 0
     correct_anyway: bool = False
+    to_label: int = 0
     force: bool = False
     progress: Progress = iter
+
+    def chooses_alone(self, roles: FoldRoles) -> bool:
+        """Whether there is no label to audit, and nothing but cases to label is asked for."""
+        return bool(self.to_label) and not (roles.noisy or self.corrected or self.measure)
 
     def check_targets(self) -> None:
         """Refuse to write where a raw dataset's own files lie, or over anything that no audit wrote.

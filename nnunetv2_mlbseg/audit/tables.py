@@ -19,6 +19,8 @@ REGION_COLUMNS = (
     "worst_slice", "first_slice", "last_slice", "suspicion",
 )  # fmt: skip
 
+TO_LABEL_COLUMNS = ("rank", "case", "expected_gain", "expected_dice", "why")
+
 
 def ranked(cases: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The rows of the cases, worst score first, numbered from 1."""
@@ -27,7 +29,10 @@ def ranked(cases: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def write_tables(folder: Path, about: Mapping[str, Any], cases: Sequence[Mapping[str, Any]]) -> None:
-    """Write ``cases.csv``, ``slices.csv``, ``regions.csv`` and, as the last, ``audit.json`` with all of it."""
+    """Write ``cases.csv``, ``slices.csv``, ``regions.csv`` and, as the last, ``audit.json`` with all of it.
+
+    And ``to_label.csv``, where the audit chose cases to label.
+    """
     _write_csv(folder / "cases.csv", CASE_COLUMNS, cases)
     slices = [
         {"rank": row["rank"], "case": row["case"], "slice": number, "score": score}
@@ -37,6 +42,8 @@ def write_tables(folder: Path, about: Mapping[str, Any], cases: Sequence[Mapping
     ]
     _write_csv(folder / "slices.csv", ("rank", "case", "slice", "score"), slices)
     _write_csv(folder / "regions.csv", REGION_COLUMNS, [_flat(row, one) for row in cases for one in row["regions"]])
+    if "to_label" in about:
+        _write_csv(folder / "to_label.csv", TO_LABEL_COLUMNS, about["to_label"])
     write_json(folder / SUMMARY, {**about, "cases": list(cases)})
 
 

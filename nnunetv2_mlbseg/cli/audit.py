@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_mlbseg.cli.open_in import open_in
 from nnunetv2_mlbseg.runtime.text_table import aligned
 from noise_synthesis.safe_io.errors import InputError
 
@@ -43,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--channel", type=int, default=0, metavar="N", help="of the images in the report (default: %(default)s)"
     )
     parser.add_argument(
+        "--to-label", type=int, default=0, metavar="N", help="also choose N unlabeled cases that a person should label"
+    )
+    parser.add_argument(
         "--measure", action="store_true", help="compare with the true labels in labelsTr_true, for studies"
     )
     parser.add_argument(
@@ -56,13 +60,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     later = parser.add_argument_group("after a person looked at the report")
     later.add_argument(
+        "--open-in",
+        nargs=2,
+        metavar=("VIEWER", "CASE"),
+        help="instead of an audit: show a case of the audit in --out by itksnap or slicer, to draw its label anew",
+    )
+    later.add_argument(
         "--apply",
         type=Path,
         metavar="SELECTION.json",
         help="instead of an audit: write a new version of the dataset with the labels accepted or drawn anew",
     )
-    later.add_argument("--corrected", type=Path, metavar="DIR", help="the labels of accepted cases (--write-corrected)")
-    later.add_argument("--reannotated", type=Path, metavar="DIR", help="the labels of re-annotated cases")
+    later.add_argument("--corrected", type=Path, metavar="DIR", help="the corrected labels (--write-corrected)")
+    later.add_argument(
+        "--reannotated",
+        type=Path,
+        metavar="DIR",
+        help="the labels drawn anew (default of --open-in: beside --out, with _redrawn after its name)",
+    )
     later.add_argument(
         "-d", dest="dataset_id", type=int, metavar="ID", help="number of the new version (default: free)"
     )
@@ -70,12 +85,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Audit and print the worst cases, or apply decisions."""
+    """Audit and print the worst cases, show one, or apply decisions."""
+    if args.apply is not None and args.open_in is not None:
+        raise InputError("--open-in and --apply: expected one of them at a time")
     if args.apply is not None:
         return apply(args)
     if args.out is None:
-        raise InputError("--out is missing, expected the folder to write (or --apply SELECTION.json)")
-    return audit(args)
+        what = "to write (or --apply SELECTION.json)" if args.open_in is None else "of the audit"
+        raise InputError(f"--out is missing, expected the folder {what}")
+    return audit(args) if args.open_in is None else open_in(args, *args.open_in)
 
 
 def apply(args: argparse.Namespace) -> int:
@@ -126,10 +144,22 @@ def audit(args: argparse.Namespace) -> int:
         compare_with=dataclasses.replace(place, trainer=args.compare_with) if args.compare_with else None,
         channel=args.channel,
         correct_anyway=args.correct_anyway,
+        to_label=args.to_label,
         force=args.force,
         progress=lambda cases: tqdm(cases, desc="audit", unit="case", disable=None),
     )
     found = audit_fold(request)
+    if found["cases"]:
+        print_audit(found, args.out / "report.html")
+    else:
+        print(f"No label to audit: fold {args.fold} has no noisy case.")
+    if "to_label" in found:
+        print("\n".join(["To label next:", *to_label(found["to_label"]), f"As a table: {args.out / 'to_label.csv'}"]))
+    return 0
+
+
+def print_audit(found: dict[str, Any], report: Path) -> None:
+    """The worst cases, and what to think of it all."""
     print("\n".join(table(found["cases"])))
     if found["witnesses"] is None:
         print("The training kept no record of how its labels err, so this begins from how labels usually err.")
@@ -138,12 +168,13 @@ def audit(args: argparse.Namespace) -> int:
     if "measured" in found:
         print("\n".join(measured(found["measured"])))
     print(found["corrections"]["sentence"])
-    print(f"All {len(found['cases'])} cases with pictures: {args.out / 'report.html'}")
-    return 0
+    print(f"All {len(found['cases'])} cases with pictures: {report}")
 
 
 def check_numbers(args: argparse.Namespace) -> None:
     """Refuse numbers out of range and two outputs in one place."""
+    if args.to_label < 0:
+        raise InputError(f"--to-label is {args.to_label}, expected 1 or more")
     if not 0.5 <= args.evidence < 1:
         raise InputError(f"--evidence is {args.evidence}, expected 0.5 or more and below 1")
     if not 0 <= args.smallest_mm3 < float("inf"):
@@ -168,6 +199,12 @@ def table(cases: list[dict[str, Any]]) -> list[str]:
         for row in cases[:MOST_SHOWN]
     ]
     return aligned([HEADING, *rows], left=2)
+
+
+def to_label(cases: list[dict[str, Any]]) -> list[str]:
+    """The unlabeled cases to label next, a line each."""
+    rows = [[str(row["rank"]), row["case"], f"{row['expected_gain']:.3f}", row["why"]] for row in cases[:MOST_SHOWN]]
+    return aligned([["rank", "case", "gain", "why"], *rows], left=4)
 
 
 def in_words(region: dict[str, Any]) -> str:

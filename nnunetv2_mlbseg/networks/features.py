@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from nnunetv2_mlbseg.networks.surgery import plain_network
@@ -71,3 +72,44 @@ def features_of(network: nn.Module) -> Iterator[Features]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@dataclass
+class MeanFeatures:
+    """The mean of the encoder's coarsest features over all places of all images that the network has seen.
+
+    Attributes:
+        total: Sum over the images of their means over places, (F,) float64 on the CPU.
+        images: How many.
+    """
+
+    total: Tensor | float = 0.0
+    images: int = 0
+
+    @property
+    def mean(self) -> Tensor:
+        """(F,) float64."""
+        assert isinstance(self.total, Tensor), "the network has seen no image"
+        return self.total / self.images
+
+
+@contextmanager
+def mean_features(network: nn.Module) -> Iterator[MeanFeatures]:
+    """Take the mean of the coarsest features of all calls of the network inside of the block. No gradient flows.
+
+    Raises:
+        InputError: a network that is not made of nnU-Net's encoder and decoder.
+    """
+    encoder, _ = encoder_and_decoder(network)
+    found = MeanFeatures()
+
+    def add(module: nn.Module, args: Any, output: list[Tensor]) -> None:
+        coarsest = output[-1].detach().flatten(2).to("cpu", torch.float64)
+        found.total = found.total + coarsest.mean(dim=2).sum(dim=0)
+        found.images += len(coarsest)
+
+    hook = encoder.register_forward_hook(add)
+    try:
+        yield found
+    finally:
+        hook.remove()

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from training_support import TRAINER, Workspace, add_configuration, write_raw_dataset
+from training_support import SUPERVISION, TRAINER, Workspace, add_configuration, write_raw_dataset
 
+from dataset_conversion.supervision.files import Supervision, write_supervision
 from nnunetv2_mlbseg.audit.class_weights import clean_direction
 from nnunetv2_mlbseg.cli.main import main
 from nnunetv2_mlbseg.maths.tangents.forward import logit_tangents
@@ -309,6 +310,62 @@ def test_a_network_that_never_saw_the_audited_labels_is_measured_beside(audit, a
     message = refused(audit, capsys, "--out", tmp_path / "new", "--measure", "--compare-with", name)
     assert "checkpoint_final.pth: trained on 1 of the 2 audited cases (n1), expected a training on other" in message
     assert not (tmp_path / "new").exists()
+
+
+def test_unlabeled_cases_are_ranked_beside_the_audit(trained, audit, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert audit("--out", out, "--to-label", "5") == 0
+    found = json.loads((out / "audit.json").read_text())
+    assert len(found["cases"]) == 2 and sorted(row["case"] for row in found["to_label"]) == ["u0", "u1"]
+    for rank, row in enumerate(found["to_label"], start=1):
+        assert list(row) == ["rank", "case", "expected_gain", "expected_dice", "why"] and row["rank"] == rank
+        assert 0 <= row["expected_gain"] <= 1 - row["expected_dice"] < 0.5  # it has learned the discs
+    with open(out / "to_label.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["case"], row["why"]) for row in rows] == [(row["case"], row["why"]) for row in found["to_label"]]
+    printed = capsys.readouterr().out
+    assert "To label next:" in printed and found["to_label"][0]["why"] in printed
+    assert "to_label" in (out / "report.html").read_text()
+    assert "--to-label is -1" in refused(audit, capsys, "--out", tmp_path / "new", "--to-label", "-1")
+
+
+def test_without_noisy_labels_there_still_is_something_to_label(trained, audit, another, tmp_path, monkeypatch, capsys):
+    """The dataset as it would be had n0 and n1 no label, and a network that trained on the clean cases."""
+    raw, fold = another
+    shutil.copytree(trained.root / "preprocessed", tmp_path / "preprocessed")
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
+    roles = Supervision(SUPERVISION.clean, (), ("n0", "n1", "u0", "u1"))
+    for folder in (raw, tmp_path / "preprocessed" / trained.dataset):
+        write_supervision(folder, roles)
+    name, out = clean_only(fold), tmp_path / "out"
+    assert audit("-tr", name, "--out", out, "--to-label", "3") == 0
+    found = json.loads((out / "audit.json").read_text())
+    assert found["cases"] == [] and len({row["case"] for row in found["to_label"]} & set(roles.unlabeled)) == 3
+    assert sorted(os.listdir(out)) == ["audit.json", "cases.csv", "regions.csv", "slices.csv", "to_label.csv"]
+    assert "No label to audit: fold 0 has no noisy case." in capsys.readouterr().out
+    message = refused(audit, capsys, "-tr", name, "--out", tmp_path / "new")
+    assert "has no noisy training case, expected labels to audit" in message
+    corrected = ("--to-label", "3", "--write-corrected", tmp_path / "corrected")
+    assert "no noisy training case" in refused(audit, capsys, "-tr", name, "--out", tmp_path / "new", *corrected)
+
+
+def test_an_audited_case_is_drawn_anew_and_joins_the_clean_ones(trained, audit, another, tmp_path, monkeypatch, capsys):
+    raw, _ = another
+    monkeypatch.setenv("PATH", str(tmp_path))
+    out = tmp_path / "out"
+    assert audit("--out", out) == 0
+    assert audit("--out", out, "--open-in", "slicer", "n0") == 0
+    redrawn = tmp_path / "out_redrawn" / "n0.nii.gz"
+    shutil.copy(raw / "labelsTr_true" / "n0.nii.gz", redrawn)
+    assert audit("--out", out, "--open-in", "itksnap", "n0") == 0 and "goes on with" in capsys.readouterr().out
+    selection = tmp_path / "selection.json"
+    selection.write_text(json.dumps({"dataset": trained.dataset, "cases": {"n0": "reannotated"}}))
+    assert audit("--apply", selection, "-d", "950", "--reannotated", redrawn.parent) == 0
+    new = tmp_path / "raw" / "Dataset950_Tiny"
+    assert "n0" in json.loads((new / "supervision" / "clean.json").read_text())
+    np.testing.assert_array_equal(
+        *(voxels(folder / "n0.nii.gz") for folder in (new / "labelsTr", raw / "labelsTr_true"))
+    )
 
 
 def test_force_replaces_an_earlier_audit(audit, tmp_path):
