@@ -16,6 +16,7 @@ from dataset_conversion.raw.linked_cases import LinkedCase
 from dataset_conversion.raw.names import dataset_name
 from dataset_conversion.raw.parallel import over_cases
 from dataset_conversion.supervision.files import PROVENANCE_FILE, SUPERVISION_FOLDER, write_splits, write_supervision
+from dataset_conversion.supervision.sources import write_sources
 from noise_synthesis.safe_io.files import write_json
 from noise_synthesis.safe_io.version import tool_version
 
@@ -52,6 +53,8 @@ def write_split_dataset(
         )
         write_supervision(folder, split.supervision)
         write_splits(folder, split.folds)
+        if split.sources:
+            write_sources(folder, split.sources)
         write_json(folder / SUPERVISION_FOLDER / PROVENANCE_FILE, _provenance(dataset, added, split))
 
 

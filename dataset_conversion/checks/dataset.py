@@ -28,6 +28,7 @@ from dataset_conversion.supervision.files import (
     read_splits,
     read_supervision,
 )
+from dataset_conversion.supervision.sources import read_sources, source_problems
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.structures import problems_of
 
@@ -117,6 +118,7 @@ def _read_roles(dataset: RawDataset) -> tuple[Supervision | None, Any, list[Find
     for line in problems(supervision, splits, set(dataset.names)):
         if not (unread and line.startswith(SPLITS_FILE)):
             findings.append(Finding("roles and folds", PROBLEM, line))
+    findings += _sources(dataset, supervision)
     if supervision.unlabeled and dataset.ignore_label is None:
         findings.append(
             Finding("dataset.json", PROBLEM, "dataset.json: unlabeled cases, but no 'ignore' label (the highest value)")
@@ -124,3 +126,11 @@ def _read_roles(dataset: RawDataset) -> tuple[Supervision | None, Any, list[Find
     findings += without_a_place(dataset, supervision, splits)
     findings += ct_statistics(dataset.description["channel_names"].values(), supervision)
     return supervision, splits, findings
+
+
+def _sources(dataset: RawDataset, supervision: Supervision) -> list[Finding]:
+    try:
+        lines = source_problems(read_sources(dataset.folder, dataset.names), supervision)
+    except InputError as error:
+        lines = [str(error)]
+    return [Finding("sources", PROBLEM, line) for line in lines]

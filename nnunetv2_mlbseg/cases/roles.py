@@ -12,24 +12,35 @@ from typing import Any
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 
-from dataset_conversion.supervision.files import SPLITS_FILE, problems, read_splits, read_supervision
+from dataset_conversion.supervision.files import ROLES, SPLITS_FILE, problems, read_splits, read_supervision
+from dataset_conversion.supervision.sources import read_sources, source_problems
 from nnunetv2_mlbseg.cases.role_copies import refresh_copies
 from noise_synthesis.safe_io.errors import InputError
 
 
 @dataclass(frozen=True)
 class FoldRoles:
-    """The cases of one fold, sorted. ``validation`` holds cases with true labels only."""
+    """The cases of one fold, sorted. ``validation`` holds cases with true labels only.
+
+    ``sources`` are pairs of a training case and the source of its label, where that is known. They are no roles: what
+    trains, and validates, does not depend on them, and they may become known later.
+    """
 
     clean: tuple[str, ...]
     noisy: tuple[str, ...]
     unlabeled: tuple[str, ...]
     validation: tuple[str, ...]
+    sources: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def from_dict(cls, roles: Mapping[str, Iterable[str]]) -> FoldRoles:
-        """As a checkpoint stores them."""
-        return cls(**{role: tuple(cases) for role, cases in roles.items()})
+        """Undo :meth:`as_dict`."""
+        clean, noisy, unlabeled, validation = (tuple(roles[role]) for role in (*ROLES, "validation"))
+        return cls(clean, noisy, unlabeled, validation)
+
+    def as_dict(self) -> dict[str, tuple[str, ...]]:
+        """The roles, as a checkpoint stores them."""
+        return {role: getattr(self, role) for role in (*ROLES, "validation")}
 
     @property
     def imperfect(self) -> tuple[str, ...]:
@@ -47,6 +58,17 @@ class FoldRoles:
         Whatever keeps a value for every noisy case, from the loaders to the audit, keeps it under this number.
         """
         return self._numbers.get(case, -1)
+
+    def source(self, case: str) -> str | None:
+        """The source of a case's label, or None."""
+        return dict(self.sources).get(case)
+
+    @property
+    def source_numbers(self) -> tuple[int, ...]:
+        """The number of the source of every noisy case, in their order, -1 for none; empty where none is known."""
+        numbers = {name: number for number, name in enumerate(sorted({source for _, source in self.sources}))}
+        of_cases = dict(self.sources)
+        return tuple(numbers.get(of_cases.get(case, ""), -1) for case in self.noisy) if numbers else ()
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -97,8 +119,9 @@ def read_fold(
     cases = set(cases)
     supervision = read_supervision(preprocessed_folder, cases)
     splits = read_splits(preprocessed_folder, cases)
-    place = "the preprocessed data"
+    sources, place = read_sources(preprocessed_folder, cases), "the preprocessed data"
     found = problems(supervision, splits, cases, place, needs_imperfect=needs_imperfect)
+    found += source_problems(sources, supervision)
     if found:
         raise InputError(f"{preprocessed_folder.name}: " + "; ".join(found))
     roles: tuple[tuple[str, ...], ...]
@@ -107,7 +130,9 @@ def read_fold(
     else:
         training, validation = _fold_cases(splits, fold, preprocessed_folder / SPLITS_FILE)
         roles = (*(_within(training, role) for role in supervision.by_role().values()), tuple(validation))
-    selected = FoldRoles(*(tuple(sorted(role)) for role in roles))
+    clean, noisy, unlabeled, validation = (tuple(sorted(role)) for role in roles)
+    named = tuple((case, sources[case]) for case in noisy if case in sources)
+    selected = FoldRoles(clean, noisy, unlabeled, validation, named)
     if not selected.clean:
         raise InputError(f"{preprocessed_folder.name}: fold {fold} has no clean training case, expected at least one")
     return selected

@@ -24,6 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for role in ("clean", "noisy", "unlabeled", "evaluation"):
         _add_choice(parser, role, _help_of(role))
     add_exclude_argument(parser)
+    parser.add_argument(
+        "--source",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "CASES"),
+        help="who or what drew the labels of which noisy cases; their errors are learned together (repeatable)",
+    )
     parser.add_argument("--unlabeled-images", type=Path, metavar="DIR", help="folder of further images, without labels")
     parser.add_argument(
         "--folds", type=int, metavar="K", help="number of folds (default: 5, or as many as clean cases)"
@@ -61,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
         patient_regex=args.patient_regex,
         always_train=args.always_train,
         exclude=args.exclude,
+        sources=args.source,
     )
     write_split_dataset(dataset, added, split, target, args.processes or default_processes())
     counts = ", ".join(f"{len(cases)} {role}" for role, cases in split.supervision.by_role().items())

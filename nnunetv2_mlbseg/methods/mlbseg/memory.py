@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nnunetv2_mlbseg.maths.class_shares import ShareRecord
 from nnunetv2_mlbseg.maths.records import Record
+from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
 from nnunetv2_mlbseg.maths.weighting.strategies import Weighting
 
 State = Mapping[str, Tensor] | None
@@ -37,12 +38,27 @@ class Memory:
         return {name: record and (record.state() or None) for name, record in vars(self).items()}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, State], weighting: Weighting[Any], device: torch.device) -> Memory:
-        """Undo :meth:`state`; a record that ``state`` lacks, or has in an earlier form, begins anew."""
+    def from_state(
+        cls, state: Mapping[str, State], weighting: Weighting[Any], device: torch.device, sources: Sequence[int] = ()
+    ) -> Memory:
+        """Undo :meth:`state`; a record that ``state`` lacks, or has in a form that is no longer known, begins anew.
+
+        Args:
+            sources: See :func:`with_sources`: what the dataset says now.
+        """
         disputes, shares = state.get("disputes"), state.get("shares")
         kind = type(weighting.begin(1))
-        known = disputes is not None and disputes.keys() == set(kind.names())
+        known = disputes is not None and kind.of_former(disputes).keys() == set(kind.names())
         return cls(
-            kind.from_state(disputes).to(device) if disputes is not None and known else None,
+            with_sources(kind.from_state(disputes).to(device), sources) if disputes is not None and known else None,
             None if shares is None else ShareRecord.from_state(shares).to(device),
         )
+
+
+def with_sources(record: Record, sources: Sequence[int]) -> Record:
+    """A record that knows the sources of labels, if it is of a kind that tells them apart.
+
+    Args:
+        sources: The number of every noisy case's source, negative for none; empty where none is known.
+    """
+    return record.with_sources(sources) if isinstance(record, DisputeRecord) else record

@@ -139,7 +139,7 @@ class MLBSeg(Method):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Undo :meth:`state`."""
-        self.memory = Memory.from_state(state, self.weighting, self.passes.device)
+        self.memory = Memory.from_state(state, self.weighting, self.passes.device, self.task.sources)
 
     def weighing(self) -> LabelWeighing:
         """The weighting, and what it has learned."""

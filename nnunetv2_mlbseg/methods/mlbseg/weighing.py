@@ -22,7 +22,7 @@ from nnunetv2_mlbseg.maths.weighting.depth import depth_levels, is_flat
 from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives
 from nnunetv2_mlbseg.maths.weighting.seen import Seen
 from nnunetv2_mlbseg.maths.weighting.strategies import Weighting
-from nnunetv2_mlbseg.methods.mlbseg.memory import Memory
+from nnunetv2_mlbseg.methods.mlbseg.memory import Memory, with_sources
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
 from nnunetv2_mlbseg.methods.mlbseg.terms import consistency_terms, lessen_generated
 from nnunetv2_mlbseg.methods.mlbseg.weighed import WeighedBatch
@@ -96,7 +96,7 @@ class Weighing:
     def _begin(self, classes: int) -> Record:
         cases = self.task.noisy if self.settings.confusion_by_case else 0
         record: Record = self.weighting.begin(classes, cases, self.passes.device, self.passes.space.groups)
-        return record
+        return with_sources(record, self.task.sources)
 
     @property
     def _by_student(self) -> bool:
