@@ -47,6 +47,8 @@ def found(folder):
 
 def test_sound_dataset(dataset):
     assert found(dataset) == {}
+    write(dataset / "supervision" / "sources.json", {"p3": "reader2"})
+    assert found(dataset) == {}
 
 
 def image(folder, name):
@@ -55,6 +57,10 @@ def image(folder, name):
 
 def edit(folder, **entries):
     write(folder / "dataset.json", {**read(folder / "dataset.json"), **entries})
+
+
+def sources(folder, content):
+    write(folder / "supervision" / "sources.json", content)
 
 
 def copy_image(folder, first, second):
@@ -82,6 +88,15 @@ PLANTED = [
     (lambda f: copy_image(f, "p0", "p3"), "warning", "duplicate image", "p0, p3; keep them on one side"),
     (lambda f: copy_label(f, "p0", "p6"), "warning", "equal labels", "2 cases have the label of another case, on ano"),
     (lambda f: edit(f, labels={"background": 0, "a": 1, "b": 3}), "problem", "dataset.json", "[0, 1, 3]; expected 0"),
+    (
+        lambda f: sources(f, {"p3": "a", "p0": "b"}),
+        "problem",
+        "sources",
+        "sources.json: source of a case that is clean",
+    ),
+    (lambda f: sources(f, {"p3": "a", "lost": "b"}), "problem", "sources", "of a case that is without a role: lost"),
+    (lambda f: sources(f, ["p3"]), "problem", "sources", "sources.json: expected an object of cases and sources"),
+    (lambda f: sources(f, {"p3": " "}), "problem", "sources", "case p3 has the source ' ', expected a name"),
     (lambda f: edit(f, numTraining=9), "problem", "dataset.json", "numTraining is 9, but imagesTr has 8 cases"),
     (lambda f: edit(f, labels={"background": 0, "class1": 1, "ignore": 4}), "problem", "dataset.json", "[0, 1, 4]"),
     (lambda f: edit(f, labels={"background": 0, "ignore": 1, "z": 2}), "problem", "dataset.json", "'ignore' must be"),
