@@ -7,7 +7,8 @@ from audit_support import two_squares
 
 from nnunetv2_mlbseg.audit.bayes import usual_confusion
 from nnunetv2_mlbseg.audit.label_groups import LabelGroups
-from nnunetv2_mlbseg.audit.one_case import Witnesses, proposed_label
+from nnunetv2_mlbseg.audit.one_case import proposed_label
+from nnunetv2_mlbseg.audit.witnesses import Witnesses
 from nnunetv2_mlbseg.maths.records import NoRecord
 from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
