@@ -42,11 +42,12 @@ def draw_split(
     always_train: Sequence[str],
     exclude: Sequence[str] = (),
     sources: Sequence[Sequence[str]] = (),
+    former: Collection[str] = (),
 ) -> Split:
     """Turn the options of the command into roles and folds; see ``choose_roles``, ``Layout`` and ``choose_sources``.
 
     With evaluation cases there is one fold, which validates on them; otherwise the folds go over the clean cases.
-    Excluded cases have no role, whatever the other options say of them.
+    Excluded cases have no role, whatever the other options say of them. ``former``: the cases with a former label.
 
     Raises:
         InputError: the options contradict each other or the dataset.
@@ -69,7 +70,7 @@ def draw_split(
     _refuse_two_roles(layout)
     divided = layout.divided()
     options = {"seed": seed, "patient_regex": patient_regex}
-    of_labels = choose_sources(sources, names, layout.supervision, left_out)
+    of_labels = choose_sources(sources, names, layout.supervision, left_out, former)
     split = Split(layout.supervision, layout.evaluation, divided, options, of_labels)
     _check(split, set(names).union(added).difference(left_out))
     return split

@@ -15,6 +15,7 @@ from dataset_conversion.checks.nnunet import encodings, nnunet_integrity
 from dataset_conversion.checks.preprocessed import stale_preprocessing
 from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
 from dataset_conversion.checks.sets import classes_not_shown, ct_statistics, label_contents, outliers, without_a_place
+from dataset_conversion.raw.cases import FORMER_LABELS
 from dataset_conversion.raw.companions import companions
 from dataset_conversion.raw.dataset import RawCase, RawDataset, read_raw_dataset
 from dataset_conversion.raw.formats import DatasetFormat, dataset_format
@@ -129,8 +130,15 @@ def _read_roles(dataset: RawDataset) -> tuple[Supervision | None, Any, list[Find
 
 
 def _sources(dataset: RawDataset, supervision: Supervision) -> list[Finding]:
+    """Sources of labels, and former labels, which only clean cases have."""
+    folder, findings = dataset.folder / FORMER_LABELS, []
+    former = {name for name in dataset.names if (folder / f"{name}{dataset.file_ending}").is_file()}
+    unused = sorted(former - set(supervision.clean))
+    if unused:
+        message = f"{FORMER_LABELS}: not used, as the case is not clean: {name_some(unused)}"
+        findings.append(Finding("unused", WARNING, message, tuple(unused)))
     try:
-        lines = source_problems(read_sources(dataset.folder, dataset.names), supervision)
+        lines = source_problems(read_sources(dataset.folder, dataset.names), supervision, former)
     except InputError as error:
         lines = [str(error)]
-    return [Finding("sources", PROBLEM, line) for line in lines]
+    return [*findings, *(Finding("sources", PROBLEM, line) for line in lines)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dataset_conversion.supervision.case_lists import choose_cases
@@ -12,7 +12,7 @@ from noise_synthesis.safe_io.files import read_json, write_json
 from noise_synthesis.safe_io.text import as_on_disk
 
 SOURCES_FILE = "sources.json"
-WHAT_FOR = "only noisy labels have a source"
+WHAT_FOR = "only noisy labels have a source, and former labels of clean cases"
 
 
 def read_sources(folder: str | Path, cases: Iterable[str] = ()) -> dict[str, str]:
@@ -44,12 +44,16 @@ def write_sources(folder: str | Path, sources: Mapping[str, str]) -> None:
     write_json(Path(folder) / SUPERVISION_FOLDER / SOURCES_FILE, dict(sorted(sources.items())))
 
 
-def source_problems(sources: Mapping[str, str], supervision: Supervision) -> list[str]:
-    """Return every way in which sources and roles contradict each other; empty if they agree."""
+def source_problems(sources: Mapping[str, str], supervision: Supervision, former: Collection[str] = ()) -> list[str]:
+    """Return every way in which sources and roles contradict each other; empty if they agree.
+
+    Args:
+        former: clean cases whose former label has a source as well.
+    """
     roles = supervision.roles()
     others: dict[str, list[str]] = {}
     for case in sources:
-        if roles.get(case) != "noisy":
+        if roles.get(case) != "noisy" and not (roles.get(case) == "clean" and case in former):
             others.setdefault(roles.get(case, "without a role"), []).append(case)
     return [
         f"{SUPERVISION_FOLDER}/{SOURCES_FILE}: source of a case that is {role}: {name_some(cases)}; {WHAT_FOR}"
@@ -58,7 +62,11 @@ def source_problems(sources: Mapping[str, str], supervision: Supervision) -> lis
 
 
 def choose_sources(
-    given: Sequence[Sequence[str]], names: Sequence[str], supervision: Supervision, exclude: Iterable[str] = ()
+    given: Sequence[Sequence[str]],
+    names: Sequence[str],
+    supervision: Supervision,
+    exclude: Iterable[str] = (),
+    former: Collection[str] = (),
 ) -> dict[str, str]:
     """Return the source of every case that a user names one for.
 
@@ -66,6 +74,7 @@ def choose_sources(
         given: for every source its name, then its cases as `choose_cases` takes them.
         names: all cases of the dataset.
         exclude: cases that are left out, whoever names them.
+        former: see `source_problems`.
 
     Raises:
         InputError: a source without a name or a case, a case that does not exist, one with two sources, or one whose
@@ -81,7 +90,7 @@ def choose_sources(
                 f"{option}: no case given, expected its cases: names, a file that lists them, or a pattern"
             )
         cases = [case for case in choose_cases(option, texts, names) if case not in set(exclude)]
-        wrong = source_problems(dict.fromkeys(cases, source), supervision)
+        wrong = source_problems(dict.fromkeys(cases, source), supervision, former)
         if wrong:
             raise InputError(f"{option}: {wrong[0].partition(': ')[2]}")
         twice = [case for case in cases if found.get(case, source) != source]

@@ -22,8 +22,8 @@ from noise_synthesis.safe_io.errors import InputError
 class FoldRoles:
     """The cases of one fold, sorted. ``validation`` holds cases with true labels only.
 
-    ``sources`` are pairs of a training case and the source of its label, where that is known. They are no roles: what
-    trains, and validates, does not depend on them, and they may become known later.
+    ``sources`` are pairs of a training case and the source of its label, of a clean one of its former label, where that
+    is known. They are no roles: what trains, and validates, does not depend on them, and they may become known later.
     """
 
     clean: tuple[str, ...]
@@ -63,12 +63,17 @@ class FoldRoles:
         """The source of a case's label, or None."""
         return dict(self.sources).get(case)
 
+    def source_number(self, case: str) -> int:
+        """Which of the sources of noisy labels a case's label is from, from 0 in the order of names; -1 for none."""
+        of_noisy = sorted({source for name, source in self.sources if name in self._numbers})
+        source = self.source(case)
+        return of_noisy.index(source) if source in of_noisy else -1
+
     @property
     def source_numbers(self) -> tuple[int, ...]:
-        """The number of the source of every noisy case, in their order, -1 for none; empty where none is known."""
-        numbers = {name: number for number, name in enumerate(sorted({source for _, source in self.sources}))}
-        of_cases = dict(self.sources)
-        return tuple(numbers.get(of_cases.get(case, ""), -1) for case in self.noisy) if numbers else ()
+        """The number of the source of every noisy case, in their order; empty where none is known."""
+        numbers = tuple(map(self.source_number, self.noisy))
+        return numbers if max(numbers, default=-1) >= 0 else ()
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -121,7 +126,7 @@ def read_fold(
     splits = read_splits(preprocessed_folder, cases)
     sources, place = read_sources(preprocessed_folder, cases), "the preprocessed data"
     found = problems(supervision, splits, cases, place, needs_imperfect=needs_imperfect)
-    found += source_problems(sources, supervision)
+    found += source_problems(sources, supervision, supervision.clean)  # of former labels, which lie elsewhere
     if found:
         raise InputError(f"{preprocessed_folder.name}: " + "; ".join(found))
     roles: tuple[tuple[str, ...], ...]
@@ -130,9 +135,10 @@ def read_fold(
     else:
         training, validation = _fold_cases(splits, fold, preprocessed_folder / SPLITS_FILE)
         roles = (*(_within(training, role) for role in supervision.by_role().values()), tuple(validation))
-    clean, noisy, unlabeled, validation = (tuple(sorted(role)) for role in roles)
-    named = tuple((case, sources[case]) for case in noisy if case in sources)
-    selected = FoldRoles(clean, noisy, unlabeled, validation, named)
+    sorted_roles = [tuple(sorted(role)) for role in roles]
+    labelled = {case for role in sorted_roles[:2] for case in role}
+    named = tuple((case, sources[case]) for case in sorted(labelled.intersection(sources)))
+    selected = FoldRoles(sorted_roles[0], sorted_roles[1], sorted_roles[2], sorted_roles[3], named)
     if not selected.clean:
         raise InputError(f"{preprocessed_folder.name}: fold {fold} has no clean training case, expected at least one")
     return selected

@@ -23,8 +23,8 @@ EMPTY: dict[str, Record] = {
 }
 NAMES = {
     "shares": ("clean", "pseudo", "bias"),
-    "confusion": ("counts", "cases", "sources", "source_of"),
-    "disputes": ("gain", "extent", "counts", "cases", "sources", "source_of"),
+    "confusion": ("counts", "cases", "sources", "source_of", "known"),
+    "disputes": ("gain", "extent", "counts", "cases", "sources", "source_of", "known"),
     "nothing": (),
 }
 """As checkpoints have them."""
@@ -87,7 +87,7 @@ def test_a_record_moves_as_a_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-@pytest.mark.parametrize("which", ["gain", "extent", "counts", "cases", "sources"])
+@pytest.mark.parametrize("which", ["gain", "extent", "counts", "cases", "sources", "known"])
 def test_a_spoilt_record_is_left_for_the_one_of_before(which: str, value: float) -> None:
     before = filled(EMPTY["disputes"])
     state = before.state()

@@ -5,9 +5,13 @@ depths it adds up to the confusion matrix that Patrini et al. (2017) and Northcu
 images. Bayes' rule needs the depth as well: in labels that are too large for their structure class 0 hides near the
 border of label 1, and a matrix without depth can only say that some of those pixels, anywhere, are wrong.
 
-Labels differ between cases (one is too large, the next one too small), hence a matrix for every case. And whoever drew
-them errs in a way of their own: where sources of labels are known, the matrix of a case is drawn towards that of its
-source, and that towards the one of all (see `told_apart`); where they are not, the one of a case towards that of all.
+Labels differ between cases (one is too large, the next one too small), hence a matrix for every case. It is drawn
+towards that of the case's source, and that towards the one of all (see `told_apart`); where sources of labels are not
+known, the one of a case towards that of all.
+
+Where clean cases had another label before, both labels of their pixels are known. Such counts never fade: the gold loss
+correction of Hendrycks et al. (2018), by depth. A few known cases outweigh what is believed of a batch, in M of all and
+of their source; a case's own counts are held against one batch all the same.
 
 Bayes' rule of two witnesses, e_t M[t, n, d], takes image and label for independent, given the class. They are not: both
 know where the structure is. A pixel beside the border of the label is one that the image puts there as well, and the
@@ -29,11 +33,14 @@ from nnunetv2_mlbseg.maths.labels import ImperfectLabels
 from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.tensors import Total, unchanged
 from nnunetv2_mlbseg.maths.weighting.depth import LEVELS
-from nnunetv2_mlbseg.maths.weighting.told_apart import drawn_towards, followed, image_counts, normalized, wide
-
-PRIOR_DIAGONAL = 0.8
-"""The confusion matrix before the first pixel is seen: this much on the diagonal, the rest evenly, each divided evenly
-among the depths."""
+from nnunetv2_mlbseg.maths.weighting.told_apart import (
+    drawn_towards,
+    followed,
+    image_counts,
+    normalized,
+    one_pixel,
+    wide,
+)
 
 CASE_DECAY = 0.95
 """What remains of a case's counts when the case comes up again: its last 20 appearances or so."""
@@ -52,7 +59,7 @@ LEAST_CONFUSION = 1e-3
 
 @dataclass(frozen=True)
 class ConfusionRecord(Record):
-    """Running sums over iterations, float32; G groups of classes, see `maths/label_space`.
+    """Running sums, float32; G groups of classes, see `maths/label_space`.
 
     Attributes:
         counts: (G, C, C, D), [g, t, n, d]: pixels believed to be of class t (in probability) with the given label n at
@@ -62,24 +69,26 @@ class ConfusionRecord(Record):
         sources: (S*G, C, C, D), the same of every source, over the last batches that showed it. S is 0 where sources
             are not known.
         source_of: int64, the number of every noisy case's source, negative for none; empty where S is 0.
+        known: ((1+S)*G, C, C, D), pixels of clean cases by true and former label: of no such source, then of every one.
     """
 
     counts: Tensor
     cases: Tensor
     sources: Tensor
     source_of: Tensor
+    known: Tensor
 
     @classmethod
     def empty(
         cls, classes: int, cases: int = 0, device: torch.device | str = "cpu", groups: int = 1
     ) -> ConfusionRecord:
         """Nothing seen yet, and no source known."""
-        shape = (classes, classes, LEVELS)
-        counts, of_cases, of_sources = (torch.zeros(rows * groups, *shape, device=device) for rows in (1, cases, 0))
-        return cls(counts, of_cases, of_sources, torch.zeros(0, dtype=torch.int64, device=device))
+        counts = torch.zeros(groups, classes, classes, LEVELS, device=device)
+        of_cases, of_sources = counts.repeat(cases, 1, 1, 1), counts[:0]
+        return cls(counts, of_cases, of_sources, counts.new_zeros(0, dtype=torch.int64), counts.clone())
 
     def with_sources(self, sources: Sequence[int]) -> ConfusionRecord:
-        """The same record for these sources; if they are others than before, what was known of sources goes.
+        """The same record for these sources; if they are others than before, what was known of each goes.
 
         Args:
             sources: the number of every noisy case's source, negative for none; empty where none is known.
@@ -88,25 +97,31 @@ class ConfusionRecord(Record):
             return self
         rows = (max(sources, default=-1) + 1) * len(self.counts)
         tables = self.counts.new_zeros(rows, *self.counts.shape[1:])
-        return replace(self, sources=tables, source_of=torch.tensor(sources, device=tables.device, dtype=torch.int64))
+        numbers = torch.tensor(sources, device=tables.device, dtype=torch.int64)
+        known = torch.cat([self.known.unflatten(0, (-1, len(self.counts))).sum(0), tables])
+        return replace(self, sources=tables, source_of=numbers, known=known)
+
+    def with_known(self, known: Tensor) -> ConfusionRecord:
+        """The same record with other ``known`` pixels."""
+        return replace(self, known=known.to(self.counts))
 
     @classmethod
     def of_former(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Of an earlier version, which knew no sources; or whose counts (C, C, D) knew one group."""
+        """Of an earlier version, which knew no sources and no former labels; or whose counts knew one group."""
         if "counts" not in state:
             return dict(state)
         counts = state["counts"]
         counts = counts.unsqueeze(0) if counts.ndim == 3 else counts
-        none = {"sources": counts[:0], "source_of": torch.zeros(0, dtype=torch.int64, device=counts.device)}
+        none = {"sources": counts[:0], "source_of": counts.new_zeros(0, dtype=torch.int64), "known": 0 * counts}
         return {**none, **state, "counts": counts}
 
     @property
     def matrix(self) -> Tensor:
-        """M of all labels: (G, C, C, D), for every class t the probabilities of label and depth; they add up to 1."""
-        _, classes, _, depths = self.counts.shape
-        even = torch.full((classes, classes), (1 - PRIOR_DIAGONAL) / classes, device=self.counts.device)
-        prior = even + PRIOR_DIAGONAL * torch.eye(classes, device=self.counts.device)
-        return normalized(self.counts + prior.unsqueeze(2) / depths)
+        """M of all labels: (G, C, C, D), for every class t the probabilities of label and depth; they add up to 1.
+
+        A pixel of which both labels are known counts as one that is believed, in a batch of mean size.
+        """
+        return normalized(self.counts + self.known.unflatten(0, (-1, len(self.counts))).sum(0) + one_pixel(self.counts))
 
     @property
     def common(self) -> Tensor:
@@ -136,8 +151,8 @@ class ConfusionRecord(Record):
         everyones = self.matrix.repeat(len(case) // len(self.counts), 1, 1, 1)
         if not len(self.sources):
             return everyones
-        source = self._source(case)
-        own = drawn_towards(self.sources[self._rows(source)], self._batches(SOURCE_PRIOR, len(case)), everyones)
+        source, counts = self._source(case), self.sources + self.known[len(self.counts) :]
+        own = drawn_towards(counts[self._rows(source)], self._batches(SOURCE_PRIOR, len(case)), everyones)
         return torch.where(wide(source >= 0), own, everyones)
 
     def _batches(self, count: float, images: int) -> Tensor:

@@ -51,6 +51,10 @@ class DisputeRecord(Record):
         """The same record for these sources of the noisy cases, see there."""
         return replace(self, confusion=self.confusion.with_sources(sources))
 
+    def with_known(self, known: Tensor) -> DisputeRecord:
+        """The same record with these known pixels, see there."""
+        return replace(self, confusion=self.confusion.with_known(known))
+
     @property
     def preference(self) -> Tensor:
         """G: (2*G, C, C) in [-1, 1], above 0 where the clean batch sides with the imperfect label n against p."""

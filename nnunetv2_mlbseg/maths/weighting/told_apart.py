@@ -14,6 +14,10 @@ from nnunetv2_mlbseg.maths.binned import binned
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
 from nnunetv2_mlbseg.maths.weighting.depth import LEVELS
 
+PRIOR_DIAGONAL = 0.8
+"""The confusion matrix before the first pixel is seen: this much on the diagonal, the rest evenly, each divided evenly
+among the depths."""
+
 
 @torch.no_grad()
 def image_counts(probabilities: Tensor, labels: Tensor, levels: Tensor) -> Tensor:
@@ -30,6 +34,17 @@ def image_counts(probabilities: Tensor, labels: Tensor, levels: Tensor) -> Tenso
     classes = rows.shape[1]
     kinds = torch.where(labels >= 0, labels * LEVELS + levels, -1)
     return binned(rows, kinds, classes * LEVELS).unflatten(2, (classes, LEVELS))
+
+
+def pair_counts(truth: Tensor, given: Tensor, levels: Tensor, classes: int) -> Tensor:
+    """[t, n, d]: pixels of class t with the label n at depth d, (C, C, D) float32.
+
+    Args:
+        truth, given, levels: (*S) int64; where either label is negative nothing counts.
+    """
+    known = (truth >= 0) & (given >= 0)
+    kinds = (truth[known] * classes + given[known]) * LEVELS + levels[known]
+    return torch.bincount(kinds, minlength=classes * classes * LEVELS).view(classes, classes, LEVELS).float()
 
 
 def followed(
@@ -55,6 +70,14 @@ def followed(
         return found.index_add_(0, row, own)
     found += total(torch.zeros_like(found).index_add_(0, row, own))
     return found
+
+
+def one_pixel(like: Tensor) -> Tensor:
+    """What is taken for known before the first pixel: one of every class, (C, C, 1), at every depth of (G, C, C, D)."""
+    _, classes, _, depths = like.shape
+    even = torch.full((classes, classes), (1 - PRIOR_DIAGONAL) / classes, device=like.device)
+    prior = even + PRIOR_DIAGONAL * torch.eye(classes, device=like.device)
+    return prior.unsqueeze(2) / depths
 
 
 def drawn_towards(counts: Tensor, weight: Tensor, prior: Tensor) -> Tensor:

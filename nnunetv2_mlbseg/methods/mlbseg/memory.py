@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -36,6 +36,11 @@ class Memory:
     def state(self) -> dict[str, dict[str, Tensor] | None]:
         """For a checkpoint."""
         return {name: record and (record.state() or None) for name, record in vars(self).items()}
+
+    def knowing(self, known: Tensor, begin: Callable[[], Record]) -> Memory:
+        """With pixels of which true and former label are known; ``begin``: makes the record if there is none yet."""
+        record = self.disputes or begin()
+        return replace(self, disputes=record.with_known(known) if isinstance(record, DisputeRecord) else record)
 
     @classmethod
     def from_state(

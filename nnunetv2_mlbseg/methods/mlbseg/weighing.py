@@ -59,7 +59,7 @@ class Weighing:
         ensemble, shares = self._aligned(ensemble, batch, memory)
         imperfect = self._imperfect(batch.imperfect, views)
         seen = self._seen(imperfect, ensemble, views, student)
-        record = memory.disputes or self._begin(ensemble.shape[1])
+        record = memory.disputes or self.begin()
         record = self.weighting.learned(seen, record, self.passes.total)
         labels = self.weighting.weigh(seen, record, self.passes.total)
         if least != 1:
@@ -93,9 +93,11 @@ class Weighing:
         """Whether the weighting goes by what it has learned of earlier batches."""
         return bool(self.weighting.begin(1).names())
 
-    def _begin(self, classes: int) -> Record:
+    def begin(self) -> Record:
+        """What the weighting remembers before the first batch."""
         cases = self.task.noisy if self.settings.confusion_by_case else 0
-        record: Record = self.weighting.begin(classes, cases, self.passes.device, self.passes.space.groups)
+        of_labels = self.task.classes, cases
+        record: Record = self.weighting.begin(*of_labels, self.passes.device, self.passes.space.groups)
         return with_sources(record, self.task.sources)
 
     @property

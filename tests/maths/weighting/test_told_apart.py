@@ -12,7 +12,7 @@ from nnunetv2_mlbseg.maths.labels import ImperfectLabels
 from nnunetv2_mlbseg.maths.tensors import Total
 from nnunetv2_mlbseg.maths.weighting.confusion import ConfusionRecord
 from nnunetv2_mlbseg.maths.weighting.depth import LEVELS
-from nnunetv2_mlbseg.maths.weighting.told_apart import drawn_towards, followed, image_counts
+from nnunetv2_mlbseg.maths.weighting.told_apart import drawn_towards, followed, image_counts, one_pixel, pair_counts
 
 
 def random_batch(images: int = 3, groups: int = 1, seed: int = 0) -> tuple[ImperfectLabels, torch.Tensor]:
@@ -144,3 +144,47 @@ def test_nothing_waits_for_the_device() -> None:
         record = ConfusionRecord.empty(2, cases=3).with_sources([1, -1, 0]).followed(labels, e, 0.9)
         record.evidence(labels, torch.zeros_like(labels.classes))
     assert watched.operations
+
+
+def known_discs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Four pixels of class 1 and six of class 0; the former label misses one of the four, at depth level 2."""
+    truth = torch.tensor([1, 1, 1, 1, 0, 0, 0, 0, 0, 0, -1, 0])
+    former = torch.tensor([1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, -1])
+    levels = torch.tensor([0, 0, 1, 2, 2, 2, 3, 3, 3, 3, 0, 0])
+    return truth, former, levels
+
+
+def test_true_and_former_labels_are_counted_by_class_and_depth() -> None:
+    found = pair_counts(*known_discs(), 2)
+    assert found[1, 1, :2].tolist() == [2, 1] and found[1, 0, 2] == 1
+    assert found[0, 0, 2:4].tolist() == [2, 4] and found.sum() == 10
+
+
+def test_what_is_known_is_the_matrix_before_the_first_batch_and_does_not_fade() -> None:
+    """1000 times the pixels above: of class 1 a quarter is labelled 0. And one pixel that the prior spreads."""
+    known = 1000 * pair_counts(*known_discs(), 2).unsqueeze(0)
+    record = ConfusionRecord.empty(2, cases=3).with_known(known)
+    (matrix,) = record.matrix.sum(3)
+    assert matrix[1].tolist() == pytest.approx([1000.1 / 4001, 3000.9 / 4001])
+    assert matrix[0].tolist() == pytest.approx([6000.9 / 6001, 0.1 / 6001])
+    torch.testing.assert_close(record.of_cases(torch.tensor([0, -1])), record.matrix.repeat(2, 1, 1, 1))
+    assert not record.common.any(), "how much image and label agree is learned from batches alone"
+    labels, e = random_batch()
+    plain = ConfusionRecord.empty(2, cases=3)
+    for _ in range(3):
+        record, plain = record.followed(labels, e, 0.5), plain.followed(labels, e, 0.5)
+    assert torch.equal(record.known, known) and torch.equal(record.counts, plain.counts)
+    expected = plain.counts + known + one_pixel(known)
+    torch.testing.assert_close(record.matrix, expected / expected.sum((2, 3), keepdim=True))
+
+
+def test_what_is_known_of_a_source_speaks_for_it_and_for_all() -> None:
+    known = torch.zeros(3, 2, 2, LEVELS)
+    known[0, 1, 1, 0], known[1, 1, 0, 0], known[2, 1, 1, 0] = 1e5, 2e5, 1e5  # of no source; of the first, the second
+    record = ConfusionRecord.empty(2, cases=3).with_sources([0, 1, -1]).with_known(known)
+    first, second, none = record.of_cases(torch.tensor([0, 1, 2]))[:, 1].sum(2)
+    assert first[0] > 0.99 and second[1] > 0.99
+    torch.testing.assert_close(none, torch.tensor([0.5, 0.5]), atol=1e-3, rtol=0)
+    other = record.with_sources([1, 0, 0])
+    torch.testing.assert_close(other.matrix, record.matrix)
+    torch.testing.assert_close(other.of_cases(torch.tensor([0, 1])), other.matrix.repeat(2, 1, 1, 1))
