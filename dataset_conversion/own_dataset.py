@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dataset_conversion.own_roles import Split
-from dataset_conversion.raw.cases import CaseReport, CaseSettings, Fate
+from dataset_conversion.raw.cases import TRUE_LABELS, CaseReport, CaseSettings, Fate
 from dataset_conversion.raw.dataset import RawCase, RawDataset, link_or_copy
 from dataset_conversion.raw.folder import building, make_label_folders, write_dataset_json
 from dataset_conversion.raw.formats import dataset_format
@@ -16,14 +16,23 @@ from dataset_conversion.raw.linked_cases import LinkedCase
 from dataset_conversion.raw.names import dataset_name
 from dataset_conversion.raw.parallel import over_cases
 from dataset_conversion.supervision.files import PROVENANCE_FILE, SUPERVISION_FOLDER, write_splits, write_supervision
+from dataset_conversion.supervision.sources import write_sources
 from noise_synthesis.safe_io.files import write_json
 from noise_synthesis.safe_io.version import tool_version
 
 
 def write_split_dataset(
-    dataset: RawDataset, added: Sequence[RawCase], split: Split, target: Path, processes: int
+    dataset: RawDataset,
+    added: Sequence[RawCase],
+    split: Split,
+    target: Path,
+    processes: int,
+    further: Mapping[str, Mapping[str, Path]] | None = None,
 ) -> None:
-    """Write the new dataset: links to all files, all-ignore labels for unlabeled cases, role files, folds."""
+    """Write the new dataset: links to all files, all-ignore labels for unlabeled cases, role files, folds.
+
+    ``further``: more labels by case, by the folder of the new dataset that they go to.
+    """
     labels = dict(dataset.labels)
     if split.supervision.unlabeled:
         labels.setdefault("ignore", dataset.label_values[-1] + 1)
@@ -35,12 +44,16 @@ def write_split_dataset(
     settings = CaseSettings(None, tuple(values), labels.get("ignore", values[-1] + 1))
     files = dataset_format(dataset.description, dataset.examples)
     taken = [case for case in (*dataset.cases, *added) if case.name in fates]
-    sources = [LinkedCase(case, dataset.channels, files) for case in taken]
+    beside = {
+        case.name: {folder: labels[case.name] for folder, labels in (further or {}).items() if case.name in labels}
+        for case in taken
+    }
+    sources = [LinkedCase(case, dataset.channels, files, beside[case.name]) for case in taken]
     with building(target) as folder:
         make_label_folders(folder, fates)
         jobs = [(source, fates[source.name]) for source in sources]
         over_cases(partial(_write, target=folder, settings=settings), jobs, processes, "linking")
-        _drop_if_empty(folder / "labelsTr_true")
+        _drop_if_empty(folder / TRUE_LABELS)
         _link_test_images(dataset.folder, folder)
         write_dataset_json(
             folder,
@@ -52,6 +65,8 @@ def write_split_dataset(
         )
         write_supervision(folder, split.supervision)
         write_splits(folder, split.folds)
+        if split.sources:
+            write_sources(folder, split.sources)
         write_json(folder / SUPERVISION_FOLDER / PROVENANCE_FILE, _provenance(dataset, added, split))
 
 

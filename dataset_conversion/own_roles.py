@@ -14,6 +14,7 @@ from dataset_conversion.raw.dataset import RawCase, RawDataset
 from dataset_conversion.supervision.case_lists import choose_cases
 from dataset_conversion.supervision.case_names import refuse_bad_names
 from dataset_conversion.supervision.files import ROLES, Supervision, name_some, problems
+from dataset_conversion.supervision.sources import choose_sources
 from noise_synthesis.safe_io.errors import InputError
 
 REST = "rest"
@@ -21,12 +22,13 @@ REST = "rest"
 
 @dataclass(frozen=True)
 class Split:
-    """Roles, evaluation cases and folds for a dataset."""
+    """Roles, evaluation cases and folds for a dataset, and the sources of its noisy labels where they are known."""
 
     supervision: Supervision
     evaluation: tuple[str, ...]
     folds: Sequence[Mapping[str, list[str]]]
     options: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 def draw_split(
@@ -39,11 +41,13 @@ def draw_split(
     patient_regex: str | None,
     always_train: Sequence[str],
     exclude: Sequence[str] = (),
+    sources: Sequence[Sequence[str]] = (),
+    former: Collection[str] = (),
 ) -> Split:
-    """Turn the options of the command into roles and folds; see ``choose_roles`` and ``Layout``.
+    """Turn the options of the command into roles and folds; see ``choose_roles``, ``Layout`` and ``choose_sources``.
 
     With evaluation cases there is one fold, which validates on them; otherwise the folds go over the clean cases.
-    Excluded cases have no role, whatever the other options say of them.
+    Excluded cases have no role, whatever the other options say of them. ``former``: the cases with a former label.
 
     Raises:
         InputError: the options contradict each other or the dataset.
@@ -65,7 +69,9 @@ def draw_split(
     ).without(left_out)
     _refuse_two_roles(layout)
     divided = layout.divided()
-    split = Split(layout.supervision, layout.evaluation, divided, {"seed": seed, "patient_regex": patient_regex})
+    options = {"seed": seed, "patient_regex": patient_regex}
+    of_labels = choose_sources(sources, names, layout.supervision, left_out, former)
+    split = Split(layout.supervision, layout.evaluation, divided, options, of_labels)
     _check(split, set(names).union(added).difference(left_out))
     return split
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
-from dataset_conversion.raw.cases import TRUE_LABELS
+from dataset_conversion.raw.cases import FORMER_LABELS, TRUE_LABELS
 from dataset_conversion.raw.companions import companions
 from dataset_conversion.raw.dataset import RawCase, RawDataset
 from dataset_conversion.raw.fingerprint import Fingerprint, content_hash, fingerprint, label_hash
@@ -60,8 +60,8 @@ def inspect_case(case: RawCase, dataset: RawDataset, format: DatasetFormat) -> C
         facts.add("missing label", f"no label file {case.label.name} in {case.label.parent.name}")
         return facts
     label = _inspect_label(facts, case, image, dataset, format)
-    true_path = dataset.folder / TRUE_LABELS / case.label.name
-    true_label = _read_true_label(facts, true_path, format) if true_path.is_file() else None
+    true_label = _inspect_beside(facts, TRUE_LABELS, case, image, dataset, format, WARNING)
+    _inspect_beside(facts, FORMER_LABELS, case, image, dataset, format, PROBLEM)
     seen = [voxels for voxels in (label, true_label) if voxels is not None and len(values_in(voxels)) > 1]
     facts.label_hashes = tuple(sorted({label_hash(voxels) for voxels in seen}))
     if seen and image is not None and image.shape == seen[-1].shape:
@@ -110,20 +110,47 @@ def _inspect_label(
         facts.add("unreadable label", str(error))
         return None
     voxels = volume.voxels
-    facts.label_values = tuple(int(value) for value in values_in(voxels))
-    strange = [value for value in facts.label_values if value not in dataset.label_values]
-    if strange:
-        allowed = ", ".join(map(str, dataset.label_values))
-        facts.add("label value", f"label value {', '.join(map(str, strange[:5]))}; dataset.json has {allowed}")
+    facts.label_values = _inspect_values(facts, voxels, dataset)
     difference = None if image is None else image.grid.difference(label.grid)
     if difference:
         facts.add("geometry" if voxels.shape == facts.shape else "shape", f"image and label {difference}")
     return voxels
 
 
-def _read_true_label(facts: CaseFacts, path: Path, format: DatasetFormat) -> np.ndarray | None:
-    try:
-        return format.read(path)[0].voxels
-    except InputError as error:
-        facts.add("unreadable label", str(error), WARNING)
+def _inspect_beside(
+    facts: CaseFacts,
+    folder: str,
+    case: RawCase,
+    image: Reading | None,
+    dataset: RawDataset,
+    format: DatasetFormat,
+    severity: str,
+) -> np.ndarray | None:
+    """Note what is wrong with a further label of the case, if it has one in that folder; return it (z, y, x)."""
+    path = dataset.folder / folder / case.label.name
+    if not path.is_file():
         return None
+    try:
+        volume, label = format.read(path)
+    except InputError as error:
+        facts.add("unreadable label", str(error), severity)
+        return None
+    _inspect_values(facts, volume.voxels, dataset, severity, f"{folder}: ")
+    difference = None if image is None else image.grid.difference(label.grid)
+    if difference:
+        kind = "geometry" if volume.voxels.shape == facts.shape else "shape"
+        facts.add(kind, f"image and label in {folder} {difference}", severity)
+    return volume.voxels
+
+
+def _inspect_values(
+    facts: CaseFacts, voxels: np.ndarray, dataset: RawDataset, severity: str = PROBLEM, where: str = ""
+) -> tuple[int, ...]:
+    """Note label values that dataset.json does not name; return all."""
+    values = tuple(int(value) for value in values_in(voxels))
+    strange = [value for value in values if value not in dataset.label_values]
+    if strange:
+        allowed = ", ".join(map(str, dataset.label_values))
+        few = ", ".join(map(str, strange[:5]))
+        facts.add("label value", f"{where}label value {few}; dataset.json has {allowed}", severity)
+    return values

@@ -15,6 +15,7 @@ from dataset_conversion.checks.nnunet import encodings, nnunet_integrity
 from dataset_conversion.checks.preprocessed import stale_preprocessing
 from dataset_conversion.checks.report import PROBLEM, WARNING, Finding
 from dataset_conversion.checks.sets import classes_not_shown, ct_statistics, label_contents, outliers, without_a_place
+from dataset_conversion.raw.cases import FORMER_LABELS
 from dataset_conversion.raw.companions import companions
 from dataset_conversion.raw.dataset import RawCase, RawDataset, read_raw_dataset
 from dataset_conversion.raw.formats import DatasetFormat, dataset_format
@@ -28,6 +29,7 @@ from dataset_conversion.supervision.files import (
     read_splits,
     read_supervision,
 )
+from dataset_conversion.supervision.sources import read_sources, source_problems
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.structures import problems_of
 
@@ -117,6 +119,7 @@ def _read_roles(dataset: RawDataset) -> tuple[Supervision | None, Any, list[Find
     for line in problems(supervision, splits, set(dataset.names)):
         if not (unread and line.startswith(SPLITS_FILE)):
             findings.append(Finding("roles and folds", PROBLEM, line))
+    findings += _sources(dataset, supervision)
     if supervision.unlabeled and dataset.ignore_label is None:
         findings.append(
             Finding("dataset.json", PROBLEM, "dataset.json: unlabeled cases, but no 'ignore' label (the highest value)")
@@ -124,3 +127,18 @@ def _read_roles(dataset: RawDataset) -> tuple[Supervision | None, Any, list[Find
     findings += without_a_place(dataset, supervision, splits)
     findings += ct_statistics(dataset.description["channel_names"].values(), supervision)
     return supervision, splits, findings
+
+
+def _sources(dataset: RawDataset, supervision: Supervision) -> list[Finding]:
+    """Sources of labels, and former labels, which only clean cases have."""
+    folder, findings = dataset.folder / FORMER_LABELS, []
+    former = {name for name in dataset.names if (folder / f"{name}{dataset.file_ending}").is_file()}
+    unused = sorted(former - set(supervision.clean))
+    if unused:
+        message = f"{FORMER_LABELS}: not used, as the case is not clean: {name_some(unused)}"
+        findings.append(Finding("unused", WARNING, message, tuple(unused)))
+    try:
+        lines = source_problems(read_sources(dataset.folder, dataset.names), supervision, former)
+    except InputError as error:
+        lines = [str(error)]
+    return [*findings, *(Finding("sources", PROBLEM, line) for line in lines)]

@@ -17,6 +17,8 @@ from noise_synthesis.safe_io.errors import InputError
 
 FILE_ENDING = ".nii.gz"
 TRUE_LABELS = "labelsTr_true"
+FORMER_LABELS = "labelsTr_former"
+"""Labels that clean cases had before somebody corrected them."""
 
 # "true" is a noisy case that keeps its true label; "evaluation" has no role and lies in fold 0's "val".
 Fate = Literal["clean", "noisy", "true", "unlabeled", "evaluation", "test"]

@@ -17,13 +17,15 @@ from nnunetv2_mlbseg.audit.label_files import Label, LabelFolder
 from nnunetv2_mlbseg.audit.label_groups import LabelGroups, class_names
 from nnunetv2_mlbseg.audit.maps import write_maps, write_proposal
 from nnunetv2_mlbseg.audit.network_opinion import NetworkOpinion
-from nnunetv2_mlbseg.audit.one_case import CaseAudit, Thresholds, Witnesses, audit_case
+from nnunetv2_mlbseg.audit.one_case import CaseAudit, Thresholds, audit_case
 from nnunetv2_mlbseg.audit.report import bytes_per_case
 from nnunetv2_mlbseg.audit.request import Progress
+from nnunetv2_mlbseg.audit.sources import CaseErrors, source_table
 from nnunetv2_mlbseg.audit.tables import ranked
 from nnunetv2_mlbseg.audit.thumbnails import Thumbnails, thumbnails
 from nnunetv2_mlbseg.audit.truth import Truth
 from nnunetv2_mlbseg.audit.weight_maps import weighs
+from nnunetv2_mlbseg.audit.witnesses import Witnesses
 from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.maths.weighting.depth import depth_levels, is_flat
 from nnunetv2_mlbseg.training.method import LabelWeighing
@@ -31,6 +33,7 @@ from nnunetv2_mlbseg.training.restored import TrainedFold
 from noise_synthesis.safe_io.structures import Structures
 
 Judge = Callable[[CaseAudit], CaseAudit]
+Written = tuple[list[dict[str, Any]], dict[str, Thumbnails], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -104,12 +107,11 @@ class Audits:
                 levels = self.levels(label)
                 folded = groups.probabilities(found.network), groups.labels(label.classes)
                 weights = None if weigh is None else weigh(case, *folded, levels)
-                known, axis = (self.witnesses, self.thresholds), self.fold.slice_axis
+                number, axis = self.fold.roles.number(case), self.fold.slice_axis
+                known = self.witnesses.of_case(number), self.thresholds
                 yield audit_case(case, found, label, *known, axis, levels, weights, unshown, groups)
 
-    def write(
-        self, out: Path, corrected: Path | None, truth: Truth | None, judged: Judge
-    ) -> tuple[list[dict[str, Any]], dict[str, Thumbnails]]:
+    def write(self, out: Path, corrected: Path | None, truth: Truth | None, judged: Judge) -> Written:
         """Audit the noisy cases into folders that exist.
 
         Args:
@@ -119,9 +121,9 @@ class Audits:
             judged: Says of each audit whether its correction stands.
 
         Returns:
-            The rows of the cases, worst first, and their pictures for the report.
+            The rows of the cases, worst first; their pictures for the report; and the rows of their sources.
         """
-        noisy = self.fold.roles.noisy
+        noisy, of_sources = self.fold.roles.noisy, dict[str, list[CaseErrors]]()
         rows, pictures, allowed = [], {}, bytes_per_case(len(noisy))
         for audited in map(judged, self.of(noisy)):
             write_maps(audited, out, self.labels.format)
@@ -129,7 +131,10 @@ class Audits:
                 write_proposal(audited, corrected, self.labels.format)
             if truth is not None:
                 truth.add_(audited)
-            rows.append(audited.numbers(self.class_names))
+            source = self.fold.roles.source(audited.case)
+            rows.append({**audited.numbers(self.class_names), "source": source})
+            if source is not None:
+                of_sources.setdefault(source, []).append(audited.errors(self.fold.slice_axis))
             image = self.images.read(audited)
             pictures[audited.case] = thumbnails(audited, image, self.fold.slice_axis, allowed)
-        return ranked(rows), pictures
+        return ranked(rows), pictures, source_table(of_sources)

@@ -55,9 +55,9 @@ def audit_fold(request: AuditRequest) -> dict[str, Any]:
         with complete_folder(request.out, SUMMARY, request.force) as folder:
             right = RightLabels.of(audits.of(fold.unseen, weighed=False))
             judged = partial(right.judged, correct_anyway=request.correct_anyway)
-            cases, pictures = audits.write(folder, proposals, truth, judged)
+            cases, pictures, sources = audits.write(folder, proposals, truth, judged)
             expected = prospect(cases, right, audits.not_judged)
-            about = describe(request, audits, expected)
+            about = {**describe(request, audits, expected), "sources": sources}
             if truth is not None:
                 about["measured"] = truth.summary(map(judged, audits.of(fold.roles.clean, weighed=False)))
             about |= to_label(request, fold)

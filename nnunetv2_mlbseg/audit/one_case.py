@@ -9,18 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnunetv2_mlbseg.audit.bayes import case_confusion, posterior, suspicion, uncertainty, usual_confusion
+from nnunetv2_mlbseg.audit.bayes import case_confusion, posterior, suspicion, uncertainty
 from nnunetv2_mlbseg.audit.case_scores import LabelScores, label_scores
 from nnunetv2_mlbseg.audit.label_files import Label
 from nnunetv2_mlbseg.audit.label_groups import LabelGroups, any_of
 from nnunetv2_mlbseg.audit.network_opinion import Opinion
 from nnunetv2_mlbseg.audit.regions import Region, find_regions
+from nnunetv2_mlbseg.audit.sources import CaseErrors, case_errors
 from nnunetv2_mlbseg.audit.weight_maps import WeightMaps
+from nnunetv2_mlbseg.audit.witnesses import Witnesses
 from nnunetv2_mlbseg.maths.labels import IGNORE
-from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.unshown import Unshown
-from nnunetv2_mlbseg.maths.weighting.confusion import ConfusionRecord
-from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
 
 
 @dataclass(frozen=True)
@@ -34,36 +33,6 @@ class Thresholds:
 
     evidence: float = 0.85
     smallest_mm3: float = 10.0
-
-
-@dataclass(frozen=True)
-class Witnesses:
-    """What is known about the labels of a fold beside the networks' probabilities.
-
-    Attributes:
-        record: How the labels err, as the training remembers it; None where its weighting keeps no record of that.
-    """
-
-    record: ConfusionRecord | None
-
-    @classmethod
-    def of(cls, record: Record | None) -> Witnesses:
-        """From what a weighting remembers."""
-        return cls(record.confusion if isinstance(record, DisputeRecord) else None)
-
-    def confusion(self, groups: LabelGroups) -> Tensor:
-        """How the labels of the fold err, (G, C, C, D): as the training recorded, or as labels usually do."""
-        if self.record is not None:
-            return self.record.matrix
-        return usual_confusion(groups.classes).repeat(groups.count, 1, 1, 1)
-
-    def common(self, groups: LabelGroups) -> Tensor:
-        """What networks and labels have in common, (G, C); where there is no record they are taken for independent."""
-        return torch.zeros(groups.count, groups.classes) if self.record is None else self.record.common
-
-    def as_dict(self, groups: LabelGroups) -> dict[str, Any] | None:
-        """For the JSON file."""
-        return None if self.record is None else {"confusion": groups.plain(self.record.matrix.sum(3))}
 
 
 @dataclass(frozen=True)
@@ -122,6 +91,19 @@ class CaseAudit:
             "slice_scores": list(self.scores.slices),
             "regions": [_as_row(region, class_names) for region in self.regions],
         }
+
+    def errors(self, axis: int) -> CaseErrors:
+        """How the given label errs beside the likely one; slices count along ``axis``."""
+        structures = self.groups.structures
+        return case_errors(
+            self.label.classes.numpy(),
+            self.likely.numpy(),
+            structures.values,
+            spacing_mm=self.label.grid.spacing_mm[::-1],
+            axis=axis,
+            score=self.scores.case,
+            exclusive=not structures.regions,
+        )
 
 
 def _as_row(region: Region, class_names: Mapping[int, str]) -> dict[str, Any]:

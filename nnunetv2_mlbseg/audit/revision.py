@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dataset_conversion.raw.companions import companions
+from dataset_conversion.raw.cases import FORMER_LABELS
+from dataset_conversion.raw.companions import companions, link_with_companions
 from dataset_conversion.raw.dataset import link_or_copy
 from dataset_conversion.raw.folder import building
 from dataset_conversion.raw.formats import DatasetFormat, folder_format
@@ -43,7 +44,8 @@ class Revision:
 def revise(raw: Path, selection_file: Path, folders: Mapping[str, Path | None], target: Path) -> Revision:
     """Write the new version: all files of ``raw`` under a second name, and the new labels in place of the old ones.
 
-    Re-annotated cases become clean; cases with an accepted correction stay noisy. Folds stay as they are.
+    Re-annotated cases become clean, and their old labels go to ``labelsTr_former``; cases with an accepted correction
+    stay noisy. Folds stay as they are.
 
     Args:
         raw: The raw dataset.
@@ -69,15 +71,21 @@ def revise(raw: Path, selection_file: Path, folders: Mapping[str, Path | None], 
         beside = companions(path, case, files, is_image=False)
         copied |= {f"{LABELS}/{name}": file for name, file in beside.items()}
     drawn = set(selection.chosen(REANNOTATED))
+    former = {f"{FORMER_LABELS}/{case}{ending}" for case in drawn}
     updated = Supervision(
         clean=tuple(sorted({*supervision.clean, *drawn})),
         noisy=tuple(case for case in supervision.noisy if case not in drawn),
         unlabeled=supervision.unlabeled,
     )
     with building(target) as folder:
-        link_all(raw, folder, without=set(copied))
+        link_all(raw, folder, without={*copied, *former})
         for name, path in copied.items():
             shutil.copyfile(path, folder / name)
+        if drawn:
+            (folder / FORMER_LABELS).mkdir(exist_ok=True)
+        for case in drawn:
+            old = raw / LABELS / f"{case}{ending}"
+            link_with_companions(old, folder / FORMER_LABELS, case, case, files, is_image=False)
         write_supervision(folder, updated)
         about = folder / SUPERVISION_FOLDER / PROVENANCE_FILE
         before = read_json(raw / SUPERVISION_FOLDER / PROVENANCE_FILE) if about.exists() else {}

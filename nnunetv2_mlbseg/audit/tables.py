@@ -11,7 +11,7 @@ from noise_synthesis.safe_io.files import atomic_path, write_json
 
 SUMMARY = "audit.json"
 CASE_COLUMNS = (
-    "rank", "case", "score", "suspected_mm3", "expected_error_mm3", "labelled_mm3", "change", "p_value",
+    "rank", "case", "source", "score", "suspected_mm3", "expected_error_mm3", "labelled_mm3", "change", "p_value",
     "corrected_mm3",
 )  # fmt: skip
 REGION_COLUMNS = (

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from nnunetv2_mlbseg.cases.datasets import open_dataset
+from nnunetv2_mlbseg.cases.former_labels import FormerPair, former_pairs
+from nnunetv2_mlbseg.cases.further_labels import FurtherLabels
 from nnunetv2_mlbseg.cases.label_correction import AS_THEY_ARE, Correction, correct
 from nnunetv2_mlbseg.cases.label_generation import divide, fit_bias, generate
 from nnunetv2_mlbseg.cases.label_store import Kind, LabelStore
 from nnunetv2_mlbseg.cases.prediction import CasePredictor
 from nnunetv2_mlbseg.cases.roles import FoldRoles
-from nnunetv2_mlbseg.cases.true_labels import TrueLabels
 from nnunetv2_mlbseg.networks.fingerprints import fingerprint
 from nnunetv2_mlbseg.runtime.processes import Processes
 from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.structures import Structures
 
 OTHERS: dict[Kind, str] = {
     "generated": "they come from another warm-up",
@@ -149,17 +151,43 @@ class LabelPreparation:
             begun: Whether the training has completed an epoch with the labels. Then they are only checked.
 
         Raises:
-            InputError: see :meth:`TrueLabels.of_dataset` and :meth:`TrueLabels.prepare`; or labels that the training
-                has used are missing or other ones.
+            InputError: see :class:`FurtherLabels`; or labels that the training has used are missing or other ones.
         """
         cases = self.roles.imperfect
         if begun:
             check_labels(store, cases, known)
             return known
-        true = TrueLabels.of_dataset(cases, plans, configuration, dataset_json)
+        true = FurtherLabels.of_dataset(cases, plans, configuration, dataset_json)
         with self.processes.first_alone():  # the others find the labels prepared
             source = true.prepare(open_dataset(self.folder, cases), store, self.report)
         return source
+
+    def former(
+        self,
+        store: LabelStore,
+        plans: PlansManager,
+        configuration: ConfigurationManager,
+        dataset_json: dict[str, Any],
+    ) -> Iterator[FormerPair] | None:
+        """Preprocess the former labels of the clean training cases, and pair them with the present ones.
+
+        Returns:
+            The pairs; None where nnUNet_raw is not set, so that nothing is known of former labels.
+
+        Raises:
+            InputError: see :meth:`FurtherLabels.prepare`.
+        """
+        found = FurtherLabels.former(self.roles.clean, plans, configuration, dataset_json)
+        if found is None:
+            self.report("nnUNet_raw is not set, so no former labels of clean cases were looked for")
+            return None
+        if not found.cases:
+            return iter(())
+        dataset = open_dataset(self.folder, found.cases)
+        with self.processes.first_alone():
+            found.prepare(dataset, store, self.report)
+        self.report(f"How labels err is known from former labels of {len(found.cases)} clean training cases")
+        return former_pairs(dataset, store, self.roles, Structures.of(dataset_json), configuration.patch_size)
 
 
 def check_labels(store: LabelStore, cases: Collection[str], source: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Labels in the place of preprocessed ones: generated (Eq. 1), true or corrected. A killed run goes on where it was.
+"""Preprocessed labels beside nnU-Net's: generated (Eq. 1), true, corrected, former. A killed run goes on where it was.
 
 Per case: ``<case>.b2nd`` (label in the preprocessed geometry, for the loaders), ``<case>_locations.npz`` (class
 locations, for nnU-Net's foreground oversampling) and, of generated labels, ``<case>`` with the dataset's file ending
@@ -26,7 +26,7 @@ from noise_synthesis.safe_io.files import atomic_path, read_json, write_json
 ClassKey: TypeAlias = int | tuple[int, ...]
 """A class, or several together, as nnU-Net's foreground oversampling names them."""
 
-Kind: TypeAlias = Literal["generated", "true", "corrected"]
+Kind: TypeAlias = Literal["generated", "true", "corrected", "former"]
 
 
 class LabelStore:

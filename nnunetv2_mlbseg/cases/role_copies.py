@@ -12,10 +12,11 @@ import shutil
 from pathlib import Path
 
 from dataset_conversion.supervision.files import PROVENANCE_FILE, ROLES, SPLITS_FILE, SUPERVISION_FOLDER
+from dataset_conversion.supervision.sources import SOURCES_FILE
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import atomic_path, read_json
 
-COPIED = (*(f"{role}.json" for role in ROLES), PROVENANCE_FILE)
+COPIED = (*(f"{role}.json" for role in ROLES), SOURCES_FILE, PROVENANCE_FILE)
 
 
 def refresh_copies(raw_folder: Path | None, preprocessed_folder: Path) -> None:

@@ -12,24 +12,35 @@ from typing import Any
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 
-from dataset_conversion.supervision.files import SPLITS_FILE, problems, read_splits, read_supervision
+from dataset_conversion.supervision.files import ROLES, SPLITS_FILE, problems, read_splits, read_supervision
+from dataset_conversion.supervision.sources import read_sources, source_problems
 from nnunetv2_mlbseg.cases.role_copies import refresh_copies
 from noise_synthesis.safe_io.errors import InputError
 
 
 @dataclass(frozen=True)
 class FoldRoles:
-    """The cases of one fold, sorted. ``validation`` holds cases with true labels only."""
+    """The cases of one fold, sorted. ``validation`` holds cases with true labels only.
+
+    ``sources`` are pairs of a training case and the source of its label, of a clean one of its former label, where that
+    is known. They are no roles: what trains, and validates, does not depend on them, and they may become known later.
+    """
 
     clean: tuple[str, ...]
     noisy: tuple[str, ...]
     unlabeled: tuple[str, ...]
     validation: tuple[str, ...]
+    sources: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def from_dict(cls, roles: Mapping[str, Iterable[str]]) -> FoldRoles:
-        """As a checkpoint stores them."""
-        return cls(**{role: tuple(cases) for role, cases in roles.items()})
+        """Undo :meth:`as_dict`."""
+        clean, noisy, unlabeled, validation = (tuple(roles[role]) for role in (*ROLES, "validation"))
+        return cls(clean, noisy, unlabeled, validation)
+
+    def as_dict(self) -> dict[str, tuple[str, ...]]:
+        """The roles, as a checkpoint stores them."""
+        return {role: getattr(self, role) for role in (*ROLES, "validation")}
 
     @property
     def imperfect(self) -> tuple[str, ...]:
@@ -47,6 +58,22 @@ class FoldRoles:
         Whatever keeps a value for every noisy case, from the loaders to the audit, keeps it under this number.
         """
         return self._numbers.get(case, -1)
+
+    def source(self, case: str) -> str | None:
+        """The source of a case's label, or None."""
+        return dict(self.sources).get(case)
+
+    def source_number(self, case: str) -> int:
+        """Which of the sources of noisy labels a case's label is from, from 0 in the order of names; -1 for none."""
+        of_noisy = sorted({source for name, source in self.sources if name in self._numbers})
+        source = self.source(case)
+        return of_noisy.index(source) if source in of_noisy else -1
+
+    @property
+    def source_numbers(self) -> tuple[int, ...]:
+        """The number of the source of every noisy case, in their order; empty where none is known."""
+        numbers = tuple(map(self.source_number, self.noisy))
+        return numbers if max(numbers, default=-1) >= 0 else ()
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -97,8 +124,9 @@ def read_fold(
     cases = set(cases)
     supervision = read_supervision(preprocessed_folder, cases)
     splits = read_splits(preprocessed_folder, cases)
-    place = "the preprocessed data"
+    sources, place = read_sources(preprocessed_folder, cases), "the preprocessed data"
     found = problems(supervision, splits, cases, place, needs_imperfect=needs_imperfect)
+    found += source_problems(sources, supervision, supervision.clean)  # of former labels, which lie elsewhere
     if found:
         raise InputError(f"{preprocessed_folder.name}: " + "; ".join(found))
     roles: tuple[tuple[str, ...], ...]
@@ -107,7 +135,10 @@ def read_fold(
     else:
         training, validation = _fold_cases(splits, fold, preprocessed_folder / SPLITS_FILE)
         roles = (*(_within(training, role) for role in supervision.by_role().values()), tuple(validation))
-    selected = FoldRoles(*(tuple(sorted(role)) for role in roles))
+    sorted_roles = [tuple(sorted(role)) for role in roles]
+    labelled = {case for role in sorted_roles[:2] for case in role}
+    named = tuple((case, sources[case]) for case in sorted(labelled.intersection(sources)))
+    selected = FoldRoles(sorted_roles[0], sorted_roles[1], sorted_roles[2], sorted_roles[3], named)
     if not selected.clean:
         raise InputError(f"{preprocessed_folder.name}: fold {fold} has no clean training case, expected at least one")
     return selected

@@ -161,6 +161,7 @@ def audit(args: argparse.Namespace) -> int:
 def print_audit(found: dict[str, Any], report: Path) -> None:
     """The worst cases, and what to think of it all."""
     print("\n".join(table(found["cases"])))
+    print("".join(f"{of_source(row)}\n" for row in found["sources"]), end="")
     if found["witnesses"] is None:
         print("The training kept no record of how its labels err, so this begins from how labels usually err.")
     if found["weights"]["none_because"] is not None:
@@ -212,6 +213,12 @@ def in_words(region: dict[str, Any]) -> str:
     name = region["proposed"] if region["given"] == "background" else region["given"]
     shift = "" if region["shift_mm"] is None else f" {region['shift_mm']:+.1f} mm"
     return f"{region['kind']}{shift}, {name}, {region['size_mm3']:.0f} mm3, slice {region['worst_slice']}"
+
+
+def of_source(row: dict[str, Any]) -> str:
+    """How the labels of a source err, in one line."""
+    low_high = "" if row["dice_interval"] is None else " ({:.3f} to {:.3f})".format(*row["dice_interval"])
+    return f"{row['source']}, {row['cases']} labels: Dice {row['dice']:.3f}{low_high}, {', '.join(row['errors'])}"
 
 
 def measured(found: dict[str, Any]) -> list[str]:

@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 
 from dataset_conversion.simulation.options import add_exclude_argument
+from dataset_conversion.supervision.files import Supervision
 
+FORMER = "--former-labels"
 CHOICE = "names, or a file that lists them, or a pattern such as 'siteA_*' (quote it), or the word rest"
 
 
@@ -24,6 +26,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for role in ("clean", "noisy", "unlabeled", "evaluation"):
         _add_choice(parser, role, _help_of(role))
     add_exclude_argument(parser)
+    parser.add_argument(
+        "--source",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "CASES"),
+        help="who or what drew the labels of which noisy cases; their errors are learned together (repeatable)",
+    )
+    parser.add_argument(
+        FORMER,
+        type=Path,
+        metavar="DIR",
+        help="labels that clean cases had before they were corrected: they tell how labels err",
+    )
+    parser.add_argument(
+        "--true-labels",
+        type=Path,
+        metavar="DIR",
+        help="true labels of all noisy cases, for studies: only NoNoise trains on them",
+    )
     parser.add_argument("--unlabeled-images", type=Path, metavar="DIR", help="folder of further images, without labels")
     parser.add_argument(
         "--folds", type=int, metavar="K", help="number of folds (default: 5, or as many as clean cases)"
@@ -38,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the new dataset; return the exit code."""
     from dataset_conversion.own_dataset import write_split_dataset
+    from dataset_conversion.own_labels import further_labels
     from dataset_conversion.own_roles import draw_split, unlabeled_images
     from dataset_conversion.raw.dataset import read_raw_dataset
     from dataset_conversion.raw.folder import find_dataset, free_number, target_folder
@@ -52,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
     number = args.dataset_id if args.dataset_id is not None else free_number()
     target = target_folder(number, name, args.force)
     added = unlabeled_images(args.unlabeled_images, dataset) if args.unlabeled_images else []
+    ending = dataset.file_ending
+    former = [] if args.former_labels is None else further_labels(FORMER, args.former_labels, ending, dataset.names)
     split = draw_split(
         dataset.names,
         {role: getattr(args, role) for role in ("clean", "noisy", "unlabeled", "evaluation")},
@@ -61,11 +86,29 @@ def run(args: argparse.Namespace) -> int:
         patient_regex=args.patient_regex,
         always_train=args.always_train,
         exclude=args.exclude,
+        sources=args.source,
+        former=former,
     )
-    write_split_dataset(dataset, added, split, target, args.processes or default_processes())
+    further = labels_beside(args, ending, split.supervision)
+    write_split_dataset(dataset, added, split, target, args.processes or default_processes(), further)
     counts = ", ".join(f"{len(cases)} {role}" for role, cases in split.supervision.by_role().items())
     print(f"{target.name}: {counts}, {len(split.evaluation)} evaluation; {len(split.folds)} folds. In {target.parent}")
     return 0
+
+
+def labels_beside(args: argparse.Namespace, ending: str, supervision: Supervision) -> dict[str, dict[str, Path]]:
+    """More labels of the cases, by the folder of the new dataset that they go to."""
+    from dataset_conversion.own_labels import further_labels
+    from dataset_conversion.raw.cases import FORMER_LABELS, TRUE_LABELS
+
+    clean, noisy, unlabeled = supervision.by_role().values()
+    found = {}
+    if args.true_labels is not None:
+        wanted = (*noisy, *unlabeled)
+        found[TRUE_LABELS] = further_labels("--true-labels", args.true_labels, ending, wanted, needed=noisy)
+    if args.former_labels is not None:
+        found[FORMER_LABELS] = further_labels(FORMER, args.former_labels, ending, clean)
+    return found
 
 
 def _add_choice(parser: argparse.ArgumentParser, name: str, text: str) -> None:

@@ -30,15 +30,16 @@ class Record:
         """Undo :meth:`state`.
 
         Raises:
-            ValueError: ``state`` has other names than :meth:`names`, as one of another version may have.
+            ValueError: ``state`` has other names than :meth:`names`, and :meth:`of_former` knows no such version.
         """
-        if state.keys() != set(cls.names()):
+        found = cls.of_former(state)
+        if found.keys() != set(cls.names()):
             raise ValueError(f"a {cls.__name__} of {', '.join(sorted(state))}; expected {', '.join(cls.names())}")
-        return cls._made_of(cls.of_former(state))
+        return cls._made_of(found)
 
     @classmethod
     def of_former(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Tables as this version has them, from a state that an earlier one may have stored in other shapes."""
+        """Tables as this version has them, from a state that an earlier one may have stored with fewer or others."""
         found = dict(state)
         for _, kind in cls._kinds():
             found = kind.of_former(found) if kind else found
@@ -59,7 +60,7 @@ class Record:
     def unless_spoilt(self: R, before: R | None) -> R:
         """This record, or the one of before (an empty one for None) if a NaN or infinite value got into this one.
 
-        Decided on the device, without a wait for it.
+        Decided on the device, without a wait for it. Whole numbers, which say what a table is about, stay.
         """
         now = self.state()
         if not now:
@@ -67,7 +68,7 @@ class Record:
         then = {name: torch.zeros_like(table) for name, table in now.items()} if before is None else before.state()
         # The sum of a table tells: tables can be large, and this makes no second one.
         good = torch.isfinite(torch.stack([table.sum() for table in now.values()])).all()
-        return self._made_of({name: torch.where(good, table, then[name]) for name, table in now.items()})
+        return self._made_of({name: _kept(good, table, then[name]) for name, table in now.items()})
 
     @classmethod
     def _made_of(cls: type[R], state: Mapping[str, Tensor]) -> R:
@@ -86,3 +87,7 @@ class Record:
 @dataclass(frozen=True)
 class NoRecord(Record):
     """What a formula has that remembers nothing."""
+
+
+def _kept(good: Tensor, table: Tensor, before: Tensor) -> Tensor:
+    return torch.where(good, table, before) if table.is_floating_point() else table

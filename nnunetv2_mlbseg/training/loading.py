@@ -26,11 +26,12 @@ from nnunetv2_mlbseg.training.stages import Draw, Stage
 
 @dataclass(frozen=True)
 class LabelStores:
-    """Labels that take the place of preprocessed ones, in the folder of a fold."""
+    """Labels that take the place of preprocessed ones, or are compared with them, in the folder of a fold."""
 
     generated: LabelStore
     true: LabelStore
     corrected: LabelStore
+    former: LabelStore
 
     @property
     def written(self) -> tuple[Path, ...]:
@@ -44,6 +45,7 @@ class LabelStores:
             generated=LabelStore(folder / "generated_labels", writer=writer),
             true=LabelStore(folder / "true_labels", kind="true"),
             corrected=LabelStore(folder / "corrected_labels", kind="corrected", writer=writer),
+            former=LabelStore(folder / "former_labels", kind="former"),
         )
 
 
@@ -93,6 +95,10 @@ class Loading:
                 predictor = CasePredictor(network, *of_nnunet, mirror, learning.passes.device)
                 correction = learning.method.correction
                 return place.corrected(self.stores.corrected, predictor, correction, known=known, begun=in_use)
+        if stage.by_method and learning.method.learns_from_former:
+            pairs = place.former(self.stores.former, *of_nnunet)
+            if pairs is not None:
+                learning.method.know(pairs)
         how = stage.labelling
         if how is None or not self.roles.unlabeled:
             return known

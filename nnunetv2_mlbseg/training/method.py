@@ -6,13 +6,14 @@ here trains on the clean cases first and then on pairs of a clean and an imperfe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from nnunetv2_mlbseg.cases.former_labels import FormerPair
 from nnunetv2_mlbseg.cases.label_correction import Correction
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.cases.training_cases import ROLES, who_trains
@@ -189,6 +190,14 @@ class Method:
     def correction(self) -> Correction | None:
         """How noisy labels are corrected before a stage that asks for it; None: they train as they are. Asked once."""
         return None
+
+    @property
+    def learns_from_former(self) -> bool:
+        """Whether it wants to be told by :meth:`know` how former labels of clean cases err."""
+        return False
+
+    def know(self, pairs: Iterable[FormerPair]) -> None:
+        """Learn from all clean training cases that had another label before, at once; what was known of such goes."""
 
     def epoch_line(self, moment: Moment) -> str:
         """What the log says of an epoch at its begin, after the number of iterations."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -125,7 +124,7 @@ class Run:
         """For a checkpoint, with what ``learning`` remembers."""
         return RunState(
             config=self.settings.as_dict(),
-            roles=dataclasses.asdict(self.roles),
+            roles=self.roles.as_dict(),
             stage=stage.name,
             own_network=own_network,
             ema_step=learning.teacher.step,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +53,7 @@ class Saving:
             InputError: the file is missing, damaged or from another trainer; or the cases have other roles now.
         """
         read = checkpoint.read(found, device) if isinstance(found, str) else found
-        roles = dataclasses.asdict(self.run.roles)
+        roles = self.run.roles.as_dict()
         checkpoint.check_roles(roles, RunState.unpacked(read["mlbseg"]).roles, self.where)
         return read
 

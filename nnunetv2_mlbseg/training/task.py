@@ -25,6 +25,7 @@ class Task:
         unshown: Outputs of which the clean cases say nothing, see :meth:`Method.noisy_teach_unshown`.
         mirror_axes: Spatial axes along which nnU-Net's augmentation mirrors; None: all.
         regions: Number of regions, 0 where all classes exclude each other.
+        sources: The number of the source that every noisy case's label is from, see :attr:`FoldRoles.source_numbers`.
         network: The student as it is initialised, for methods that train a second one like it.
     """
 
@@ -38,6 +39,7 @@ class Task:
     mirror_axes: tuple[int, ...] | None = None
     regions: int = 0
     network: nn.Module | None = None
+    sources: tuple[int, ...] = ()
 
     @property
     def space(self) -> LabelSpace:
@@ -71,4 +73,4 @@ class Task:
         regions = labels.num_segmentation_heads if labels.has_regions else 0
         classes, dims = 2 if regions else labels.num_segmentation_heads, len(patch_size)
         of_data = (*counts, labels.ignore_label, unshown, mirror_axes, regions)
-        return cls(channels, classes, dims, *of_data, network)
+        return cls(channels, classes, dims, *of_data, network, roles.source_numbers)

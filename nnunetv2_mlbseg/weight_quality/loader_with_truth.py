@@ -15,9 +15,9 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from torch import Tensor
 
 from nnunetv2_mlbseg.cases.datasets import DatasetView
+from nnunetv2_mlbseg.cases.further_labels import FurtherLabels
 from nnunetv2_mlbseg.cases.label_store import LabelStore
 from nnunetv2_mlbseg.cases.loaders import PairedLoader
-from nnunetv2_mlbseg.cases.true_labels import TrueLabels
 from nnunetv2_mlbseg.maths.label_space import LabelSpace
 from nnunetv2_mlbseg.training.restored import TrainedFold
 from noise_synthesis.safe_io.errors import InputError
@@ -49,7 +49,7 @@ def loader_with_truth(fold: TrainedFold, role: str, report: Callable[[str], None
     if not cases:
         raise InputError(f"{fold.plans.dataset_name}: fold {fold.fold} has no {role} training case")
     imperfect, store = fold.roles.imperfect, fold.true_labels
-    truth = TrueLabels.of_dataset(imperfect, fold.plans, fold.configuration, fold.dataset_json)
+    truth = FurtherLabels.of_dataset(imperfect, fold.plans, fold.configuration, fold.dataset_json)
     truth.prepare(fold.dataset(imperfect), store, report)
     loader = fold.paired_loader(WithTruth(fold.imperfect_dataset(cases), store))
     if space.regions:

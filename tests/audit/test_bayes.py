@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from maths_support import confusion_record
 
 from nnunetv2_mlbseg.audit.bayes import case_confusion, posterior, suspicion, uncertainty, usual_confusion
 from nnunetv2_mlbseg.maths.labels import ImperfectLabels
-from nnunetv2_mlbseg.maths.weighting.confusion import ConfusionRecord
 from nnunetv2_mlbseg.maths.weighting.depth import LEVELS
 from nnunetv2_mlbseg.maths.weighting.disputes import LEAST_PROBABILITY, DisputeRecord
 from nnunetv2_mlbseg.maths.weighting.tied import tied_weights
@@ -38,7 +38,7 @@ def test_the_odds_of_given_and_pseudo_label_are_those_the_training_weighs_with(c
     """As long as the clean batches prefer neither label (no gain), and but for what is added before logarithms."""
     probabilities, given, levels, confusion = random_case(classes)
     nothing = torch.zeros(2, classes, classes)
-    record = DisputeRecord(nothing, nothing, ConfusionRecord(confusion[None] * 1e6, torch.zeros(0, *confusion.shape)))
+    record = DisputeRecord(nothing, nothing, confusion_record(confusion[None] * 1e6))
     bounded = probabilities + LEAST_PROBABILITY  # as the training bounds what the network says
     (matrix,), (common,) = record.confusion.matrix, record.confusion.common
     belief = posterior(bounded / bounded.sum(0), given, levels, matrix, common)

@@ -13,7 +13,8 @@ from nnunetv2_mlbseg.audit.bayes import case_confusion, posterior, suspicion, us
 from nnunetv2_mlbseg.audit.label_files import Label
 from nnunetv2_mlbseg.audit.label_groups import LabelGroups, any_of, class_names
 from nnunetv2_mlbseg.audit.network_opinion import Opinion
-from nnunetv2_mlbseg.audit.one_case import Thresholds, Witnesses, audit_case
+from nnunetv2_mlbseg.audit.one_case import Thresholds, audit_case
+from nnunetv2_mlbseg.audit.witnesses import Witnesses
 from nnunetv2_mlbseg.maths.weighting.depth import depth_levels
 from noise_synthesis.safe_io.structures import Structures
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from audit_support import two_squares
 
 from nnunetv2_mlbseg.audit.bayes import usual_confusion
 from nnunetv2_mlbseg.audit.label_groups import LabelGroups
-from nnunetv2_mlbseg.audit.one_case import Witnesses, proposed_label
+from nnunetv2_mlbseg.audit.one_case import proposed_label
+from nnunetv2_mlbseg.audit.witnesses import Witnesses
 from nnunetv2_mlbseg.maths.records import NoRecord
 from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
@@ -35,6 +38,18 @@ def test_the_record_of_a_training_says_how_its_labels_err():
     torch.testing.assert_close(found.confusion(THREE), record.confusion.matrix)
     torch.testing.assert_close(found.common(THREE), record.confusion.common)
     assert found.as_dict(THREE) == {"confusion": record.confusion.matrix[0].sum(2).tolist()}
+
+
+def test_a_case_begins_from_how_its_source_errs():
+    empty = DisputeRecord.empty(3, cases=2).with_sources([0, -1])
+    sources = torch.zeros_like(empty.confusion.sources)
+    sources[0, 1, 2, 0] = 1e6  # this source takes class 1 for class 2
+    record = replace(empty, confusion=replace(empty.confusion, sources=sources))
+    known = Witnesses.of(record)
+    (own,) = known.of_case(0).confusion(THREE)
+    assert own[1, 2].sum() > 0.99
+    for number in (1, -1):
+        torch.testing.assert_close(known.of_case(number).confusion(THREE), record.confusion.matrix)
 
 
 def test_of_a_class_that_no_clean_case_shows_nothing_is_judged():

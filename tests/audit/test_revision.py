@@ -66,7 +66,8 @@ def test_the_new_version_has_the_new_labels_and_roles_and_the_old_stays(raw, dec
     after = contents(new)
     changed = {"labelsTr/n0.nii.gz", "labelsTr/n1.nii.gz", "supervision/clean.json", "supervision/noisy.json"}
     assert {name for name in before if after[name] != before[name]} == changed
-    assert set(after) - set(before) <= {"supervision/provenance.json"}
+    assert set(after) - set(before) == {"supervision/provenance.json", "labelsTr_former/n1.nii.gz"}
+    assert after["labelsTr_former/n1.nii.gz"] == before["labelsTr/n1.nii.gz"], "what it was before it was drawn anew"
     assert after["labelsTr/n0.nii.gz"] == (tmp_path / "corrected" / "n0.nii.gz").read_bytes()
     roles = read_supervision(new)
     assert roles.clean == ("c0", "c1", "n1") and roles.noisy == ("n0",) and roles.unlabeled == SUPERVISION.unlabeled

@@ -11,8 +11,9 @@ from cleanlab.segmentation.rank import get_label_quality_scores
 from nnunetv2_mlbseg.audit.bayes import posterior, suspicion
 from nnunetv2_mlbseg.audit.label_files import Label
 from nnunetv2_mlbseg.audit.network_opinion import Opinion
-from nnunetv2_mlbseg.audit.one_case import Thresholds, Witnesses, audit_case
+from nnunetv2_mlbseg.audit.one_case import Thresholds, audit_case
 from nnunetv2_mlbseg.audit.truth_scores import Measurement, softmin, softmin_slices, true_confusion
+from nnunetv2_mlbseg.audit.witnesses import Witnesses
 from nnunetv2_mlbseg.evaluation.metrics import mean_dice
 
 

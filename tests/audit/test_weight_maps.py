@@ -6,11 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from maths_support import imperfect_labels
+from maths_support import confusion_record, imperfect_labels
 
 from nnunetv2_mlbseg.audit.weight_maps import WeightMaps, seen_case, weighs, weight_maps
 from nnunetv2_mlbseg.cases.roles import FoldRoles
-from nnunetv2_mlbseg.maths.weighting.confusion import ConfusionRecord
 from nnunetv2_mlbseg.maths.weighting.depth import LEVELS, depth_levels
 from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
 from nnunetv2_mlbseg.maths.weighting.normalization import normalize_weights
@@ -33,7 +32,7 @@ def record():
     generator = torch.Generator().manual_seed(2)
     gain = torch.rand(2, 3, 3, generator=generator) * 2 - 1
     counts = torch.rand(1, 3, 3, LEVELS, generator=generator) * 50
-    return DisputeRecord(gain, torch.ones_like(gain), ConfusionRecord(counts, torch.zeros(0, 3, 3, LEVELS)))
+    return DisputeRecord(gain, torch.ones_like(gain), confusion_record(counts))
 
 
 def maps_of(case, weighting: str, how: str, *, record=None, derivatives=None, counted: str = "both") -> WeightMaps:
@@ -104,7 +103,7 @@ def test_a_noisy_case_is_weighed_by_how_its_own_label_errs(case):
     right = torch.eye(3).unsqueeze(2).expand(3, 3, LEVELS) * 1e4
     tables = torch.stack([right, right.flip(0)])  # the second label has its classes the wrong way round
     everywhere = record().confusion.counts
-    known = DisputeRecord(torch.zeros(2, 3, 3), torch.zeros(2, 3, 3), ConfusionRecord(everywhere, tables))
+    known = DisputeRecord(torch.zeros(2, 3, 3), torch.zeros(2, 3, 3), confusion_record(everywhere, tables))
     weighing = LabelWeighing(weighting=make("tied", "joint", 0.99, 8.0), record=known, none_because=None)
     fold = SimpleNamespace(roles=FoldRoles(("c0",), ("n0", "n1"), ("u0",), ("v0",)))
     with weighs(fold, weighing) as weigh:

@@ -181,7 +181,7 @@ def test_two_processes_share_the_cases_and_leave_what_one_would(folder, store, n
 
 
 class StandIn:
-    """Stands for :class:`TrueLabels`: marks its cases, and notes who prepared them when."""
+    """Stands for :class:`FurtherLabels`: marks its cases, and notes who prepared them when."""
 
     prepared: list[tuple[str, ...]]
 
@@ -204,7 +204,7 @@ class StandIn:
 def prepared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """What was prepared at each call."""
     StandIn.prepared = []
-    monkeypatch.setattr(label_preparation, "TrueLabels", StandIn)
+    monkeypatch.setattr(label_preparation, "FurtherLabels", StandIn)
     return StandIn.prepared
 
 
@@ -230,6 +230,19 @@ def test_the_first_process_prepares_true_labels_and_the_other_finds_them(folder,
 
     assert in_two(work) == ["files", "files"]
     assert prepared == [ROLES.imperfect, ()]
+
+
+def test_without_the_raw_dataset_nothing_is_known_of_former_labels_and_the_log_says_so(folder, tmp_path, monkeypatch):
+    lines: list[str] = []
+    preparation = LabelPreparation(str(folder), ROLES, Processes(), lines.append)
+    plans: Any = SimpleNamespace(dataset_name="Dataset001_A")
+    store = LabelStore(tmp_path / "former_labels", kind="former")
+    monkeypatch.delenv("nnUNet_raw", raising=False)
+    assert preparation.former(store, plans, SimpleNamespace(), {}) is None
+    assert lines == ["nnUNet_raw is not set, so no former labels of clean cases were looked for"]
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path))
+    assert list(preparation.former(store, plans, SimpleNamespace(), {"file_ending": ".nii.gz"})) == []
+    assert len(lines) == 1 and not store.folder.exists(), "no case has one, which is the rule"
 
 
 def test_labels_that_were_never_made_are_missing(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from fold_files import CASES, write_fold_files
 
 from dataset_conversion.supervision.files import Supervision
+from dataset_conversion.supervision.sources import write_sources
 from nnunetv2_mlbseg.cases.roles import FoldRoles, read_fold
 from noise_synthesis.safe_io.errors import InputError
 
@@ -58,5 +59,22 @@ def test_numbering_leaves_no_trace_in_what_is_stored_compared_or_sent_to_workers
     numbered, fresh = (FoldRoles(("a",), ("b", "c"), (), ("d",)) for _ in range(2))
     assert numbered.number("c") == 1
     assert numbered == fresh and hash(numbered) == hash(fresh) and asdict(numbered) == asdict(fresh)
-    assert FoldRoles.from_dict(asdict(numbered)) == fresh
+    assert FoldRoles.from_dict(numbered.as_dict()) == fresh
     assert pickle.loads(pickle.dumps(numbered.number))("c") == 1
+
+
+def test_sources_of_noisy_labels_are_numbered_by_name_and_are_no_part_of_the_roles():
+    pairs = (("n0", "reader2"), ("n2", "model"), ("n3", "reader2"))
+    roles = FoldRoles(("c",), ("n0", "n1", "n2", "n3"), (), ("v",), pairs)
+    assert roles.source_numbers == (1, -1, 0, 1) and [roles.source(case) for case in ("n2", "n1")] == ["model", None]
+    assert "sources" not in roles.as_dict() and roles.number("n2") == 2
+    assert FoldRoles(("c",), ("n0",), (), ("v",)).source_numbers == ()
+
+
+def test_sources_are_read_beside_the_roles_and_a_wrong_one_is_refused(tmp_path):
+    folder = write_fold_files(tmp_path)
+    write_sources(folder, {"c": "reader2"})
+    assert read_fold(folder, 0, CASES).sources == (("c", "reader2"),)
+    write_sources(folder, {"c": "reader2", "d": "model", "x": "model"})
+    with pytest.raises(InputError, match=r"source of a case that is unlabeled: d; .*that is without a role: x"):
+        read_fold(folder, 0, CASES)

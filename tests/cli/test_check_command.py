@@ -47,6 +47,9 @@ def found(folder):
 
 def test_sound_dataset(dataset):
     assert found(dataset) == {}
+    further(dataset, "former", "p0", lambda a: a * (a.cumsum(0) > 0))
+    sources(dataset, {"p3": "reader2", "p0": "reader2"})
+    assert found(dataset) == {}
 
 
 def image(folder, name):
@@ -55,6 +58,18 @@ def image(folder, name):
 
 def edit(folder, **entries):
     write(folder / "dataset.json", {**read(folder / "dataset.json"), **entries})
+
+
+def sources(folder, content):
+    write(folder / "supervision" / "sources.json", content)
+
+
+def further(folder, kind, name, how=lambda a: a):
+    """A copy of a label, changed, in another folder."""
+    path = folder / f"labelsTr_{kind}" / f"{name}.nii.gz"
+    path.parent.mkdir()
+    shutil.copy(label(folder, name), path)
+    change(path, how)
 
 
 def copy_image(folder, first, second):
@@ -82,6 +97,29 @@ PLANTED = [
     (lambda f: copy_image(f, "p0", "p3"), "warning", "duplicate image", "p0, p3; keep them on one side"),
     (lambda f: copy_label(f, "p0", "p6"), "warning", "equal labels", "2 cases have the label of another case, on ano"),
     (lambda f: edit(f, labels={"background": 0, "a": 1, "b": 3}), "problem", "dataset.json", "[0, 1, 3]; expected 0"),
+    (
+        lambda f: sources(f, {"p3": "a", "p0": "b"}),
+        "problem",
+        "sources",
+        "sources.json: source of a case that is clean",
+    ),
+    (lambda f: sources(f, {"p3": "a", "lost": "b"}), "problem", "sources", "of a case that is without a role: lost"),
+    (lambda f: sources(f, ["p3"]), "problem", "sources", "sources.json: expected an object of cases and sources"),
+    (lambda f: sources(f, {"p3": " "}), "problem", "sources", "case p3 has the source ' ', expected a name"),
+    (
+        lambda f: further(f, "former", "p0", lambda a: a[1:]),
+        "problem",
+        "shape",
+        "label in labelsTr_former differ",
+    ),
+    (lambda f: further(f, "former", "p0", lambda a: a * 7), "problem", "label value", "labelsTr_former: label value 7"),
+    (
+        lambda f: further(f, "former", "p3"),
+        "warning",
+        "unused",
+        "not used, as the case is not clean: p3",
+    ),
+    (lambda f: further(f, "true", "p3", lambda a: a * 7), "warning", "label value", "labelsTr_true: label value 7"),
     (lambda f: edit(f, numTraining=9), "problem", "dataset.json", "numTraining is 9, but imagesTr has 8 cases"),
     (lambda f: edit(f, labels={"background": 0, "class1": 1, "ignore": 4}), "problem", "dataset.json", "[0, 1, 4]"),
     (lambda f: edit(f, labels={"background": 0, "ignore": 1, "z": 2}), "problem", "dataset.json", "'ignore' must be"),

@@ -15,7 +15,9 @@ import torch
 from training_support import SUPERVISION, TRAINER, Workspace, add_configuration, write_raw_dataset
 
 from dataset_conversion.supervision.files import Supervision, write_supervision
+from dataset_conversion.supervision.sources import write_sources
 from nnunetv2_mlbseg.audit.class_weights import clean_direction
+from nnunetv2_mlbseg.audit.sources import NO_ERROR
 from nnunetv2_mlbseg.cli.main import main
 from nnunetv2_mlbseg.maths.tangents.forward import logit_tangents
 from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives
@@ -55,6 +57,7 @@ def trained(tmp_path_factory):
     wrong = voxels(labels / "n1.nii.gz")
     wrong[2] = 0
     write_voxels(labels / "n1.nii.gz", wrong)
+    write_sources(workspace.raw, {"n1": "reader2"})
     workspace.plan_and_preprocess()
     add_configuration(workspace.preprocessed)
     schedule = {"warmup_epochs": 8, "epochs": 8, "iterations_per_epoch": 40, "initial_lr": 0.02, "audit": True}
@@ -105,6 +108,10 @@ def test_the_wrong_places_are_found_and_the_files_are_complete(trained, audit, t
     check_images(trained.raw, out, corrected)
     check_weights(trained.raw, out)
     check_tables(out, found["cases"])
+    assert {name: case["source"] for name, case in cases.items()} == {"n0": None, "n1": "reader2"}
+    row = {"source": "reader2", "cases": 1, "dice": cases["n1"]["score"], "dice_interval": None}
+    assert found["sources"] == [{**row, "errors": [NO_ERROR]}], "one case is not typical"
+    assert f"reader2, 1 labels: Dice {row['dice']:.3f}, {NO_ERROR}\n" in printed
 
 
 def check_images(raw, out, corrected):
@@ -147,6 +154,7 @@ def check_tables(out, cases):
     with open(out / "cases.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["case"] for row in rows] == [case["case"] for case in cases]
+    assert [row["source"] for row in rows] == [case["source"] or "" for case in cases]
     assert float(rows[0]["score"]) == cases[0]["score"] <= cases[1]["score"]
     with open(out / "regions.csv", newline="") as file:
         assert sum(1 for _ in csv.DictReader(file)) == sum(len(case["regions"]) for case in cases)

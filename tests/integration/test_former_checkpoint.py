@@ -55,8 +55,9 @@ def test_everything_in_it_arrives(workspace, monkeypatch):
     assert _equal(learning.teacher.network.state_dict(), stored["teacher_weights"])
     assert learning.teacher.step == state["ema_step"] == 10 and trainer.run.partial.iterations == 1
     for record in ("disputes", "shares"):  # its tables knew no groups of classes, of which there is one
-        found = learning.method.state()[record]
-        assert _equal({name: table.view_as(state[record][name]) for name, table in found.items()}, state[record])
+        found, former = learning.method.state()[record], state[record]
+        assert _equal({name: found[name].view_as(table) for name, table in former.items()}, former)
+        assert not any(table.any() for name, table in found.items() if name not in former), "nor sources of labels"
     assert _equal(learning.passes.generators.states(), state["generators"])
     momentum = [values["momentum_buffer"] for values in trainer.optimizer.state_dict()["state"].values()]
     former = [values["momentum_buffer"] for values in stored["optimizer_state"]["state"].values()]

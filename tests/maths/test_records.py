@@ -18,13 +18,13 @@ from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
 EMPTY: dict[str, Record] = {
     "shares": ShareRecord.empty(3),
     "confusion": ConfusionRecord.empty(3, cases=2),
-    "disputes": DisputeRecord.empty(3, cases=2),
+    "disputes": DisputeRecord.empty(3, cases=2).with_sources([1, -1]),
     "nothing": NoRecord(),
 }
 NAMES = {
     "shares": ("clean", "pseudo", "bias"),
-    "confusion": ("counts", "cases"),
-    "disputes": ("gain", "extent", "counts", "cases"),
+    "confusion": ("counts", "cases", "sources", "source_of", "known"),
+    "disputes": ("gain", "extent", "counts", "cases", "sources", "source_of", "known"),
     "nothing": (),
 }
 """As checkpoints have them."""
@@ -48,7 +48,10 @@ OUTER = Outer(Inner(torch.tensor([1.0]), torch.tensor([2.0, 3.0])), torch.tensor
 
 def filled(record: Record) -> Record:
     generator = torch.Generator().manual_seed(0)
-    state = {name: torch.rand(table.shape, generator=generator) for name, table in record.state().items()}
+    state = {
+        name: torch.rand(table.shape, generator=generator) if table.is_floating_point() else table
+        for name, table in record.state().items()
+    }
     return type(record).from_state(state)
 
 
@@ -84,15 +87,20 @@ def test_a_record_moves_as_a_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-@pytest.mark.parametrize("which", ["gain", "extent", "counts", "cases"])
+@pytest.mark.parametrize("which", ["gain", "extent", "counts", "cases", "sources", "known"])
 def test_a_spoilt_record_is_left_for_the_one_of_before(which: str, value: float) -> None:
-    before = filled(DisputeRecord.empty(3, cases=2))
-    now = type(before).from_state({name: 2 * table for name, table in before.state().items()})
+    before = filled(EMPTY["disputes"])
+    state = before.state()
+    now = type(before).from_state(
+        {**{name: 2 * table for name, table in state.items()}, "source_of": state["source_of"]}
+    )
     spoilt = type(before).from_state({**now.state(), which: now.state()[which].index_fill(0, torch.tensor(0), value)})
     for record, expected in ((now, now), (spoilt, before)):
         kept = record.unless_spoilt(before).state()
         assert all(torch.equal(table, expected.state()[name]) for name, table in kept.items())
-    assert not any(table.any() for table in spoilt.unless_spoilt(None).state().values())
+    anew = spoilt.unless_spoilt(None).state()
+    assert torch.equal(anew.pop("source_of"), state["source_of"]), "which case is of which source is known for good"
+    assert not any(table.any() for table in anew.values())
 
 
 @ALL

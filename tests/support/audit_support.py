@@ -11,8 +11,9 @@ from dataset_conversion.raw.formats import Reading
 from nnunetv2_mlbseg.audit.label_files import Label
 from nnunetv2_mlbseg.audit.label_groups import LabelGroups
 from nnunetv2_mlbseg.audit.network_opinion import Opinion
-from nnunetv2_mlbseg.audit.one_case import CaseAudit, Thresholds, Witnesses, audit_case
+from nnunetv2_mlbseg.audit.one_case import CaseAudit, Thresholds, audit_case
 from nnunetv2_mlbseg.audit.weight_maps import WeightMaps
+from nnunetv2_mlbseg.audit.witnesses import Witnesses
 from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.maths.weighting.depth import depth_levels
 from noise_synthesis.safe_io.structures import Structures

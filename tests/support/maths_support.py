@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 from nnunetv2_mlbseg.maths.labels import IGNORE, ImperfectLabels, resize_labels
 from nnunetv2_mlbseg.maths.tangents.forward import logit_tangents
 from nnunetv2_mlbseg.maths.tensors import Total
+from nnunetv2_mlbseg.maths.weighting.confusion import ConfusionRecord
 from nnunetv2_mlbseg.maths.weighting.depth import depth_levels
 from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives, label_weights
 from nnunetv2_mlbseg.maths.weighting.seen import Seen
@@ -216,6 +218,12 @@ def imperfect_labels(classes: Tensor, generated: Tensor, case: Tensor | None = N
     """Labels (B, *S) with the depth levels that they give themselves, without ``case`` from no case in particular."""
     case = torch.full_like(generated, -1, dtype=torch.int64) if case is None else case
     return ImperfectLabels(classes, depth_levels(classes), generated, case)
+
+
+def confusion_record(counts: Tensor, cases: Tensor | None = None) -> ConfusionRecord:
+    """A record of these counts (G, C, C, D), and of those of cases (N*G, C, C, D)."""
+    empty = ConfusionRecord.empty(counts.shape[1], groups=len(counts))
+    return replace(empty, counts=counts, cases=empty.cases if cases is None else cases)
 
 
 def labels_of_images(labels: ImperfectLabels, part: slice) -> ImperfectLabels:

@@ -153,7 +153,9 @@ class Workspace:
 
     def plan_and_preprocess(self) -> None:
         """nnU-Net's own command on the tiny dataset, in one process."""
-        done = self.command("nnUNetv2_plan_and_preprocess", "-d", 900, "-c", "2d", "-npfp", 1, "-np", 1)
+        done = self.command(
+            "nnUNetv2_plan_and_preprocess", "-d", int(self.dataset[7:10]), "-c", "2d", "-npfp", 1, "-np", 1
+        )
         assert done.returncode == 0, done.stderr[-3000:]
 
     def train(self, *args: object, configuration: str = "2d_tiny", fold: str = "0", trainer: str = TRAINER, **settings):

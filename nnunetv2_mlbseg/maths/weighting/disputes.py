@@ -6,7 +6,8 @@ that many pixels share has the sum of their derivatives (Eq. 6) for its own, by 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -45,6 +46,14 @@ class DisputeRecord(Record):
         """Nothing seen yet; ``cases`` is the number of noisy cases, or 0 where they are not told apart."""
         gain, extent = torch.zeros(2, 2 * groups, classes, classes, device=device)
         return cls(gain, extent, ConfusionRecord.empty(classes, cases, device, groups))
+
+    def with_sources(self, sources: Sequence[int]) -> DisputeRecord:
+        """The same record for these sources of the noisy cases, see there."""
+        return replace(self, confusion=self.confusion.with_sources(sources))
+
+    def with_known(self, known: Tensor) -> DisputeRecord:
+        """The same record with these known pixels, see there."""
+        return replace(self, confusion=self.confusion.with_known(known))
 
     @property
     def preference(self) -> Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nnunetv2_mlbseg.maths.class_shares import ShareRecord
 from nnunetv2_mlbseg.maths.records import Record
+from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
 from nnunetv2_mlbseg.maths.weighting.strategies import Weighting
 
 State = Mapping[str, Tensor] | None
@@ -36,13 +37,33 @@ class Memory:
         """For a checkpoint."""
         return {name: record and (record.state() or None) for name, record in vars(self).items()}
 
+    def knowing(self, known: Tensor, begin: Callable[[], Record]) -> Memory:
+        """With pixels of which true and former label are known; ``begin``: makes the record if there is none yet."""
+        record = self.disputes or begin()
+        return replace(self, disputes=record.with_known(known) if isinstance(record, DisputeRecord) else record)
+
     @classmethod
-    def from_state(cls, state: Mapping[str, State], weighting: Weighting[Any], device: torch.device) -> Memory:
-        """Undo :meth:`state`; a record that ``state`` lacks, or has in an earlier form, begins anew."""
+    def from_state(
+        cls, state: Mapping[str, State], weighting: Weighting[Any], device: torch.device, sources: Sequence[int] = ()
+    ) -> Memory:
+        """Undo :meth:`state`; a record that ``state`` lacks, or has in a form that is no longer known, begins anew.
+
+        Args:
+            sources: See :func:`with_sources`: what the dataset says now.
+        """
         disputes, shares = state.get("disputes"), state.get("shares")
         kind = type(weighting.begin(1))
-        known = disputes is not None and disputes.keys() == set(kind.names())
+        known = disputes is not None and kind.of_former(disputes).keys() == set(kind.names())
         return cls(
-            kind.from_state(disputes).to(device) if disputes is not None and known else None,
+            with_sources(kind.from_state(disputes).to(device), sources) if disputes is not None and known else None,
             None if shares is None else ShareRecord.from_state(shares).to(device),
         )
+
+
+def with_sources(record: Record, sources: Sequence[int]) -> Record:
+    """A record that knows the sources of labels, if it is of a kind that tells them apart.
+
+    Args:
+        sources: The number of every noisy case's source, negative for none; empty where none is known.
+    """
+    return record.with_sources(sources) if isinstance(record, DisputeRecord) else record

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from nnunetv2_mlbseg.cases.former_labels import FormerPair
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.cases.training_cases import ROLES, describe
 from nnunetv2_mlbseg.maths.schedules import ramp_up
 from nnunetv2_mlbseg.maths.weighting.face_value import FaceValue
 from nnunetv2_mlbseg.maths.weighting.strategies import Weighting, make
+from nnunetv2_mlbseg.methods.mlbseg.known import known_errors
 from nnunetv2_mlbseg.methods.mlbseg.memory import Memory
 from nnunetv2_mlbseg.methods.mlbseg.quantities import LOGGED, statistics, trouble
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
@@ -123,6 +125,17 @@ class MLBSeg(Method):
         """Go on from the memory that has this batch in it."""
         self.memory = self.memory.followed_by(self._seen)
 
+    @property
+    def learns_from_former(self) -> bool:
+        """Where the weighting remembers how labels err."""
+        return self.weigh.remembers
+
+    def know(self, pairs: Iterable[FormerPair]) -> None:
+        """Count true and former labels, which tell how labels err before any batch does."""
+        known = known_errors(pairs, self.task, self.settings.confusion_by_depth)
+        if known.any() or self.memory.disputes is not None:
+            self.memory = self.memory.knowing(known, self.weigh.begin)
+
     def least_of_generated(self, moment: Moment) -> float:
         """The factor of images without a label of their own in Eq. 9, or more; it rises from epoch to epoch."""
         return self.settings.generated_weight * ramp_up(moment.began, self.settings.generated_ramp_up)
@@ -139,7 +152,7 @@ class MLBSeg(Method):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Undo :meth:`state`."""
-        self.memory = Memory.from_state(state, self.weighting, self.passes.device)
+        self.memory = Memory.from_state(state, self.weighting, self.passes.device, self.task.sources)
 
     def weighing(self) -> LabelWeighing:
         """The weighting, and what it has learned."""

@@ -22,7 +22,7 @@ from nnunetv2_mlbseg.maths.weighting.depth import depth_levels, is_flat
 from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives
 from nnunetv2_mlbseg.maths.weighting.seen import Seen
 from nnunetv2_mlbseg.maths.weighting.strategies import Weighting
-from nnunetv2_mlbseg.methods.mlbseg.memory import Memory
+from nnunetv2_mlbseg.methods.mlbseg.memory import Memory, with_sources
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
 from nnunetv2_mlbseg.methods.mlbseg.terms import consistency_terms, lessen_generated
 from nnunetv2_mlbseg.methods.mlbseg.weighed import WeighedBatch
@@ -59,7 +59,7 @@ class Weighing:
         ensemble, shares = self._aligned(ensemble, batch, memory)
         imperfect = self._imperfect(batch.imperfect, views)
         seen = self._seen(imperfect, ensemble, views, student)
-        record = memory.disputes or self._begin(ensemble.shape[1])
+        record = memory.disputes or self.begin()
         record = self.weighting.learned(seen, record, self.passes.total)
         labels = self.weighting.weigh(seen, record, self.passes.total)
         if least != 1:
@@ -93,10 +93,12 @@ class Weighing:
         """Whether the weighting goes by what it has learned of earlier batches."""
         return bool(self.weighting.begin(1).names())
 
-    def _begin(self, classes: int) -> Record:
+    def begin(self) -> Record:
+        """What the weighting remembers before the first batch."""
         cases = self.task.noisy if self.settings.confusion_by_case else 0
-        record: Record = self.weighting.begin(classes, cases, self.passes.device, self.passes.space.groups)
-        return record
+        of_labels = self.task.classes, cases
+        record: Record = self.weighting.begin(*of_labels, self.passes.device, self.passes.space.groups)
+        return with_sources(record, self.task.sources)
 
     @property
     def _by_student(self) -> bool:

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from maths_support import NoHostReads, imperfect_labels, in_two_processes, labels_of_images
+from maths_support import NoHostReads, confusion_record, imperfect_labels, in_two_processes, labels_of_images
 
 from nnunetv2_mlbseg.maths.labels import IGNORE, ImperfectLabels
 from nnunetv2_mlbseg.maths.tensors import Total
-from nnunetv2_mlbseg.maths.weighting.confusion import CASE_DECAY, LEAST_CONFUSION, ConfusionRecord, image_counts
+from nnunetv2_mlbseg.maths.weighting.confusion import CASE_DECAY, LEAST_CONFUSION, ConfusionRecord
 from nnunetv2_mlbseg.maths.weighting.depth import LEVELS
+from nnunetv2_mlbseg.maths.weighting.told_apart import image_counts
 
 
 def random_batch(images: int = 3, classes: int = 3, seed: int = 0) -> tuple[ImperfectLabels, torch.Tensor]:
@@ -45,7 +46,7 @@ def test_the_first_matrix_is_near_the_identity_and_the_same_at_every_depth() -> 
 
 def test_the_matrix_ends_at_the_counts() -> None:
     counts = torch.rand(3, 3, LEVELS, generator=torch.Generator().manual_seed(1)) * 1e6
-    (found,) = ConfusionRecord(counts.unsqueeze(0), torch.zeros(0, 3, 3, LEVELS)).matrix
+    (found,) = confusion_record(counts.unsqueeze(0)).matrix
     torch.testing.assert_close(found, counts / counts.sum((1, 2), keepdim=True), atol=1e-5, rtol=1e-4)
 
 
@@ -74,7 +75,7 @@ def test_a_case_is_drawn_towards_all_by_one_batch() -> None:
     """100 pixels of class 0 in a batch, a quarter labelled 1. One case has 300, all labelled 0; one was not seen."""
     counts, cases = torch.zeros(2, 2, LEVELS), torch.zeros(2, 2, 2, LEVELS)
     counts[0, 0, 0], counts[0, 1, 0], cases[1, 0, 0, 0] = 75, 25, 300
-    record = ConfusionRecord(counts.unsqueeze(0), cases)
+    record = confusion_record(counts.unsqueeze(0), cases)
     unseen, seen, no_case = record.of_cases(torch.tensor([0, 1, -1]))[:, 0].sum(2)
     torch.testing.assert_close(unseen, torch.tensor([0.75, 0.25]), atol=0.01, rtol=0)
     torch.testing.assert_close(no_case, unseen)
@@ -93,7 +94,7 @@ def test_a_case_is_drawn_towards_all_by_one_batch() -> None:
 def test_what_is_in_common_is_the_rarity_of_a_class_times_kappa_squared(table: list[list[float]], kappa: float) -> None:
     counts = 1e5 * torch.tensor(table).unsqueeze(2) * torch.full((LEVELS,), 1 / LEVELS)
     shares = torch.tensor(table).sum(1) / 100
-    (found,) = ConfusionRecord(counts.unsqueeze(0), torch.zeros(0, 2, 2, LEVELS)).common
+    (found,) = confusion_record(counts.unsqueeze(0)).common
     torch.testing.assert_close(found, kappa**2 * shares.log(), atol=1e-5, rtol=1e-4)
 
 
@@ -155,7 +156,7 @@ def test_evidence_is_the_likelihood_ratio_at_the_depth_of_the_pixel() -> None:
     counts = torch.zeros(2, 2, LEVELS)
     counts[1, 1, 0], counts[1, 1, 3], counts[0, 1, 0], counts[0, 1, 3], counts[0, 0, 5] = 100, 900, 100, 100, 800
     counts[1, 0, 5] = 1  # class 1 adds up to 1001, class 0 to 1000
-    record = ConfusionRecord(1e6 * counts.unsqueeze(0), torch.zeros(0, 2, 2, LEVELS))
+    record = confusion_record(1e6 * counts.unsqueeze(0))
     classes, levels = torch.tensor([[[1, 1, 0, IGNORE]]]), torch.tensor([[[0, 3, 5, 0]]])
     labels = ImperfectLabels(classes, levels, torch.tensor([False]), torch.tensor([-1]))
     found = record.evidence(labels, torch.tensor([[[0, 0, 1, 0]]])).exp().flatten().tolist()

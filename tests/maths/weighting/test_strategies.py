@@ -103,7 +103,7 @@ def test_only_tied_weights_remember(name: str) -> None:
     after = weighting.learned(BATCH, before)
     if isinstance(weighting, Tied):
         assert not any(table.any() for table in before.state().values())
-        assert all(table.any() for table in after.state().values())
+        assert all(table.any() for name, table in after.state().items() if table.numel() and name != "known")
     else:
         assert after is before and isinstance(after, NoRecord)
 

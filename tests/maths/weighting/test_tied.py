@@ -7,10 +7,9 @@ import math
 import pytest
 import torch
 from four_pixels import GENERATED, GIVEN, PROBABILITIES, PSEUDO, labels_of
-from maths_support import NoHostReads, imperfect_labels, seen
+from maths_support import NoHostReads, confusion_record, imperfect_labels, seen
 
 from nnunetv2_mlbseg.maths.labels import IGNORE
-from nnunetv2_mlbseg.maths.weighting.confusion import ConfusionRecord
 from nnunetv2_mlbseg.maths.weighting.depth import LEVELS
 from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
 from nnunetv2_mlbseg.maths.weighting.seen import Seen
@@ -24,7 +23,7 @@ def record_of(gain: float = 0.0, counts: list[list[float]] | None = None) -> Dis
     """
     table = torch.tensor([[[0.0, gain], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
     given = torch.tensor(counts) if counts else torch.zeros(2, 2)
-    confusion = ConfusionRecord((given * 1e9).view(1, 2, 2, 1).repeat(1, 1, 1, LEVELS), torch.zeros(0, 2, 2, LEVELS))
+    confusion = confusion_record((given * 1e9).view(1, 2, 2, 1).repeat(1, 1, 1, LEVELS))
     return DisputeRecord(table * 1e9, torch.full((2, 2, 2), 1e9), confusion)
 
 

@@ -1,7 +1,8 @@
-"""True labels of imperfect cases, preprocessed as nnU-Net preprocessed their images. For upper bounds and studies only.
+"""Labels that a raw dataset has beside ``labelsTr``, preprocessed as nnU-Net preprocessed the images of their cases.
 
-They lie in ``labelsTr_true`` of the raw dataset. No training reads them but the one that is asked for by
-``training_labels = true``.
+``labelsTr_true`` has the true labels of imperfect cases. For upper bounds and studies only: no training reads them but
+the one that is asked for by ``training_labels = true``. ``labelsTr_former`` has labels that clean cases had before they
+were corrected. They tell how labels err.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os.path import join
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from nnunetv2.paths import nnUNet_raw
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
-from dataset_conversion.raw.cases import TRUE_LABELS
+from dataset_conversion.raw.cases import FORMER_LABELS, TRUE_LABELS
 from dataset_conversion.raw.dataset import read_raw_dataset
 from dataset_conversion.supervision.files import name_some
 from nnunetv2_mlbseg.cases.label_store import LabelStore
@@ -29,12 +30,13 @@ from noise_synthesis.safe_io.errors import InputError
 
 
 @dataclass(frozen=True)
-class TrueLabels:
-    """The true labels of some cases of a raw dataset, and how nnU-Net preprocesses them.
+class FurtherLabels:
+    """Further labels of some cases of a raw dataset, and how nnU-Net preprocesses them.
 
     Args:
         raw: ``nnUNet_raw/DatasetXXX_NAME``.
-        cases: The cases whose true label is wanted.
+        cases: The cases whose further label is wanted.
+        folder: Where in ``raw`` they lie.
     """
 
     raw: Path
@@ -42,6 +44,7 @@ class TrueLabels:
     plans: PlansManager
     configuration: ConfigurationManager
     dataset_json: dict[str, Any]
+    folder: str = TRUE_LABELS
 
     @classmethod
     def of_dataset(
@@ -50,8 +53,8 @@ class TrueLabels:
         plans: PlansManager,
         configuration: ConfigurationManager,
         dataset_json: dict[str, Any],
-    ) -> TrueLabels:
-        """Find them through nnU-Net's folders.
+    ) -> FurtherLabels:
+        """Find true labels through nnU-Net's folders.
 
         Raises:
             InputError: nnUNet_raw is not set, or a case has no file in ``labelsTr_true``.
@@ -63,14 +66,29 @@ class TrueLabels:
         if missing:
             raise InputError(
                 f"{found.raw / TRUE_LABELS}: no true label of {len(missing)} of {len(found.cases)} noisy and unlabeled "
-                f"training cases ({name_some(missing)}), expected one for each; only data sets with simulated noise or "
-                f"hidden labels have them"
+                f"training cases ({name_some(missing)}), expected one for each; data sets with simulated noise have "
+                f"them, your own by 'mlbseg split --true-labels DIR'"
             )
         return found
 
+    @classmethod
+    def former(
+        cls,
+        cases: Sequence[str],
+        plans: PlansManager,
+        configuration: ConfigurationManager,
+        dataset_json: dict[str, Any],
+    ) -> FurtherLabels | None:
+        """The former labels of those of the cases that have one; None where nnUNet_raw is not set."""
+        if not nnUNet_raw.is_set():
+            return None
+        raw = Path(join(nnUNet_raw, plans.dataset_name))
+        of_all = cls(raw, tuple(cases), plans, configuration, dataset_json, FORMER_LABELS)
+        return replace(of_all, cases=tuple(case for case in of_all.cases if of_all.path(case).is_file()))
+
     def path(self, case: str) -> Path:
-        """The raw file of a true label."""
-        return self.raw / TRUE_LABELS / f"{case}{self.dataset_json['file_ending']}"
+        """The raw file of a label."""
+        return self.raw / self.folder / f"{case}{self.dataset_json['file_ending']}"
 
     def fingerprint(self) -> str:
         """SHA-256 over the label files and what the plans say about preprocessing them."""
@@ -97,7 +115,7 @@ class TrueLabels:
         target.start(source)
         missing = [case for case in self.cases if case not in target.complete()]
         if missing:
-            report(f"Preprocessing {len(missing)} of {len(self.cases)} true labels in {target.folder}")
+            report(f"Preprocessing {len(missing)} of {len(self.cases)} {target.kind} labels in {target.folder}")
         image_files = self._image_files()
         for case in missing:
             seg, class_locations = self._preprocessed(case, image_files[case])
