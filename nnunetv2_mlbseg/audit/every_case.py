@@ -123,6 +123,7 @@ class Audits:
         """
         noisy = self.fold.roles.noisy
         rows, pictures, allowed = [], {}, bytes_per_case(len(noisy))
+        volumes = len(self.fold.configuration.patch_size) == 3
         for audited in map(judged, self.of(noisy)):
             write_maps(audited, out, self.labels.format)
             if corrected is not None:
@@ -131,5 +132,5 @@ class Audits:
                 truth.add_(audited)
             rows.append(audited.numbers(self.class_names))
             image = self.images.read(audited)
-            pictures[audited.case] = thumbnails(audited, image, self.fold.slice_axis, allowed)
+            pictures[audited.case] = thumbnails(audited, image, self.fold.slice_axis, allowed, volumes)
         return ranked(rows), pictures

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg.audit.bayes import case_confusion, posterior, suspicion, uncertainty, usual_confusion
-from nnunetv2_mlbseg.audit.case_scores import LabelScores, label_scores
+from nnunetv2_mlbseg.audit.case_scores import LabelScores, expected_gain, label_scores
 from nnunetv2_mlbseg.audit.label_files import Label
 from nnunetv2_mlbseg.audit.label_groups import LabelGroups, any_of
 from nnunetv2_mlbseg.audit.network_opinion import Opinion
@@ -82,6 +82,7 @@ class CaseAudit:
         likely: The most probable true class; the given one where that is not judged, -1 where there is no label.
         proposal: The given label, replaced where the evidence is strong, each region by its own.
         change: 1 - the Dice of the given label and that proposal: 0 where nothing changes.
+        expected_gain: What that proposal is expected to gain in Dice (see :func:`expected_gain`).
         weights: Of the given label and of the network's in the training; None where its weighting gives no maps.
         p_value: Share of right labels whose correction changes as much; None where that is not known.
     """
@@ -99,6 +100,7 @@ class CaseAudit:
     likely: Tensor
     proposal: Tensor
     change: float
+    expected_gain: float
     scores: LabelScores
     regions: tuple[Region, ...]
     weights: WeightMaps | None = None
@@ -117,6 +119,7 @@ class CaseAudit:
             "labelled_mm3": float((given > 0).sum() * voxel),
             "corrected_mm3": float((self.proposal != given).sum() * voxel),
             "change": self.change,
+            "expected_gain": self.expected_gain,
             "p_value": self.p_value,
             "confusion": self.groups.plain(self.confusion.sum(3)),
             "slice_scores": list(self.scores.slices),
@@ -171,6 +174,7 @@ def audit_case(
         likely=likely,
         proposal=proposal,
         change=1 - groups.mean_dice(proposal, given),
+        expected_gain=expected_gain(judged.belief, judged.asked, groups.labels(proposal)),
         scores=label_scores(judged.belief, judged.asked, axis),
         regions=tuple(regions),
         weights=weights,

@@ -7,11 +7,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_mlbseg.audit.region_words import in_words
 from nnunetv2_mlbseg.runtime.text_table import aligned
 from noise_synthesis.safe_io.errors import InputError
 
 MOST_SHOWN = 10
-HEADING = ["rank", "case", "score", "suspected mm3", "regions", "worst region"]
+HEADING = ["rank", "case", "score", "suspected mm3", "regions", "largest region"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -163,18 +164,16 @@ def table(cases: list[dict[str, Any]]) -> list[str]:
             f"{row['score']:.3f}",
             f"{row['suspected_mm3']:.0f}",
             str(len(row["regions"])),
-            in_words(row["regions"][0]) if row["regions"] else "-",
+            largest(row["regions"]),
         ]
         for row in cases[:MOST_SHOWN]
     ]
     return aligned([HEADING, *rows], left=2)
 
 
-def in_words(region: dict[str, Any]) -> str:
-    """A region in a few words."""
-    name = region["proposed"] if region["given"] == "background" else region["given"]
-    shift = "" if region["shift_mm"] is None else f" {region['shift_mm']:+.1f} mm"
-    return f"{region['kind']}{shift}, {name}, {region['size_mm3']:.0f} mm3, slice {region['worst_slice']}"
+def largest(regions: list[dict[str, Any]]) -> str:
+    """The largest region in a few words."""
+    return f"{in_words(regions[0])}, {regions[0]['size_mm3']:.0f} mm3" if regions else "-"
 
 
 def measured(found: dict[str, Any]) -> list[str]:
