@@ -11,10 +11,11 @@ from torch import Tensor
 
 from nnunetv2_mlbseg.audit.bayes import case_confusion, posterior, suspicion, uncertainty, usual_confusion
 from nnunetv2_mlbseg.audit.case_scores import LabelScores, expected_gain, label_scores
+from nnunetv2_mlbseg.audit.group_regions import regions_of_groups
 from nnunetv2_mlbseg.audit.label_files import Label
 from nnunetv2_mlbseg.audit.label_groups import LabelGroups, any_of
 from nnunetv2_mlbseg.audit.network_opinion import Opinion
-from nnunetv2_mlbseg.audit.regions import Region, find_regions
+from nnunetv2_mlbseg.audit.regions import Region
 from nnunetv2_mlbseg.audit.weight_maps import WeightMaps
 from nnunetv2_mlbseg.maths.labels import IGNORE
 from nnunetv2_mlbseg.maths.records import Record
@@ -156,9 +157,7 @@ def audit_case(
     given, network = label.classes, groups.probabilities(opinion.network)
     judged = judge(groups, opinion, given, witnesses, levels, unshown)
     doubt, likely = any_of(judged.suspicion), groups.painted(judged.likely, given)
-    regions = find_regions(
-        given.numpy(), likely.numpy(), doubt.numpy(), label.grid, axis=axis, smallest_mm3=thresholds.smallest_mm3
-    )
+    places = (groups, judged.given, judged.likely, judged.suspicion)
     proposal = groups.painted(judged.proposed(thresholds.evidence), given)
     return CaseAudit(
         case=case,
@@ -176,7 +175,7 @@ def audit_case(
         change=1 - groups.mean_dice(proposal, given),
         expected_gain=expected_gain(judged.belief, judged.asked, groups.labels(proposal)),
         scores=label_scores(judged.belief, judged.asked, axis),
-        regions=tuple(regions),
+        regions=regions_of_groups(*places, label.grid, axis, thresholds.smallest_mm3),
         weights=weights,
     )
 

@@ -56,3 +56,32 @@ def test_audits_have_names_of_their_own(tmp_path):
 def test_many_cases_share_the_room():
     assert 80 * bytes_per_case(80) <= MOST_BYTES < 30e6
     assert bytes_per_case(1) < MOST_BYTES
+
+
+def luminance(colour: str) -> float:
+    """Of #rgb or #rrggbb, by WCAG 2.1."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    shares = [int(digits[k : k + 2], 16) / 255 for k in (0, 2, 4)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted(map(luminance, (one, other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_text_and_buttons_stand_out_as_wcag_asks_for():
+    """Text 4.5 to 1, edges of buttons 3 to 1 (level AA), in the dark, the light and the printed page."""
+    assert contrast("#000", "#ffffff") == pytest.approx(21)
+    style = (PAGE / "style.css").read_text(encoding="utf-8")
+    themes = [
+        dict(re.findall(r"--([a-z-]+): (#[0-9a-f]+);", block)) for block in re.findall(r":root[^{]*{([^}]*)}", style)
+    ]
+    assert len(themes) == 3
+    for theme in themes:
+        for ink in ("ink", "soft", "mark", "good", "warn"):
+            for ground in ("panel", "raised", "chosen"):
+                assert contrast(theme[ink], theme[ground]) >= 4.5, (ink, ground)
+        assert contrast(theme.get("on-mark", "#fff"), theme["mark"]) >= 4.5
+        assert contrast(theme["edge"], theme["panel"]) >= 3

@@ -78,7 +78,7 @@ function showDecisions() {
   for (const button of document.querySelectorAll("[data-decision]"))
     button.setAttribute("aria-pressed", String(decisions[state.current?.case] === button.dataset.decision));
   const count = acceptable().length;
-  $("all-accept").textContent = `Accept all ${count}`;
+  $("all-accept").textContent = `Accept all ${count} proposal${count === 1 ? "" : "s"}`;
   $("all-accept").disabled = !count;
 }
 

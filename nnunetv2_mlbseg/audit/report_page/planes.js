@@ -86,12 +86,22 @@ function errorsAlong(block) {
 
 const largest = values => values.reduce((best, value, k) => value > values[best] ? k : best, 0);
 
-// The pixel of a region in a slice that lies nearest to the middle of all its pixels there; null if there is none.
-function placeOf(block, position, given, likely) {
+// Whether codes of a voxel are those of a finding: a class and another, or in a region and outside of it.
+function isOf(finding, given, likely) {
+  const regions = structures.some(one => one.values.size > 1);
+  const is = (name, code, other) => {
+    const own = structures.find(one => one.name === name);
+    return own ? own.values.has(code) : regions ? !structures.find(one => one.name === other).values.has(code) : code === 0;
+  };
+  return is(finding.given, given, finding.proposed) && is(finding.proposed, likely, finding.given);
+}
+
+// The pixel of a finding in a slice that lies nearest to the middle of all its pixels there; null if there is none.
+function placeOf(block, position, finding) {
   const found = [];
   for (let b = 0; b < block.size[1]; b++) for (let c = 0; c < block.size[2]; c++) {
     const index = indexOf(block, [position, b, c]);
-    if (CODES.given(block.codes, index) === given && CODES.likely(block.codes, index) === likely) found.push([b, c]);
+    if (isOf(finding, CODES.given(block.codes, index), CODES.likely(block.codes, index))) found.push([b, c]);
   }
   if (!found.length) return null;
   const middle = [0, 1].map(k => found.reduce((sum, one) => sum + one[k], 0) / found.length);

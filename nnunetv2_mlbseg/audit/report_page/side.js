@@ -6,19 +6,17 @@ function showCase(row) {
   $("said").textContent = "";
   const accept = document.querySelector("[data-decision=proposal]");
   accept.disabled = !proposed(row);
-  accept.title = proposed(row) ? "" : verdict(row);
-  const classScores = structures.length > 1
-    ? structures.map(one => `${one.letter}\u00a0${dice(row.class_scores[one.name])}`).join(", ") : "";
+  accept.title = proposed(row) ? "Accept the proposal" : verdict(row);
+  const figures = [["Score", dice(row.score)], ["Gain", signed(row.expected_gain)], ["p", probability(row.p_value)]];
   const facts = [
     ["Proposal", verdict(row)],
-    ["Score", `${dice(row.score)}${classScores ? ` (${classScores})` : ""}`],
-    ["Gain", signed(row.expected_gain)],
-    ["p", probability(row.p_value)],
-    ["Label", ml(row.labelled_mm3)],
+    ["Given label", ml(row.labelled_mm3)],
     ["Expected error", ml(row.expected_error_mm3)],
+    ...(structures.length > 1 ? [["Scores", structures.map(one => `${one.letter}\u00a0${dice(row.class_scores[one.name])}`).join(", ")]] : []),
     ...(row.source ? [["Source", row.source]] : []),
-    ...(row.pictures.asked_volume && !row.pictures.volume ? [["Planes", "One only: all three would make this page larger than 30 MB."]] : []),
+    ...(row.pictures.asked_volume && !row.pictures.volume ? [["Planes", "one only; all three would make this page larger than 30 MB"]] : []),
   ];
+  $("figures").replaceChildren(...figures.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
   $("facts").replaceChildren(...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
   showFindings(row);
   showDecisions();

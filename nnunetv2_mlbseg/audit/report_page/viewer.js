@@ -37,10 +37,9 @@ function goToNumber(number) {
 }
 
 function goToRegion(region) {
-  const value = name => Number(Object.keys(about.classes).find(key => about.classes[key] === name));
   state.main = 0;
   goToNumber(region.worst_slice);
-  state.ring = placeOf(state.block, state.at[0], value(region.given), value(region.proposed));
+  state.ring = placeOf(state.block, state.at[0], region);
   if (state.ring) state.at = [...state.ring];
   draw();
 }
@@ -188,6 +187,5 @@ function drawStrip() {
   $("slice").max = errors.length - 1;
   $("slice").value = now;
   $("slice").setAttribute("aria-valuetext", `slice ${now}`);
-  const whole = state.main ? "" : `, ${known.size} of ${errors.length} slices pictured`;
-  $("strip-says").textContent = `Bars: expected error, at most ${ml(most)}${whole}`;
+  $("strip-says").textContent = state.main ? "" : `${known.size} of ${errors.length} slices pictured`;
 }
