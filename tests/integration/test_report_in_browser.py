@@ -231,7 +231,7 @@ def test_in_a_browser_all_proposals_up_to_a_p_are_accepted_and_taken_back_at_onc
     box = page.find_element(By.ID, "all-p")
     box.clear()
     box.send_keys("0.2")
-    assert text(page, "all-accept") == "Accept all 3", "0, 3 and 4: 1 has no proposal, 2 is decided"
+    assert text(page, "all-accept") == "Accept all 3 proposals", "0, 3 and 4: 1 has no proposal, 2 is decided"
     click(page, "#all-accept")
     names = [f"case_{number:03d}" for number in range(6)]
     assert [decided(page, name) for name in names] == ["accepted", NOTHING, "left", "accepted", "accepted", NOTHING]
@@ -296,6 +296,22 @@ def test_in_a_browser_the_page_fits(browser, tmp_path, size, volume):
         assert high <= size[1], "a laptop needs no scrolling"
     smallest = page.execute_script("return Math.min(...['width', 'height'].map(k => parseInt(view.style[k])))")
     assert smallest >= (200 if size[0] > 420 else 180)
+
+
+def test_in_a_browser_a_printed_page_is_light_and_has_the_picture(browser, tmp_path):
+    screen(browser, 800, 1100)
+    write_example(tmp_path / "report.html", 3)
+    page = opened(browser, tmp_path / "report.html")
+    try:
+        wish = {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", wish)
+        size = "const box = view.getBoundingClientRect(); return [box.width, box.height]"
+        assert min(page.execute_script(size)) > 200
+        assert page.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        page.execute_script("dispatchEvent(new Event('beforeprint'))")
+        assert page.execute_script("return corrections.checkVisibility()")
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
 
 
 def test_in_a_browser_three_planes_follow_each_other(browser, tmp_path):

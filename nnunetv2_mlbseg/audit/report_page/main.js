@@ -121,5 +121,6 @@ headCases();
 showTabs();
 fillCases();
 showLegend();
+addEventListener("beforeprint", () => { $("verdict").open = true; });
 new ResizeObserver(draw).observe($("stage"));
 if (cases.length) select(cases[0]);
