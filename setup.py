@@ -134,7 +134,9 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["nnunetv2_mlbseg*", "dataset_conversion*", "noise_synthesis*"]),
-    package_data={"": ["*.list", "*.json", "*.html", "py.typed", "Snakefile", "studies/*.yaml", "held_out/*.txt"]},
+    package_data={
+        "": ["*.list", "*.json", "py.typed", "Snakefile", "studies/*.yaml", "held_out/*.txt", "report_page/*"],
+    },
     install_requires=INSTALL_REQUIRES,
     extras_require={
         "study": STUDY_REQUIRES,

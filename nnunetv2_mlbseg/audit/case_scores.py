@@ -36,8 +36,26 @@ def label_scores(belief: Tensor, given: Tensor, axis: int) -> LabelScores:
         axis: Which of Z, Y, X counts the slices.
     """
     slices, (classes,) = (_of_all_groups(belief, given, along) for along in (axis, None))
+    return LabelScores(_of_case(classes), tuple(classes), tuple(_mean(one) for one in slices))
+
+
+def expected_gain(belief: Tensor, given: Tensor, proposal: Tensor) -> float:
+    """The score that the proposal would have as the label, less the score of the given label; from -1 to 1.
+
+    Both are the :attr:`LabelScores.case` under the same belief, each over the classes that have a part in it.
+
+    Args:
+        belief: As in :func:`label_scores`.
+        given, proposal: (G, Z, Y, X) int64; where given is negative neither counts.
+    """
+    judged = torch.where(given >= 0, proposal, given)
+    after, before = (_of_case(_of_all_groups(belief, label, None)[0]) for label in (judged, given))
+    return after - before
+
+
+def _of_case(classes: list[float | None]) -> float:
     case = _mean(classes)
-    return LabelScores(1.0 if case is None else case, tuple(classes), tuple(_mean(one) for one in slices))
+    return 1.0 if case is None else case
 
 
 def _of_all_groups(belief: Tensor, given: Tensor, axis: int | None) -> list[list[float | None]]:

@@ -125,6 +125,7 @@ class Audits:
         """
         noisy, of_sources = self.fold.roles.noisy, dict[str, list[CaseErrors]]()
         rows, pictures, allowed = [], {}, bytes_per_case(len(noisy))
+        volumes = len(self.fold.configuration.patch_size) == 3
         for audited in map(judged, self.of(noisy)):
             write_maps(audited, out, self.labels.format)
             if corrected is not None:
@@ -136,5 +137,5 @@ class Audits:
             if source is not None:
                 of_sources.setdefault(source, []).append(audited.errors(self.fold.slice_axis))
             image = self.images.read(audited)
-            pictures[audited.case] = thumbnails(audited, image, self.fold.slice_axis, allowed)
+            pictures[audited.case] = thumbnails(audited, image, self.fold.slice_axis, allowed, volumes)
         return ranked(rows), pictures, source_table(of_sources)

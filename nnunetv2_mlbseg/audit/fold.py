@@ -91,6 +91,7 @@ def describe(request: AuditRequest, audits: Audits, expected: Prospect) -> dict[
         **vars(request.place),
         "epoch": fold.epoch,
         "classes": audits.class_names,
+        "structures": {name: list(own) for name, own in audits.groups.structures.values.items()},
         "slice_axis": "zyx"[fold.slice_axis],
         "settings": vars(request.thresholds),
         "witnesses": audits.witnesses.as_dict(audits.groups),

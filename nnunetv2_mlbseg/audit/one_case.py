@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg.audit.bayes import case_confusion, posterior, suspicion, uncertainty
-from nnunetv2_mlbseg.audit.case_scores import LabelScores, label_scores
+from nnunetv2_mlbseg.audit.case_scores import LabelScores, expected_gain, label_scores
+from nnunetv2_mlbseg.audit.group_regions import regions_of_groups
 from nnunetv2_mlbseg.audit.label_files import Label
 from nnunetv2_mlbseg.audit.label_groups import LabelGroups, any_of
 from nnunetv2_mlbseg.audit.network_opinion import Opinion
-from nnunetv2_mlbseg.audit.regions import Region, find_regions
+from nnunetv2_mlbseg.audit.regions import Region
 from nnunetv2_mlbseg.audit.sources import CaseErrors, case_errors
 from nnunetv2_mlbseg.audit.weight_maps import WeightMaps
 from nnunetv2_mlbseg.audit.witnesses import Witnesses
@@ -51,6 +52,7 @@ class CaseAudit:
         likely: The most probable true class; the given one where that is not judged, -1 where there is no label.
         proposal: The given label, replaced where the evidence is strong, each region by its own.
         change: 1 - the Dice of the given label and that proposal: 0 where nothing changes.
+        expected_gain: What that proposal is expected to gain in Dice (see :func:`expected_gain`).
         weights: Of the given label and of the network's in the training; None where its weighting gives no maps.
         p_value: Share of right labels whose correction changes as much; None where that is not known.
     """
@@ -68,6 +70,7 @@ class CaseAudit:
     likely: Tensor
     proposal: Tensor
     change: float
+    expected_gain: float
     scores: LabelScores
     regions: tuple[Region, ...]
     weights: WeightMaps | None = None
@@ -86,6 +89,7 @@ class CaseAudit:
             "labelled_mm3": float((given > 0).sum() * voxel),
             "corrected_mm3": float((self.proposal != given).sum() * voxel),
             "change": self.change,
+            "expected_gain": self.expected_gain,
             "p_value": self.p_value,
             "confusion": self.groups.plain(self.confusion.sum(3)),
             "slice_scores": list(self.scores.slices),
@@ -135,9 +139,7 @@ def audit_case(
     given, network = label.classes, groups.probabilities(opinion.network)
     judged = judge(groups, opinion, given, witnesses, levels, unshown)
     doubt, likely = any_of(judged.suspicion), groups.painted(judged.likely, given)
-    regions = find_regions(
-        given.numpy(), likely.numpy(), doubt.numpy(), label.grid, axis=axis, smallest_mm3=thresholds.smallest_mm3
-    )
+    places = (groups, judged.given, judged.likely, judged.suspicion)
     proposal = groups.painted(judged.proposed(thresholds.evidence), given)
     return CaseAudit(
         case=case,
@@ -153,8 +155,9 @@ def audit_case(
         likely=likely,
         proposal=proposal,
         change=1 - groups.mean_dice(proposal, given),
+        expected_gain=expected_gain(judged.belief, judged.asked, groups.labels(proposal)),
         scores=label_scores(judged.belief, judged.asked, axis),
-        regions=tuple(regions),
+        regions=regions_of_groups(*places, label.grid, axis, thresholds.smallest_mm3),
         weights=weights,
     )
 

@@ -12,7 +12,7 @@ from noise_synthesis.safe_io.files import atomic_path, write_json
 SUMMARY = "audit.json"
 CASE_COLUMNS = (
     "rank", "case", "source", "score", "suspected_mm3", "expected_error_mm3", "labelled_mm3", "change", "p_value",
-    "corrected_mm3",
+    "corrected_mm3", "expected_gain",
 )  # fmt: skip
 REGION_COLUMNS = (
     "rank", "case", "kind", "given", "proposed", "shift_mm", "size_mm3", "voxels", "x_mm", "y_mm", "z_mm",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nnunetv2_mlbseg.audit.case_scores import label_scores
+from nnunetv2_mlbseg.audit.case_scores import expected_gain, label_scores
 
 
 def test_with_certain_beliefs_the_scores_are_dice_coefficients():
@@ -42,3 +42,22 @@ def test_the_score_of_regions_is_the_mean_of_those_of_each():
     assert both.classes == tuple(one.classes[0] for one in alone)
     assert both.case == pytest.approx(sum(one.case for one in alone) / 2)
     assert both.slices == pytest.approx([sum(pair) / 2 for pair in zip(*(one.slices for one in alone), strict=True)])
+
+
+def test_the_expected_gain_is_the_score_of_the_proposal_less_that_of_the_label():
+    """Four voxels, P(1) = 0.9, 0.8, 0.3, 0: of the first the Dice is 2 x 0.9 / (1 + 2), of both 2 x 1.7 / (2 + 2)."""
+    inside = torch.tensor([0.9, 0.8, 0.3, 0.0]).view(1, 1, 1, 4)
+    belief = torch.stack([1 - inside, inside], dim=1)
+    given, proposal = (torch.tensor(label).view(1, 1, 1, 4) for label in ([1, 0, 0, 0], [1, 1, 0, 0]))
+    assert expected_gain(belief, given, proposal) == pytest.approx(3.4 / 4 - 1.8 / 3)
+    assert expected_gain(belief, given, given) == 0.0
+    assert expected_gain(belief, proposal, given) == pytest.approx(1.8 / 3 - 3.4 / 4)
+    unknown = torch.tensor([1, -1, 0, 0]).view(1, 1, 1, 4)
+    assert expected_gain(belief, unknown, proposal) == 0.0, "what is not judged does not count"
+
+
+def test_taking_away_an_object_that_is_not_there_gains_what_it_spoiled():
+    """Class 1 is right; class 2 is given where it is not, and has no part any more once it is gone."""
+    belief = torch.nn.functional.one_hot(torch.tensor([1, 0, 0]), 3).movedim(-1, 0).float().view(1, 3, 1, 1, 3)
+    given, proposal = (torch.tensor(label).view(1, 1, 1, 3) for label in ([1, 2, 0], [1, 0, 0]))
+    assert expected_gain(belief, given, proposal) == pytest.approx(1.0 - (1.0 + 0.0) / 2)

@@ -77,4 +77,6 @@ def test_an_audit_of_regions_is_one_of_each_region_alone():
     assert len(found.scores.classes) == 2 and found.change == 1 - NESTED.mean_dice(painted, label.classes)
     row = found.numbers(class_names(NESTED.structures))
     assert list(row["class_scores"]) == ["whole", "core"] and np.shape(row["confusion"]) == (2, 2, 2)
-    assert {"core", "whole"} & {region["proposed"] for region in row["regions"]}
+    assert {region["given"] for region in row["regions"]} | {region["proposed"] for region in row["regions"]} == {
+        "background", "whole", "core",
+    }, "each is held against what is outside of it, never against the other"  # fmt: skip

@@ -104,7 +104,8 @@ def test_the_wrong_places_are_found_and_the_files_are_complete(trained, audit, t
     assert 100 <= surplus["size_mm3"] <= 170 and surplus["slices"] == [1, 2]  # 2 x 5 x 5 voxels of 3 mm3
     assert surplus["centroid_mm"] == pytest.approx([-8, 22, 9.5], abs=0.5)
     assert min(enumerate(cases["n1"]["slice_scores"]), key=lambda one: one[1])[0] == 2
-    assert any(region["kind"] == "boundary" and region["worst_slice"] == 2 for region in cases["n1"]["regions"])
+    assert any(region["kind"] == "missing" and region["slices"] == [2, 2] for region in cases["n1"]["regions"])
+    assert cases["n1"]["expected_gain"] > 0.05
     check_images(trained.raw, out, corrected)
     check_weights(trained.raw, out)
     check_tables(out, found["cases"])
@@ -156,6 +157,7 @@ def check_tables(out, cases):
     assert [row["case"] for row in rows] == [case["case"] for case in cases]
     assert [row["source"] for row in rows] == [case["source"] or "" for case in cases]
     assert float(rows[0]["score"]) == cases[0]["score"] <= cases[1]["score"]
+    assert [float(row["expected_gain"]) for row in rows] == [case["expected_gain"] for case in cases]
     with open(out / "regions.csv", newline="") as file:
         assert sum(1 for _ in csv.DictReader(file)) == sum(len(case["regions"]) for case in cases)
 

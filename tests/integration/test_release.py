@@ -29,7 +29,7 @@ DATA_FILES = (
     *(f"{package}/py.typed" for package in PACKAGES),
     "dataset_conversion/la_train.list",
     "dataset_conversion/la_evaluation.list",
-    "nnunetv2_mlbseg/audit/report_template.html",
+    *(f"nnunetv2_mlbseg/audit/report_page/{name}" for name in ("page.html", "style.css", "main.js")),
     "nnunetv2_mlbseg/study/Snakefile",
     "nnunetv2_mlbseg/study/paper_numbers.json",
     *(f"nnunetv2_mlbseg/study/held_out/{name}.txt" for name in ("la", "promise12")),
