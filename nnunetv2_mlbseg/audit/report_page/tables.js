@@ -64,12 +64,12 @@ function caseLink(name) {
 
 function showTabs() {
   const tabs = [["cases", "Cases"]];
-  if (about.sources) {
+  if (about.sources && about.sources.length) {
     tabs.push(["sources", "Where labels come from"]);
     fillTable($("sources"), [["Source", true], ["Cases"], ["Dice"], ["Interval"], ["Usual errors", true]], about.sources.map(one =>
       [one.source, String(one.cases), dice(one.dice), one.dice_interval.map(dice).join(" to "), one.errors.join("; ") || "–"]));
   }
-  if (about.to_label) {
+  if (about.to_label && about.to_label.length) {
     tabs.push(["label", "What to label next"]);
     fillTable($("to-label"), [["#"], ["Case", true], ["Gain"], ["Dice now"], ["Why", true]], about.to_label.map(one =>
       [String(one.rank), caseLink(one.case), signed(one.expected_gain), dice(one.expected_dice), one.why]));
