@@ -25,7 +25,7 @@ ABOUT = {
 SOURCES = {
     "sources": [
         {"source": "reader <1>", "cases": 7, "dice": 0.812, "dice_interval": [0.77, 0.85], "errors": ["small", "x"]},
-        {"source": "atlas", "cases": 5, "dice": 0.6, "dice_interval": [0.5, 0.7], "errors": []},
+        {"source": "atlas", "cases": 1, "dice": 0.6, "dice_interval": None, "errors": []},
     ],
     "to_label": [
         {"rank": 1, "case": "case_003", "expected_gain": 0.04, "expected_dice": 0.7, "why": "<unlike> others"},

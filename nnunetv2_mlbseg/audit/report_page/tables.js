@@ -67,7 +67,7 @@ function showTabs() {
   if (about.sources && about.sources.length) {
     tabs.push(["sources", "Where labels come from"]);
     fillTable($("sources"), [["Source", true], ["Cases"], ["Dice"], ["Interval"], ["Usual errors", true]], about.sources.map(one =>
-      [one.source, String(one.cases), dice(one.dice), one.dice_interval.map(dice).join(" to "), one.errors.join("; ") || "–"]));
+      [one.source, String(one.cases), dice(one.dice), one.dice_interval ? one.dice_interval.map(dice).join(" to ") : "–", one.errors.join("; ") || "–"]));
   }
   if (about.to_label && about.to_label.length) {
     tabs.push(["label", "What to label next"]);
