@@ -347,6 +347,7 @@ def test_without_noisy_labels_there_still_is_something_to_label(trained, audit, 
     roles = Supervision(SUPERVISION.clean, (), ("n0", "n1", "u0", "u1"))
     for folder in (raw, tmp_path / "preprocessed" / trained.dataset):
         write_supervision(folder, roles)
+        write_sources(folder, {})
     name, out = clean_only(fold), tmp_path / "out"
     assert audit("-tr", name, "--out", out, "--to-label", "3") == 0
     found = json.loads((out / "audit.json").read_text())
