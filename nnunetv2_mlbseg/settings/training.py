@@ -82,7 +82,7 @@ class TrainingSettings(Settings):
     """Name of the preset that the training starts from."""
 
     warmup_epochs: int = whole(200, least=0, unit="epochs", section=SCHEDULE, source=LENGTH)
-    """Length of the warm-up, which is nnU-Net's own training, most of all on the clean cases."""
+    """Length of the warm-up, which trains on the clean cases alone."""
     epochs: int = whole(800, least=0, unit="epochs", section=SCHEDULE, source=LENGTH)
     """Length of what follows the warm-up. 0: the training ends after the warm-up."""
     iterations_per_epoch: int | None = optional_whole(250, least=1, unit="iterations", section=SCHEDULE, source=LENGTH)

@@ -351,7 +351,7 @@ def test_in_a_browser_the_tables_of_sources_and_of_what_to_label_are_there_when_
         "reader <1>", "7", "0.81", "0.77 to 0.85", "small; x",
     ]  # fmt: skip
     of_one_case = page.execute_script(cells, "#sources tbody tr:last-child td")
-    assert of_one_case == ["atlas", "1", "0.60", "–", "–"]
+    assert of_one_case == ["atlas", "1", "0.60", NOTHING, NOTHING]
     click(page, "[data-tab=label]")
     assert page.execute_script(cells, "#to-label tbody tr:last-child td") == [
         "2", "scan_77", "+0.01", "0.80", SOURCES["to_label"][1]["why"],

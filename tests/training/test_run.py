@@ -50,7 +50,7 @@ def test_a_moment_counts_the_iterations_of_its_stage():
     run.epoch.outputs = _outputs(2)
     assert run.moment(3) == Moment(5, 7, 15)
     assert run.moment(2) == Moment(0, 2, 15), "the first epoch of the bootstrapping"
-    assert run.moment(1) == Moment(0, 2, 5), "either part of the warm-up has a length of its own"
+    assert run.moment(1) == Moment(5, 7, 10), "the warm-up has a length of its own"
 
 
 def test_an_epoch_goes_on_where_it_was_stopped_and_only_once():
@@ -125,7 +125,7 @@ def test_the_log_says_what_begins_and_goes_on():
     run.begin(2, "unread")
     run.introduce(2, learning)
     assert said == [
-        "Stage: warm-up, 5 iterations, with clean and noisy labels",
+        "Stage: warm-up, 5 iterations",
         "Stage: bootstrapping, 5 iterations, continuing after iteration 2, weight of generated labels 1",
     ]
 

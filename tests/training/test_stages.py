@@ -123,10 +123,8 @@ def test_a_derived_batch_has_an_image_for_every_process():
 
 def test_the_stages_of_mlbseg():
     """Q = 4 views beside the image take the place of one batch of the plan: 12 // 5 images."""
-    given, warmup, bootstrapping = _of(MLBSeg).all
-    assert (given.name, given.epochs, given.keeps, given.by_method) == ("warm-up", 1, None, False)
-    assert given.draws == (Draw(("clean", "noisy"), 12, "warmup_batch_size"),) and given.paced_by == warmup.main
-    assert (warmup.name, warmup.epochs, warmup.keeps) == ("warm-up", 1, "checkpoint_warmup.pth")
+    warmup, bootstrapping = _of(MLBSeg).all
+    assert (warmup.name, warmup.epochs, warmup.keeps) == ("warm-up", 2, "checkpoint_warmup.pth")
     assert not warmup.by_method and warmup.draws == (Draw(("clean",), 12, "warmup_batch_size"),)
     assert (bootstrapping.name, bootstrapping.epochs) == ("bootstrapping", 3) and bootstrapping.by_method
     assert [draw.images for draw in bootstrapping.draws] == [
@@ -146,12 +144,15 @@ def test_the_warm_up_takes_noisy_labels_as_they_are_for_its_share(share: float, 
     found = [(stage.main.roles, stage.epochs) for stage in stages.all if not stage.by_method]
     assert found == lengths and stages.renamed == {4: "bootstrapping"}
     assert [stages.kept_after(done)[:1] for done in range(1, 5)] == [(), (), (), ("checkpoint_warmup.pth",)]
+    first, clean = stages.all[0], replace(stages.all[0].main, roles=("clean",))
+    assert (first.name, first.paced_by or first.main) == ("warm-up", clean), "as many iterations as plain trainings"
 
 
 def test_a_warm_up_on_given_labels_alone_keeps_its_networks_and_without_noisy_cases_there_is_none():
     (given, _) = _of(MLBSeg, warmup_given=1).all
     assert (given.main.roles, given.epochs, given.keeps) == (("clean", "noisy"), 2, "checkpoint_warmup.pth")
-    (clean, _) = Stages(MLBSeg.stages(resolve(MLBSeg.Settings, {}), 12, replace(ROLES, noisy=()))).all
+    settings = resolve(MLBSeg.Settings, {"warmup_given": 0.5})
+    (clean, _) = Stages(MLBSeg.stages(settings, 12, replace(ROLES, noisy=()))).all
     assert (clean.main.roles, clean.epochs) == (("clean",), 200)
 
 

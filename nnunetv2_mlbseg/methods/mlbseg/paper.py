@@ -12,7 +12,6 @@ SCRIPT = "the authors' script"
 PAPER_WITH_SOURCES: dict[str, tuple[Any, str]] = {
     "warmup_epochs": (30, NUMBERS),
     "epochs": (100, NUMBERS),
-    "warmup_given": (0.0, "section 3.1"),
     "iterations_per_epoch": (None, "an epoch is a pass over the data"),
     "initial_lr": (5e-3, NUMBERS),
     "momentum": (0.9, NUMBERS),

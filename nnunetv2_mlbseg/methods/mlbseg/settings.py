@@ -76,11 +76,11 @@ class MLBSegSettings(TrainingSettings):
     `gce`: generalised cross-entropy (q = 0.7). `sce`: symmetric cross-entropy (0.1 and 1, log 0 = -4). `robust_dice`:
     cross-entropy itself. Each is for all labels, beside noise-robust Dice (exponent 1.5) in the place of Dice.
     """
-    warmup_given: float = number(0.5, least=0, most=1, unit="share of the warm-up", section=PARTS)
+    warmup_given: float = number(0.0, least=0, most=1, unit="share of the warm-up", section=PARTS)
     """For so much of the warm-up noisy labels train as they are, beside the clean ones; then the clean cases alone do.
 
-    A network that has seen the noisy cases knows many more scans; the clean ones then correct what it has from wrong
-    labels. 0: the warm-up trains on the clean cases alone.
+    0.5 is for few clean cases and labels that err little: a network that knows three scans takes right labels of others
+    for wrong. 0 is for all other labels: what a network has from wrong labels it hardly unlearns.
     """
     ple: bool = flag(True, section=PARTS, source="section 3.2")
     """Views, and their consistency, take part (pseudo label enhancement). false: a step sees the image alone."""
