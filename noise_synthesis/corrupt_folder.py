@@ -18,7 +18,7 @@ from noise_synthesis.region_noise import RegionCorruption, RegionPlan, plan_nois
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import write_json
 from noise_synthesis.safe_io.label_files import ITK_LABELS, LabelFormat, find_label_files, volume_of
-from noise_synthesis.safe_io.output_folder import check_replaceable, complete_folder
+from noise_synthesis.safe_io.output_folder import check_replaceable, complete_folder, overlap
 from noise_synthesis.safe_io.structures import Structures
 from noise_synthesis.safe_io.version import tool_version
 
@@ -67,8 +67,7 @@ def corrupt_folder(
 
 def check_apart(source: Path, target: Path) -> None:
     """Raise an ``InputError`` where writing ``target`` would touch ``source``."""
-    inside, outside = source.resolve(), target.resolve()
-    if inside == outside or inside in outside.parents or outside in inside.parents:
+    if overlap(source, target):
         raise InputError(f"{target}: lies in the folder of the labels or around it; choose a folder apart")
 
 

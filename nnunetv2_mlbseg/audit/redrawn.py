@@ -10,6 +10,7 @@ from dataset_conversion.raw.companions import companions
 from dataset_conversion.raw.formats import DatasetFormat
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import atomic_path
+from noise_synthesis.safe_io.output_folder import overlap
 
 
 def folder_of_redrawn(audit: Path, chosen: Path | None, others: Mapping[str, Path | None]) -> Path:
@@ -23,10 +24,8 @@ def folder_of_redrawn(audit: Path, chosen: Path | None, others: Mapping[str, Pat
     """
     audit = audit.absolute()
     folder = audit.with_name(f"{audit.name}_redrawn") if chosen is None else chosen.absolute()
-    place = folder.resolve()
     for what, other in {"the folder of the audit": audit, **others}.items():
-        taken = None if other is None else other.resolve()
-        if taken is not None and (place == taken or taken in place.parents or place in taken.parents):
+        if other is not None and overlap(folder, other):
             raise InputError(f"{folder}: lies in, or holds, {what} {other}; name another folder by --reannotated")
     return folder
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from nnunetv2_mlbseg.audit.region_words import in_words, shown
 from nnunetv2_mlbseg.audit.thumbnails import Thumbnails
-from noise_synthesis.safe_io.files import atomic_path
+from noise_synthesis.safe_io.files import write_text
 
 REPORT = "report.html"
 PAGE = Path(__file__).with_name("report_page")
@@ -38,8 +38,7 @@ def write_report(
     """
     rows = [_row(row, pictures[row["case"]]) for row in cases]
     data = _as_json({"about": {**about, "audit": _fingerprint(about, cases)}, "cases": rows})
-    with atomic_path(path) as temporary:
-        temporary.write_text(page().replace("/*DATA*/", as_script(data)), encoding="utf-8")
+    write_text(path, page().replace("/*DATA*/", as_script(data)))
 
 
 def page() -> str:

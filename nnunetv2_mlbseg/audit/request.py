@@ -13,7 +13,7 @@ from nnunetv2_mlbseg.audit.one_case import Thresholds
 from nnunetv2_mlbseg.audit.tables import SUMMARY
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from noise_synthesis.safe_io.errors import InputError
-from noise_synthesis.safe_io.output_folder import check_replaceable
+from noise_synthesis.safe_io.output_folder import check_replaceable, overlap
 
 PROPOSALS = "proposals.json"
 """Marks a folder of corrected labels, as :data:`~nnunetv2_mlbseg.audit.tables.SUMMARY` marks one of an audit."""
@@ -65,8 +65,7 @@ class AuditRequest:
             InputError: it names the folder.
         """
         for target, marker in [(self.out, SUMMARY), *([(self.corrected, PROPOSALS)] if self.corrected else [])]:
-            place, dataset = target.resolve(), self.raw.resolve()
-            if place == dataset or dataset in place.parents or place in dataset.parents:
+            if overlap(target, self.raw):
                 raise InputError(
                     f"{target}: lies in, or holds, the raw dataset {self.raw}, which stays as it is; choose another"
                 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from matplotlib import colormaps
 
 from nnunetv2_mlbseg.audit.audited_case import AuditedCase
-from noise_synthesis.safe_io.files import atomic_path
+from noise_synthesis.safe_io.files import write_text
 
 SCRIPT = Path(__file__).with_name("slicer_script.py")
 MARK = 'SCENE = "{}"'
@@ -65,7 +65,7 @@ def label_descriptions(classes: Mapping[int, str]) -> str:
 def in_itksnap(shown: AuditedCase, redrawn: Path, folder: Path) -> list[str]:
     """Further channels, labels and suspicion are layers; the label to draw in is the segmentation."""
     labels = folder / f"{shown.case}_labels.txt"
-    write(labels, label_descriptions(shown.classes))
+    write_text(labels, label_descriptions(shown.classes))
     main, *channels = map(str, shown.images)
     layers = [*channels, *map(str, shown.labels.values()), str(shown.suspicion)]
     return ["itksnap", "-g", main, "-o", *layers, "-l", str(labels), "-s", str(redrawn)]
@@ -86,7 +86,7 @@ def in_slicer(shown: AuditedCase, redrawn: Path, folder: Path) -> list[str]:
         ],
     }
     text = SCRIPT.read_text(encoding="utf-8")
-    write(script, text.replace(MARK, f"SCENE = {json.dumps(scene)!r}"))
+    write_text(script, text.replace(MARK, f"SCENE = {json.dumps(scene)!r}"))
     return ["Slicer", "--python-script", str(script)]
 
 
@@ -98,13 +98,6 @@ def start(command: list[str]) -> bool:
     nothing = subprocess.DEVNULL
     subprocess.Popen([program, *command[1:]], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
     return True
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole, into a folder that is made for it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 VIEWERS = {

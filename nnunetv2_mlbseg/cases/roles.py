@@ -61,13 +61,12 @@ class FoldRoles:
 
     def source(self, case: str) -> str | None:
         """The source of a case's label, or None."""
-        return dict(self.sources).get(case)
+        return self._sources.get(case)
 
     def source_number(self, case: str) -> int:
         """Which of the sources of noisy labels a case's label is from, from 0 in the order of names; -1 for none."""
-        of_noisy = sorted({source for name, source in self.sources if name in self._numbers})
         source = self.source(case)
-        return of_noisy.index(source) if source in of_noisy else -1
+        return -1 if source is None else self._source_numbers.get(source, -1)
 
     @property
     def source_numbers(self) -> tuple[int, ...]:
@@ -78,6 +77,15 @@ class FoldRoles:
     @cached_property
     def _numbers(self) -> dict[str, int]:
         return {case: number for number, case in enumerate(self.noisy)}
+
+    @cached_property
+    def _sources(self) -> dict[str, str]:
+        return dict(self.sources)
+
+    @cached_property
+    def _source_numbers(self) -> dict[str, int]:
+        of_noisy = sorted({source for case, source in self.sources if case in self._numbers})
+        return {source: number for number, source in enumerate(of_noisy)}
 
 
 def roles_of_fold(

@@ -9,6 +9,7 @@ from pathlib import Path
 from nnunetv2_mlbseg.cli.audit_printed import print_audit, to_label
 from nnunetv2_mlbseg.cli.open_in import open_in
 from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.output_folder import overlap
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -162,7 +163,5 @@ def check_numbers(args: argparse.Namespace) -> None:
         raise InputError(f"--evidence is {args.evidence}, expected 0.5 or more and below 1")
     if not 0 <= args.smallest_mm3 < float("inf"):
         raise InputError(f"--smallest-mm3 is {args.smallest_mm3}, expected 0 or more")
-    if args.write_corrected is not None:
-        out, corrected = args.out.resolve(), args.write_corrected.resolve()
-        if out == corrected or out in corrected.parents or corrected in out.parents:
-            raise InputError(f"--write-corrected {args.write_corrected}: expected a folder apart from --out {args.out}")
+    if args.write_corrected is not None and overlap(args.out, args.write_corrected):
+        raise InputError(f"--write-corrected {args.write_corrected}: expected a folder apart from --out {args.out}")

@@ -22,7 +22,9 @@ def open_in(args: argparse.Namespace, name: str, case: str) -> int:
     others = {"the raw dataset": raw, "the folder of --corrected": args.corrected}
     folder = folder_of_redrawn(args.out, args.reannotated, others)
     redrawn, new = begin_drawing(shown.case, shown.begin, folder, shown.format)
-    command = viewer.command(shown, redrawn, args.out.absolute() / "viewers")
+    files = args.out.absolute() / "viewers"
+    files.mkdir(exist_ok=True)
+    command = viewer.command(shown, redrawn, files)
     print(shown.about)
     begins = f"begins as a copy of {shown.begin}" if new else "goes on with what is saved there"
     print(f"Draw {shown.case} in {redrawn} (save by {viewer.how}); it {begins}.")

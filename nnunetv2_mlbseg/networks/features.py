@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,10 +65,16 @@ def features_of(network: nn.Module) -> Iterator[Features]:
     def keep_decoded(module: nn.Module, args: Any, output: Tensor) -> None:
         found.decoded.append(output)
 
-    hooks = [encoder.register_forward_hook(keep_skips)]
-    hooks += [stage.register_forward_hook(keep_decoded) for stage in decoder.stages]
-    try:
+    with hooked(keep_skips, encoder), hooked(keep_decoded, *decoder.stages):
         yield found
+
+
+@contextmanager
+def hooked(note: Callable[[nn.Module, Any, Any], None], *modules: nn.Module) -> Iterator[None]:
+    """Call ``note`` with every module, its input and its output after each call of one inside of the block."""
+    hooks = [module.register_forward_hook(note) for module in modules]
+    try:
+        yield
     finally:
         for hook in hooks:
             hook.remove()
@@ -108,8 +114,5 @@ def mean_features(network: nn.Module) -> Iterator[MeanFeatures]:
         found.total = found.total + coarsest.mean(dim=2).sum(dim=0)
         found.images += len(coarsest)
 
-    hook = encoder.register_forward_hook(add)
-    try:
+    with hooked(add, encoder):
         yield found
-    finally:
-        hook.remove()

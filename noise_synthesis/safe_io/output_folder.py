@@ -37,6 +37,12 @@ def complete_folder(target: Path, marker: str, force: bool = False) -> Iterator[
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def overlap(one: Path, other: Path) -> bool:
+    """Whether two folders are the same, or one lies in the other, links followed."""
+    one, other = one.resolve(), other.resolve()
+    return one == other or one in other.parents or other in one.parents
+
+
 def check_replaceable(target: Path, marker: str, force: bool) -> None:
     """Raise an ``InputError`` unless ``target`` may be written: it does not exist, or may be replaced."""
     if not os.path.lexists(target):

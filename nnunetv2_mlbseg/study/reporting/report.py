@@ -12,7 +12,7 @@ from nnunetv2_mlbseg.study.reporting.figures import write_figures
 from nnunetv2_mlbseg.study.reporting.render import comma_separated, latex, markdown
 from nnunetv2_mlbseg.study.reporting.results import read_cells
 from nnunetv2_mlbseg.study.reporting.tables import Table, score_table, tables_of
-from noise_synthesis.safe_io.files import atomic_path
+from noise_synthesis.safe_io.files import write_text
 
 
 def write_report(study: Study, runs: Sequence[Run], out: Path) -> None:
@@ -46,9 +46,3 @@ def study_tables(study: Study, runs: Sequence[Run], out: Path) -> list[Table]:
             if differences is not None:
                 found.append(differences)
     return found
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
