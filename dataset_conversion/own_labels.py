@@ -1,10 +1,11 @@
-"""Further labels of a user's cases, beside the dataset: true ones of noisy cases, former ones of clean cases."""
+"""Further labels of a user's cases, beside the dataset: true ones, former ones, and those of more readers or models."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dataset_conversion.raw.further import PREFIX, folder_of_source, labelled_twice
 from dataset_conversion.supervision.files import name_some
 from noise_synthesis.safe_io.errors import InputError
 
@@ -36,4 +37,39 @@ def further_labels(
         raise InputError(
             f"{option} {folder}: no label of any of the {len(wanted)} cases that it is for, expected files NAME{ending}"
         )
+    return found
+
+
+def labels_of_sources(
+    option: str,
+    given: Sequence[tuple[str, str]],
+    ending: str,
+    noisy: Sequence[str],
+    clean: Sequence[str],
+    sources: Mapping[str, str],
+) -> dict[str, dict[str, Path]]:
+    """Return the label files of more sources, by the folder of a raw dataset that they belong to.
+
+    Args:
+        option: begins the line of an error.
+        given: the name of each source and the folder with its labels.
+        noisy, clean: cases whose labels are taken where there are any.
+        sources: of the labels that the cases have already.
+
+    Raises:
+        InputError: see `folder_of_source` and `further_labels`; or two labels of one source for a case.
+    """
+    found: dict[str, dict[str, Path]] = {}
+    for source, folder in given:
+        try:
+            target = folder_of_source(source)
+        except InputError as error:
+            raise InputError(f"{option} {source} {folder}: {error}") from None
+        if target in found:
+            raise InputError(f"{option} {source}: given twice, expected one folder for each source")
+        found[target] = further_labels(f"{option} {source}", Path(folder), ending, (*noisy, *clean))
+    of_noisy = {target.removeprefix(PREFIX): set(cases).intersection(noisy) for target, cases in found.items()}
+    twice = labelled_twice(of_noisy, sources)
+    if twice:
+        raise InputError(f"{option}: {twice[0]}")
     return found

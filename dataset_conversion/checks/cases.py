@@ -14,6 +14,7 @@ from dataset_conversion.raw.companions import companions
 from dataset_conversion.raw.dataset import RawCase, RawDataset
 from dataset_conversion.raw.fingerprint import Fingerprint, content_hash, fingerprint, label_hash
 from dataset_conversion.raw.formats import DatasetFormat, Reading
+from dataset_conversion.raw.further import further_sources
 from dataset_conversion.raw.images import values_in
 from noise_synthesis.safe_io.damage import NotFiniteError
 from noise_synthesis.safe_io.errors import InputError
@@ -61,7 +62,8 @@ def inspect_case(case: RawCase, dataset: RawDataset, format: DatasetFormat) -> C
         return facts
     label = _inspect_label(facts, case, image, dataset, format)
     true_label = _inspect_beside(facts, TRUE_LABELS, case, image, dataset, format, WARNING)
-    _inspect_beside(facts, FORMER_LABELS, case, image, dataset, format, PROBLEM)
+    for folder in (FORMER_LABELS, *(path.name for path in further_sources(dataset.folder).values())):
+        _inspect_beside(facts, folder, case, image, dataset, format, PROBLEM)
     seen = [voxels for voxels in (label, true_label) if voxels is not None and len(values_in(voxels)) > 1]
     facts.label_hashes = tuple(sorted({label_hash(voxels) for voxels in seen}))
     if seen and image is not None and image.shape == seen[-1].shape:

@@ -19,6 +19,7 @@ from dataset_conversion.raw.cases import FORMER_LABELS
 from dataset_conversion.raw.companions import companions
 from dataset_conversion.raw.dataset import RawCase, RawDataset, read_raw_dataset
 from dataset_conversion.raw.formats import DatasetFormat, dataset_format
+from dataset_conversion.raw.further import cases_with_labels, further_sources, labelled_twice
 from dataset_conversion.raw.parallel import over_cases, processes_worth
 from dataset_conversion.supervision.files import (
     SPLITS_FILE,
@@ -130,15 +131,23 @@ def _read_roles(dataset: RawDataset) -> tuple[Supervision | None, Any, list[Find
 
 
 def _sources(dataset: RawDataset, supervision: Supervision) -> list[Finding]:
-    """Sources of labels, and former labels, which only clean cases have."""
-    folder, findings = dataset.folder / FORMER_LABELS, []
-    former = {name for name in dataset.names if (folder / f"{name}{dataset.file_ending}").is_file()}
-    unused = sorted(former - set(supervision.clean))
-    if unused:
-        message = f"{FORMER_LABELS}: not used, as the case is not clean: {name_some(unused)}"
-        findings.append(Finding("unused", WARNING, message, tuple(unused)))
+    """Sources of labels; former labels, which only clean cases have; and further labels, of clean and noisy ones."""
+    clean, labelled = set(supervision.clean), {*supervision.clean, *supervision.noisy}
+    former = cases_with_labels(dataset.folder / FORMER_LABELS, dataset.file_ending, dataset.names)
+    findings = _not_used(FORMER_LABELS, set(former) - clean, "is not clean")
+    further = {}
+    for source, folder in further_sources(dataset.folder).items():
+        further[source] = cases_with_labels(folder, dataset.file_ending, dataset.names)
+        findings += _not_used(folder.name, set(further[source]) - labelled, "is neither noisy nor clean")
     try:
-        lines = source_problems(read_sources(dataset.folder, dataset.names), supervision, former)
+        sources = read_sources(dataset.folder, dataset.names)
+        of_noisy = {source: set(cases).intersection(supervision.noisy) for source, cases in further.items()}
+        lines = source_problems(sources, supervision, former) + labelled_twice(of_noisy, sources)
     except InputError as error:
         lines = [str(error)]
     return [*findings, *(Finding("sources", PROBLEM, line) for line in lines)]
+
+
+def _not_used(folder: str, cases: set[str], why: str) -> list[Finding]:
+    message = f"{folder}: not used, as the case {why}: {name_some(sorted(cases))}"
+    return [Finding("unused", WARNING, message, tuple(sorted(cases)))] if cases else []

@@ -18,6 +18,7 @@ from nnunetv2_mlbseg.audit.label_groups import LabelGroups, class_names
 from nnunetv2_mlbseg.audit.maps import write_maps, write_proposal
 from nnunetv2_mlbseg.audit.network_opinion import NetworkOpinion
 from nnunetv2_mlbseg.audit.one_case import CaseAudit, Thresholds, audit_case
+from nnunetv2_mlbseg.audit.other_labels import OtherLabel, labels_there
 from nnunetv2_mlbseg.audit.report import bytes_per_case
 from nnunetv2_mlbseg.audit.request import Progress
 from nnunetv2_mlbseg.audit.sources import CaseErrors, source_table
@@ -41,11 +42,13 @@ class Audits:
     """What the audits of a fold's cases have in common.
 
     Attributes:
+        others: Where the further labels lie, kind by kind.
         progress: Passes the names of the cases on as they are worked on.
     """
 
     fold: TrainedFold
     labels: LabelFolder
+    others: Sequence[LabelFolder]
     images: Images
     thresholds: Thresholds
     progress: Progress
@@ -94,6 +97,13 @@ class Audits:
         levels = depth_levels(batch, is_flat(patch), sides).reshape(volumes.shape)
         return levels.permute(0, *(axis + 1 for axis in self.fold.plans.transpose_backward))
 
+    def further(self, case: str, shape: Sequence[int]) -> Iterator[OtherLabel]:
+        """The further labels of a case, of an image of that shape."""
+        for kind, folder in labels_there(self.others, case):
+            label = folder.read(case, shape)
+            source = self.witnesses.of_case(kind * len(self.fold.roles.noisy))  # the same for all cases of the kind
+            yield OtherLabel(kind, self.groups.labels(label.classes), self.levels(label), source)
+
     def of(self, cases: Sequence[str], *, weighed: bool = True) -> Iterator[CaseAudit]:
         """Audit one case after the other, with the weight maps of the training or without."""
         maps = weighs(self.fold, self.weighing) if weighed else nullcontext(None)
@@ -106,10 +116,11 @@ class Audits:
                 label = self.labels.read(case, found.network.shape[1:])
                 levels = self.levels(label)
                 folded = groups.probabilities(found.network), groups.labels(label.classes)
-                weights = None if weigh is None else weigh(case, *folded, levels)
+                others = tuple(self.further(case, found.network.shape[1:]))
+                weights = None if weigh is None else weigh(case, *folded, levels, others)
                 number, axis = self.fold.roles.number(case), self.fold.slice_axis
                 known = self.witnesses.of_case(number), self.thresholds
-                yield audit_case(case, found, label, *known, axis, levels, weights, unshown, groups)
+                yield audit_case(case, found, label, *known, axis, levels, weights, unshown, groups, others)
 
     def write(self, out: Path, corrected: Path | None, truth: Truth | None, judged: Judge) -> Written:
         """Audit the noisy cases into folders that exist.

@@ -10,6 +10,7 @@ from dataset_conversion.raw.dataset import read_raw_dataset
 from nnunetv2_mlbseg.audit.every_case import Audits
 from nnunetv2_mlbseg.audit.images import Images
 from nnunetv2_mlbseg.audit.label_files import given_labels
+from nnunetv2_mlbseg.audit.other_labels import other_folders
 from nnunetv2_mlbseg.audit.prospect import Prospect, RightLabels, prospect, refuse_corrections
 from nnunetv2_mlbseg.audit.report import REPORT, write_report
 from nnunetv2_mlbseg.audit.request import PROPOSALS, AuditRequest
@@ -47,7 +48,8 @@ def audit_fold(request: AuditRequest) -> dict[str, Any]:
         labels = given_labels(fold, dataset)
         images = Images.of(dataset, labels.format, request.channel)
         images.check(fold.roles.noisy)
-        audits = Audits(fold, labels, images, request.thresholds, request.progress)
+        others = other_folders(fold, request.raw)
+        audits = Audits(fold, labels, others, images, request.thresholds, request.progress)
         truth = stack.enter_context(measuring(fold, request.raw, other)) if request.measure else None
         proposals = None
         if request.corrected is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from nnunetv2_mlbseg.audit.group_regions import regions_of_groups
 from nnunetv2_mlbseg.audit.label_files import Label
 from nnunetv2_mlbseg.audit.label_groups import LabelGroups, any_of
 from nnunetv2_mlbseg.audit.network_opinion import Opinion
+from nnunetv2_mlbseg.audit.other_labels import OtherLabel, heard
 from nnunetv2_mlbseg.audit.regions import Region
 from nnunetv2_mlbseg.audit.sources import CaseErrors, case_errors
 from nnunetv2_mlbseg.audit.weight_maps import WeightMaps
@@ -126,6 +127,7 @@ def audit_case(
     weights: WeightMaps | None = None,
     unshown: Unshown | None = None,
     groups: LabelGroups | None = None,
+    others: Sequence[OtherLabel] = (),
 ) -> CaseAudit:
     """Hold a given label, with its ``levels`` of depth, against what the networks say; slices count along ``axis``.
 
@@ -134,10 +136,11 @@ def audit_case(
         groups: None: of exclusive classes.
         unshown: Classes that no clean case shows. Where label or networks say one of them nothing is judged: the
             networks have it from the noisy labels alone.
+        others: Further labels of the case.
     """
     groups = groups or LabelGroups.of_classes(len(opinion.network))
     given, network = label.classes, groups.probabilities(opinion.network)
-    judged = judge(groups, opinion, given, witnesses, levels, unshown)
+    judged = judge(groups, opinion, given, witnesses, levels, unshown, others)
     doubt, likely = any_of(judged.suspicion), groups.painted(judged.likely, given)
     places = (groups, judged.given, judged.likely, judged.suspicion)
     proposal = groups.painted(judged.proposed(thresholds.evidence), given)
@@ -202,13 +205,15 @@ def judge(
     witnesses: Witnesses,
     levels: Tensor,
     unshown: Unshown | None = None,
+    others: Sequence[OtherLabel] = (),
 ) -> Judgement:
-    """Weigh a label map (Z, Y, X) against the networks, every group by itself."""
+    """Weigh a label map (Z, Y, X) against the networks and further labels of the case, every group by itself."""
     given, both = groups.labels(label), groups.probabilities(opinion.both)
     asked = given
     if unshown is not None:
         asked = torch.where(unshown.among(given) | unshown.among(both.argmax(dim=1)), IGNORE, given)
         both = unshown.without(both)
+    both = heard(both, others, groups, unshown)
     confusion, common = [], witnesses.common(groups)
     belief = []
     for one in zip(both, asked, levels, witnesses.confusion(groups), common, strict=True):

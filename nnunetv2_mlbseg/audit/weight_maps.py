@@ -7,15 +7,17 @@ once as it is, and derivatives follow the mean of many clean batches where a ste
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg.audit.class_weights import ClassWeights
+from nnunetv2_mlbseg.audit.other_labels import OtherLabel
 from nnunetv2_mlbseg.maths.labels import IGNORE, ImperfectLabels, labels_that_count
+from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
 from nnunetv2_mlbseg.maths.weighting.seen import Seen
 from nnunetv2_mlbseg.training.method import LabelWeighing
 from nnunetv2_mlbseg.training.restored import TrainedFold
@@ -40,9 +42,9 @@ class WeightMaps:
         return torch.where(both > 0, self.imperfect / both.clamp_min(1e-12), 0.5).mean(dim=0)
 
 
-Weigh = Callable[[str, Tensor, Tensor, Tensor], WeightMaps]
+Weigh = Callable[[str, Tensor, Tensor, Tensor, Sequence[OtherLabel]], WeightMaps]
 """(case, the network's probabilities (G, C, Z, Y, X), given labels (G, Z, Y, X) int64 with -1 for none, their depth
-levels) -> its weight maps."""
+levels, further labels) -> its weight maps."""
 
 
 def seen_case(
@@ -72,6 +74,18 @@ def seen_case(
     return Seen(labels, pseudo, probabilities, (tuple(given.shape[1:]),), by_class)
 
 
+def with_others(seen: Seen, others: Sequence[OtherLabel], record: DisputeRecord, noisy: int) -> Seen:
+    """The same with what all labels of the case say together for its imperfect label; ``noisy``: number of cases."""
+    own = seen.imperfect
+    kinds = [
+        replace(
+            own, classes=one.given, levels=one.levels, case=torch.where(own.case >= 0, own.case + one.kind * noisy, -1)
+        )
+        for one in others
+    ]
+    return replace(seen, imperfect=record.united([own, *kinds]))
+
+
 def weight_maps(weighing: LabelWeighing, seen: Seen, voxels: int) -> WeightMaps:
     """The weights of a case, normalised (Eq. 7-8) over it in place of a batch.
 
@@ -97,10 +111,14 @@ def weighs(fold: TrainedFold, weighing: LabelWeighing) -> Iterator[Weigh | None]
     with ExitStack() as stack:
         by_class = stack.enter_context(ClassWeights.of(fold)) if weighing.weighting.weighs_by_tangents else None
 
-        def weigh(case: str, probabilities: Tensor, given: Tensor, levels: Tensor) -> WeightMaps:
+        def weigh(
+            case: str, probabilities: Tensor, given: Tensor, levels: Tensor, others: Sequence[OtherLabel] = ()
+        ) -> WeightMaps:
             derivatives = None if by_class is None else by_class.of_case(case)
             number = fold.roles.number(case)
             seen = seen_case(probabilities, given, levels, number, weighing.counted, derivatives)
+            if others and isinstance(weighing.record, DisputeRecord):
+                seen = with_others(seen, others, weighing.record, len(fold.roles.noisy))
             return weight_maps(weighing, seen, int((given >= 0).sum()))
 
         yield weigh

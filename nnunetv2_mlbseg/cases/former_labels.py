@@ -1,8 +1,8 @@
-"""Clean cases that had another label before: of their pixels it is known which class was labelled as which."""
+"""Clean cases that have, or had, another label too: of their pixels it is known which class was labelled as which."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,6 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from torch import Tensor
 
 from nnunetv2_mlbseg.cases.label_store import LabelStore
-from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.maths.labels import IGNORE
 from nnunetv2_mlbseg.maths.weighting.depth import depth_levels, is_flat
 from noise_synthesis.safe_io.structures import Structures
@@ -34,12 +33,17 @@ class FormerPair:
 
 
 def former_pairs(
-    dataset: nnUNetBaseDataset, store: LabelStore, roles: FoldRoles, structures: Structures, patch: Sequence[int]
+    dataset: nnUNetBaseDataset,
+    store: LabelStore,
+    source_number: Callable[[str], int],
+    structures: Structures,
+    patch: Sequence[int],
 ) -> Iterator[FormerPair]:
     """The pairs of all cases of ``dataset``.
 
     Args:
-        dataset: Preprocessed clean cases, each with a former label in ``store``.
+        dataset: Preprocessed clean cases, each with another label in ``store``.
+        source_number: The number of the source of a case's other label, negative for none.
         structures: The classes or regions of the dataset.
         patch: The shape that the training sees; in 2D every slice is an image.
     """
@@ -50,7 +54,7 @@ def former_pairs(
         )
         images = former.flatten(0, 1) if len(patch) == 2 else former
         levels = depth_levels(images, is_flat(patch)).view(former.shape)
-        yield FormerPair(roles.source_number(case), truth, former, levels)
+        yield FormerPair(source_number(case), truth, former, levels)
 
 
 def in_groups(label: np.ndarray, structures: Structures) -> Tensor:

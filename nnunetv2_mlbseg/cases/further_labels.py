@@ -2,7 +2,7 @@
 
 ``labelsTr_true`` has the true labels of imperfect cases. For upper bounds and studies only: no training reads them but
 the one that is asked for by ``training_labels = true``. ``labelsTr_former`` has labels that clean cases had before they
-were corrected. They tell how labels err.
+were corrected. They tell how labels err. ``labelsTr_SOURCE`` has labels of the same cases by another reader or model.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from dataset_conversion.raw.cases import FORMER_LABELS, TRUE_LABELS
 from dataset_conversion.raw.dataset import read_raw_dataset
+from dataset_conversion.raw.further import folder_of_source
 from dataset_conversion.supervision.files import name_some
 from nnunetv2_mlbseg.cases.label_store import LabelStore
 from nnunetv2_mlbseg.settings.overrides import PLANS_KEY
@@ -85,6 +86,19 @@ class FurtherLabels:
         raw = Path(join(nnUNet_raw, plans.dataset_name))
         of_all = cls(raw, tuple(cases), plans, configuration, dataset_json, FORMER_LABELS)
         return replace(of_all, cases=tuple(case for case in of_all.cases if of_all.path(case).is_file()))
+
+    @classmethod
+    def of_source(
+        cls,
+        source: str,
+        cases: Sequence[str],
+        plans: PlansManager,
+        configuration: ConfigurationManager,
+        dataset_json: dict[str, Any],
+    ) -> FurtherLabels:
+        """The labels of a source that cases have beside those in ``labelsTr``; see :attr:`FoldRoles.further`."""
+        raw = Path(join(nnUNet_raw, plans.dataset_name))
+        return cls(raw, tuple(cases), plans, configuration, dataset_json, folder_of_source(source))
 
     def path(self, case: str) -> Path:
         """The raw file of a label."""

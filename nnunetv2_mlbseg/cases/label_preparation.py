@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
@@ -187,7 +188,35 @@ class LabelPreparation:
         with self.processes.first_alone():
             found.prepare(dataset, store, self.report)
         self.report(f"How labels err is known from former labels of {len(found.cases)} clean training cases")
-        return former_pairs(dataset, store, self.roles, Structures.of(dataset_json), configuration.patch_size)
+        how = Structures.of(dataset_json), configuration.patch_size
+        return former_pairs(dataset, store, self.roles.source_number, *how)
+
+    def further(
+        self,
+        store: Callable[[str], LabelStore],
+        plans: PlansManager,
+        configuration: ConfigurationManager,
+        dataset_json: dict[str, Any],
+    ) -> Iterator[FormerPair]:
+        """Preprocess the further labels of all training cases; those of clean ones are paired with the present ones.
+
+        Args:
+            store: Where those of a source are kept.
+
+        Raises:
+            InputError: see :meth:`FurtherLabels.prepare`.
+        """
+        pairs: list[Iterator[FormerPair]] = []
+        for source, cases in self.roles.further:
+            labels, kept = FurtherLabels.of_source(source, cases, plans, configuration, dataset_json), store(source)
+            with self.processes.first_alone():
+                labels.prepare(open_dataset(self.folder, cases), kept, self.report)
+            clean = [case for case in cases if case in self.roles.clean]
+            self.report(f"Further labels by {source}: of {len(cases) - len(clean)} noisy and {len(clean)} clean cases")
+            numbers = dict.fromkeys(clean, self.roles.number_of_source(source))
+            how = Structures.of(dataset_json), configuration.patch_size
+            pairs.append(former_pairs(open_dataset(self.folder, clean), kept, numbers.__getitem__, *how))
+        return chain(*pairs)
 
 
 def check_labels(store: LabelStore, cases: Collection[str], source: str | None) -> None:

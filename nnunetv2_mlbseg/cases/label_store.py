@@ -26,7 +26,7 @@ from noise_synthesis.safe_io.files import atomic_path, read_json, write_json
 ClassKey: TypeAlias = int | tuple[int, ...]
 """A class, or several together, as nnU-Net's foreground oversampling names them."""
 
-Kind: TypeAlias = Literal["generated", "true", "corrected", "former"]
+Kind: TypeAlias = Literal["generated", "true", "corrected", "former", "further"]
 
 
 class LabelStore:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,12 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
+from nnunetv2_mlbseg.cases.label_kinds import Cover, for_kinds
 from nnunetv2_mlbseg.cases.places import PlacedLoader, places
 from nnunetv2_mlbseg.cases.worker_processes import Augmenter, augmenter
-from nnunetv2_mlbseg.maths.labels import IGNORE
+from nnunetv2_mlbseg.maths.label_space import LabelSpace
 from nnunetv2_mlbseg.runtime import random_state
 from nnunetv2_mlbseg.runtime.processes import Processes
-
-Target = torch.Tensor | list[torch.Tensor]
 
 SMALLEST_COUNTED_BATCH = 3
 """Batches below this are drawn around foreground by chance, unless a count gives them the share of the plan's batch."""
@@ -79,9 +78,10 @@ class LoaderFactory:
             processes=Processes.present(),
         )
 
-    def training(self, dataset: nnUNetBaseDataset, batch_size: int) -> nnUNetDataLoader:
-        """Augmented patches, drawn larger and cropped after rotation and scaling."""
-        return self._loader(dataset, batch_size, self.initial_patch_size, self.training_transforms)
+    def training(self, dataset: nnUNetBaseDataset, batch_size: int, kinds: int = 1) -> nnUNetDataLoader:
+        """Augmented patches, drawn larger and cropped after rotation and scaling; ``kinds``: of labels they have."""
+        transforms = for_kinds(self.training_transforms, kinds)
+        return self._loader(dataset, batch_size, self.initial_patch_size, transforms)
 
     def validation(self, dataset: nnUNetBaseDataset, batch_size: int) -> nnUNetDataLoader:
         """Patches as they are."""
@@ -105,6 +105,12 @@ class LoaderFactory:
         val = augmenter(validation, validating, max(3, processes // 4), seeds and seeds[processes:], self.pin_memory)
         next(train), next(val)
         return train, val
+
+    def cover(self, without: Iterable[Collection[str]]) -> Cover:
+        """Covers up what cases do not have, or nobody may read; ``without``: for each kind of label these cases."""
+        ignore, regions = self.label_manager.ignore_label, self.label_manager.has_regions
+        space = LabelSpace(self.label_manager.num_segmentation_heads if regions else 0)
+        return Cover(without, space.channels(ignore), ignore)
 
     def oversampling(self, batch_size: int) -> tuple[bool, float]:
         """How images of a batch are drawn around foreground: whether by chance, and how many of them.
@@ -142,30 +148,6 @@ class LoaderFactory:
         return loader
 
 
-class Unread:
-    """Cases whose labels nobody may read: what nnU-Net's augmentation makes of an empty label is covered up.
-
-    Args:
-        cases: Them.
-        ignore_label: nnU-Net's, which stands in for every label; None: -1 does.
-    """
-
-    def __init__(self, cases: Collection[str] = (), ignore_label: int | None = None):
-        self.cases, self.value = frozenset(cases), IGNORE if ignore_label is None else ignore_label
-
-    def hidden(self, target: Target, keys: Sequence[str]) -> Target:
-        """The target ``(B, 1, *S)``, or a list of them, of images from the cases ``keys``; it is changed in place."""
-        if not self.cases:
-            return target
-        among = torch.tensor([case in self.cases for case in keys])
-        for one in target if isinstance(target, list) else [target]:
-            one[among] = self.value
-        return target
-
-
-NOTHING = Unread()
-
-
 class PairedLoader(SlimDataLoaderBase):
     """One clean and one imperfect batch per call, so that all worker processes serve both.
 
@@ -177,7 +159,7 @@ class PairedLoader(SlimDataLoaderBase):
     Args:
         generated: The cases with generated labels.
         number: The number of a case: :meth:`FoldRoles.number`.
-        unread: Cases whose labels nobody may read.
+        cover: Covers up labels that are not there, or that nobody may read.
     """
 
     def __init__(
@@ -186,25 +168,26 @@ class PairedLoader(SlimDataLoaderBase):
         imperfect: nnUNetDataLoader,
         generated: Collection[str],
         number: Callable[[str], int],
-        unread: Unread = NOTHING,
+        cover: Cover | None = None,
     ):
         super().__init__(None, clean.batch_size, None)
         self.clean = clean
         self.imperfect = imperfect
         self.generated = frozenset(generated)
         self.number = number
-        self.unread = unread
+        self.cover = cover or Cover()
 
     def generate_train_batch(self) -> dict[str, Any]:
         """Draw both batches."""
         clean, imperfect = next(self.clean), next(self.imperfect)
+        keys = imperfect["keys"]
         return {
             "data": clean["data"],
             "target": clean["target"],
             "imperfect_data": imperfect["data"],
-            "imperfect_target": self.unread.hidden(imperfect["target"], imperfect["keys"]),
-            "imperfect_generated": torch.tensor([case in self.generated for case in imperfect["keys"]]),
-            "imperfect_case": torch.tensor([self.number(case) for case in imperfect["keys"]]),
+            "imperfect_target": self.cover.up(imperfect["target"], keys),
+            "imperfect_generated": torch.tensor([case in self.generated for case in keys]),
+            "imperfect_case": torch.tensor([self.number(case) for case in keys]),
             **places(clean),
             **places(imperfect, "imperfect_"),
         }

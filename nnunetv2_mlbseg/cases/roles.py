@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from os.path import join
 from pathlib import Path
@@ -12,10 +12,12 @@ from typing import Any
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 
+from dataset_conversion.raw.further import cases_with_labels, further_sources, labelled_twice
 from dataset_conversion.supervision.files import ROLES, SPLITS_FILE, problems, read_splits, read_supervision
 from dataset_conversion.supervision.sources import read_sources, source_problems
 from nnunetv2_mlbseg.cases.role_copies import refresh_copies
 from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.files import read_json
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class FoldRoles:
     """The cases of one fold, sorted. ``validation`` holds cases with true labels only.
 
     ``sources`` are pairs of a training case and the source of its label, of a clean one of its former label, where that
-    is known. They are no roles: what trains, and validates, does not depend on them, and they may become known later.
+    is known; ``further`` pairs of another source and the training cases that have a further label of it. They are no
+    roles: what trains, and validates, does not depend on them, and they may become known later.
     """
 
     clean: tuple[str, ...]
@@ -31,6 +34,7 @@ class FoldRoles:
     unlabeled: tuple[str, ...]
     validation: tuple[str, ...]
     sources: tuple[tuple[str, str], ...] = ()
+    further: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @classmethod
     def from_dict(cls, roles: Mapping[str, Iterable[str]]) -> FoldRoles:
@@ -66,13 +70,32 @@ class FoldRoles:
     def source_number(self, case: str) -> int:
         """Which of the sources of noisy labels a case's label is from, from 0 in the order of names; -1 for none."""
         source = self.source(case)
-        return -1 if source is None else self._source_numbers.get(source, -1)
+        return -1 if source is None else self.number_of_source(source)
+
+    def number_of_source(self, source: str) -> int:
+        """Which of the sources of noisy labels this is, from 0 in the order of names; -1 for none of them."""
+        return self._source_numbers.get(source, -1)
 
     @property
     def source_numbers(self) -> tuple[int, ...]:
-        """The number of the source of every noisy case, in their order; empty where none is known."""
+        """The number of the source of every noisy case's label, in their order, then of their further labels.
+
+        Empty where none is known. A further source has its number for every noisy case.
+        """
         numbers = tuple(map(self.source_number, self.noisy))
+        numbers += tuple(self.number_of_source(source) for source in self.further_of_noisy for _ in self.noisy)
         return numbers if max(numbers, default=-1) >= 0 else ()
+
+    @cached_property
+    def further_of_noisy(self) -> dict[str, frozenset[str]]:
+        """The noisy cases that have a further label, by its source."""
+        among = {source: frozenset(cases).intersection(self.noisy) for source, cases in self.further}
+        return {source: cases for source, cases in among.items() if cases}
+
+    @property
+    def kinds(self) -> int:
+        """How many labels a noisy case may have."""
+        return 1 + len(self.further_of_noisy)
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -84,7 +107,7 @@ class FoldRoles:
 
     @cached_property
     def _source_numbers(self) -> dict[str, int]:
-        of_noisy = sorted({source for case, source in self.sources if case in self._numbers})
+        of_noisy = sorted({source for case, source in self.sources if case in self._numbers} | {*self.further_of_noisy})
         return {source: number for number, source in enumerate(of_noisy)}
 
 
@@ -110,9 +133,29 @@ def roles_of_fold(
         raise InputError(f"{data}: no such folder, run nnUNetv2_plan_and_preprocess (or nnUNetv2_preprocess) first")
     if not any(data.iterdir()):
         raise InputError(f"{data}: empty, run nnUNetv2_preprocess again")
-    refresh_copies(Path(join(nnUNet_raw, dataset_name)) if nnUNet_raw.is_set() else None, folder)
+    raw = Path(join(nnUNet_raw, dataset_name)) if nnUNet_raw.is_set() else None
+    refresh_copies(raw, folder)
     cases = infer_dataset_class(str(data)).get_identifiers(str(data))
-    return read_fold(folder, fold, cases, needs_imperfect=needs_imperfect)
+    roles = read_fold(folder, fold, cases, needs_imperfect=needs_imperfect)
+    return roles if raw is None else replace(roles, further=read_further(raw, roles))
+
+
+def read_further(raw: Path, roles: FoldRoles) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The training cases with further labels, by their source: those that a raw dataset has beside ``labelsTr``.
+
+    Raises:
+        InputError: a source has two labels of a case.
+    """
+    folders = further_sources(raw)
+    if not folders:
+        return ()
+    ending, labelled = read_json(raw / "dataset.json")["file_ending"], (*roles.clean, *roles.noisy)
+    found = {source: cases_with_labels(folder, ending, labelled) for source, folder in folders.items()}
+    of_noisy = {source: set(cases).intersection(roles.noisy) for source, cases in found.items()}
+    twice = labelled_twice(of_noisy, dict(roles.sources))
+    if twice:
+        raise InputError(f"{raw.name}: {twice[0]}")
+    return tuple((source, cases) for source, cases in found.items() if cases)
 
 
 def read_fold(

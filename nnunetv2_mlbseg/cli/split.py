@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dataset_conversion.simulation.options import add_exclude_argument
-from dataset_conversion.supervision.files import Supervision
+
+if TYPE_CHECKING:
+    from dataset_conversion.own_roles import Split
 
 FORMER = "--former-labels"
+FURTHER = "--further-labels"
 CHOICE = "names, or a file that lists them, or a pattern such as 'siteA_*' (quote it), or the word rest"
 
 
@@ -39,6 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="labels that clean cases had before they were corrected: they tell how labels err",
+    )
+    parser.add_argument(
+        FURTHER,
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("SOURCE", "DIR"),
+        help="further labels of noisy cases, by another reader or model; also of clean cases, which tell how they err "
+        "(repeatable)",
     )
     parser.add_argument(
         "--true-labels",
@@ -89,20 +102,20 @@ def run(args: argparse.Namespace) -> int:
         sources=args.source,
         former=former,
     )
-    further = labels_beside(args, ending, split.supervision)
+    further = labels_beside(args, ending, split)
     write_split_dataset(dataset, added, split, target, args.processes or default_processes(), further)
     counts = ", ".join(f"{len(cases)} {role}" for role, cases in split.supervision.by_role().items())
     print(f"{target.name}: {counts}, {len(split.evaluation)} evaluation; {len(split.folds)} folds. In {target.parent}")
     return 0
 
 
-def labels_beside(args: argparse.Namespace, ending: str, supervision: Supervision) -> dict[str, dict[str, Path]]:
+def labels_beside(args: argparse.Namespace, ending: str, split: Split) -> dict[str, dict[str, Path]]:
     """More labels of the cases, by the folder of the new dataset that they go to."""
-    from dataset_conversion.own_labels import further_labels
+    from dataset_conversion.own_labels import further_labels, labels_of_sources
     from dataset_conversion.raw.cases import FORMER_LABELS, TRUE_LABELS
 
-    clean, noisy, unlabeled = supervision.by_role().values()
-    found = {}
+    clean, noisy, unlabeled = split.supervision.by_role().values()
+    found = labels_of_sources(FURTHER, args.further_labels, ending, noisy, clean, split.sources)
     if args.true_labels is not None:
         wanted = (*noisy, *unlabeled)
         found[TRUE_LABELS] = further_labels("--true-labels", args.true_labels, ending, wanted, needed=noisy)

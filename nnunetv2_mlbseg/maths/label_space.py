@@ -43,6 +43,10 @@ class LabelSpace:
         """Undo :meth:`logits`."""
         return logits[:, 1].unflatten(0, (-1, self.regions)) if self.regions else logits
 
+    def channels(self, ignore_label: int | None) -> int:
+        """How many of a target a label has."""
+        return self.regions + (ignore_label is not None) if self.regions else 1
+
     def labels(self, target: Tensor | Sequence[Tensor], ignore_label: int | None, kind: int = 0) -> Tensor:
         """nnU-Net's target as class indices (B*G, *S) int64 with ignored pixels negative; of a list, the finest.
 
@@ -53,7 +57,7 @@ class LabelSpace:
         """
         if not self.regions:
             return as_labels(target, ignore_label, channel=kind)
-        channels = self.regions + (ignore_label is not None)
+        channels = self.channels(ignore_label)
         finest = (target if isinstance(target, Tensor) else target[0])[:, kind * channels : (kind + 1) * channels]
         labels = finest[:, : self.regions].long()
         if ignore_label is not None:

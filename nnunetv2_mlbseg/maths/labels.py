@@ -5,8 +5,8 @@ A label map is int64 of shape (B, *S); a negative label means "ignored".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -27,8 +27,11 @@ class ImperfectLabels:
         classes: (B, *S) int64, negative = no label.
         levels: (B, *S) int64, how deep a pixel lies within its label (see `maths/weighting/depth`).
         generated: (B,) bool, whether a network made the label of an image.
-        case: (B,) int64, the number of the noisy case that an image is from; negative = from none.
+        case: (B,) int64, the number of the noisy case that an image is from; negative = from none. Further labels of
+            a case have numbers of their own, see :attr:`~nnunetv2_mlbseg.training.task.Task.kinds`.
         groups: How many groups an image has, one after the other (see `maths/label_space`).
+        witnesses: Where images may have several labels, those of every kind; ``classes`` is then what they say together
+            (see `maths/weighting/testimony`). Empty: ``classes`` is the only one.
     """
 
     classes: Tensor
@@ -36,6 +39,22 @@ class ImperfectLabels:
     generated: Tensor
     case: Tensor
     groups: int = 1
+    witnesses: tuple[ImperfectLabels, ...] = ()
+
+    @property
+    def each(self) -> tuple[ImperfectLabels, ...]:
+        """Every label by itself."""
+        return self.witnesses or (self,)
+
+    @property
+    def together(self) -> ImperfectLabels:
+        """Every label by itself, as images of one batch, kind by kind."""
+        if not self.witnesses:
+            return self
+        each = self.witnesses
+        pixels = torch.cat([one.classes for one in each]), torch.cat([one.levels for one in each])
+        images = torch.cat([one.generated for one in each]), torch.cat([one.case for one in each])
+        return ImperfectLabels(*pixels, *images, self.groups)
 
     @property
     def group(self) -> Tensor:
@@ -48,7 +67,13 @@ class ImperfectLabels:
             (self.classes[:images], self.levels[:images]),
             (self.generated[:images], self.case[:images]),
         )
-        return ImperfectLabels(*of_pixels, *of_images, self.groups)
+        witnesses = tuple(one.first(images) for one in self.witnesses)
+        return ImperfectLabels(*of_pixels, *of_images, self.groups, witnesses)
+
+    def without(self, out: Callable[[Tensor], Tensor]) -> ImperfectLabels:
+        """Without the labels that ``out`` finds among classes (B, *S)."""
+        witnesses = tuple(one.without(out) for one in self.witnesses)
+        return replace(self, classes=torch.where(out(self.classes), IGNORE, self.classes), witnesses=witnesses)
 
 
 class Mixture(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from nnunetv2_mlbseg.cases.datasets import BlankDataset, RelabelledDataset, open_dataset
+from nnunetv2_mlbseg.cases.label_kinds import with_further
 from nnunetv2_mlbseg.cases.label_preparation import LabelPreparation
 from nnunetv2_mlbseg.cases.label_store import LabelStore
-from nnunetv2_mlbseg.cases.loaders import LoaderFactory, PairedLoader, Unread
+from nnunetv2_mlbseg.cases.loaders import LoaderFactory, PairedLoader
 from nnunetv2_mlbseg.cases.prediction import CasePredictor
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.cases.worker_processes import InterruptibleLoader
@@ -32,6 +34,11 @@ class LabelStores:
     true: LabelStore
     corrected: LabelStore
     former: LabelStore
+    folder: Path
+
+    def further(self, source: str) -> LabelStore:
+        """Of the further labels by a source."""
+        return LabelStore(self.folder / "further_labels" / source, kind="further")
 
     @property
     def written(self) -> tuple[Path, ...]:
@@ -46,6 +53,7 @@ class LabelStores:
             true=LabelStore(folder / "true_labels", kind="true"),
             corrected=LabelStore(folder / "corrected_labels", kind="corrected", writer=writer),
             former=LabelStore(folder / "former_labels", kind="former"),
+            folder=folder,
         )
 
 
@@ -98,7 +106,7 @@ class Loading:
         if stage.by_method and learning.method.learns_from_former:
             pairs = place.former(self.stores.former, *of_nnunet)
             if pairs is not None:
-                learning.method.know(pairs)
+                learning.method.know(chain(pairs, place.further(self.stores.further, *of_nnunet)))
         how = stage.labelling
         if how is None or not self.roles.unlabeled:
             return known
@@ -119,10 +127,13 @@ class Loading:
         """
         training = factory.training(self._dataset(stage.main, stage), stage.main.images)
         if stage.imperfect is not None:
-            imperfect = factory.training(self._dataset(stage.imperfect, stage), stage.imperfect.images)
+            further = self.roles.further_of_noisy if stage.further else {}
+            drawn = with_further(self._dataset(stage.imperfect, stage), further, self.stores.further)
+            imperfect = factory.training(drawn, stage.imperfect.images, 1 + len(further))
             generated = self.roles.unlabeled if stage.labelling else ()
-            unread = Unread(stage.imperfect.blank_cases(self.roles), factory.label_manager.ignore_label)
-            training = PairedLoader(training, imperfect, generated, self.roles.number, unread)
+            without = [set(self.roles.imperfect).difference(cases) for cases in further.values()]
+            cover = factory.cover([stage.imperfect.blank_cases(self.roles), *without])
+            training = PairedLoader(training, imperfect, generated, self.roles.number, cover)
         validating = open_dataset(self.folder, self.roles.validation)
         validation = factory.validation(validating, self.configuration.batch_size)
         running = factory.run(training, validation, get_allowed_n_proc_DA(), seed)

@@ -193,11 +193,11 @@ class Method:
 
     @property
     def learns_from_former(self) -> bool:
-        """Whether it wants to be told by :meth:`know` how former labels of clean cases err."""
+        """Whether it wants to be told by :meth:`know` how former and further labels of clean cases err."""
         return False
 
     def know(self, pairs: Iterable[FormerPair]) -> None:
-        """Learn from all clean training cases that had another label before, at once; what was known of such goes."""
+        """Learn from all clean training cases that have or had another label, at once; what was known of such goes."""
 
     def epoch_line(self, moment: Moment) -> str:
         """What the log says of an epoch at its begin, after the number of iterations."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -20,6 +20,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunetv2_mlbseg.cases.datasets import RelabelledDataset, open_dataset
+from nnunetv2_mlbseg.cases.label_kinds import with_further
 from nnunetv2_mlbseg.cases.label_store import LabelStore
 from nnunetv2_mlbseg.cases.loaders import LoaderFactory, PairedLoader
 from nnunetv2_mlbseg.cases.roles import FoldRoles
@@ -28,6 +29,7 @@ from nnunetv2_mlbseg.networks.surgery import plain_network
 from nnunetv2_mlbseg.runtime import random_state
 from nnunetv2_mlbseg.settings.overrides import ENVIRONMENT_VARIABLE
 from nnunetv2_mlbseg.training.batch import Batch
+from nnunetv2_mlbseg.training.loading import LabelStores
 from nnunetv2_mlbseg.training.method import LabelWeighing, Method
 from nnunetv2_mlbseg.training.trainer import nnUNetTrainerMethod
 
@@ -52,6 +54,7 @@ class TrainedFold:
         clean_gradient: The gradient of a clean batch (Eq. 5), with deep supervision on.
         loaders: Makes nnU-Net's loaders, which draw and augment as in training, whatever the load of the machine.
         clean_batch, imperfect_batch: Images in the two batches of an iteration.
+        further: The noisy cases that train with a further label, by its source.
     """
 
     trainer: str
@@ -77,6 +80,7 @@ class TrainedFold:
     loaders: Callable[[], LoaderFactory]
     clean_batch: int
     imperfect_batch: int
+    further: Mapping[str, Collection[str]]
 
     @classmethod
     def of(cls, trainer: nnUNetTrainerMethod, folder: Path | None = None) -> TrainedFold:
@@ -107,6 +111,7 @@ class TrainedFold:
             loaders=lambda: LoaderFactory.of_trainer(trainer, deterministic=True),
             clean_batch=last.main.images,
             imperfect_batch=course.stages.imperfect_images,
+            further=trainer.roles.further_of_noisy if last.further else {},
         )
 
     @property
@@ -133,10 +138,11 @@ class TrainedFold:
         """Preprocessed cases, as nnU-Net reads them."""
         return open_dataset(self.data_folder, cases)
 
-    def imperfect_dataset(self, cases: Sequence[str]) -> RelabelledDataset:
+    def imperfect_dataset(self, cases: Sequence[str]) -> nnUNetBaseDataset:
         """Imperfect cases with the labels that they train with."""
-        generated = LabelStore(self.folder / "generated_labels")
-        return RelabelledDataset(self.dataset(cases), self.roles.unlabeled, generated)
+        stores = LabelStores.of_fold(self.folder)
+        own = RelabelledDataset(self.dataset(cases), self.roles.unlabeled, stores.generated)
+        return with_further(own, self.further, stores.further)
 
     def clean_directions(self, batches: int, seed: int) -> list[Direction]:
         """The direction (norm 1) of the clean gradient for several batches as the training draws them.
@@ -150,14 +156,19 @@ class TrainedFold:
             loader = loaders.training(self.dataset(self.roles.clean), self.clean_batch)
             return [unit_direction(self.clean_gradient(next(loader))) for _ in range(batches)]
 
-    def paired_loader(self, imperfect: nnUNetBaseDataset) -> PairedLoader:
-        """Clean batches beside those of some imperfect cases, of the sizes the training had, in this process."""
+    def paired_loader(self, imperfect: nnUNetBaseDataset, kinds: int) -> PairedLoader:
+        """Clean batches beside those of some imperfect cases, of the sizes the training had, in this process.
+
+        Args:
+            kinds: How many labels those have.
+        """
         loaders = self.loaders()
         return PairedLoader(
             loaders.training(self.dataset(self.roles.clean), self.clean_batch),
-            loaders.training(imperfect, self.imperfect_batch),
+            loaders.training(imperfect, self.imperfect_batch, kinds),
             self.roles.unlabeled,
             self.roles.number,
+            loaders.cover([(), *(set(self.roles.imperfect).difference(cases) for cases in self.further.values())]),
         )
 
 

@@ -83,6 +83,7 @@ class Stage:
         true_labels: Whether noisy and unlabeled cases have their labels from ``labelsTr_true``.
         corrects: How many times the method has corrected noisy labels before the stage
             (:meth:`~nnunetv2_mlbseg.training.method.Method.correction`); 0: they are as preprocessed.
+        further: Whether further labels of noisy cases come beside those of ``labelsTr``, where there are any.
         keeps: A checkpoint file that keeps the networks as this stage leaves them.
     """
 
@@ -96,6 +97,7 @@ class Stage:
     labelling: Labelling | None = None
     true_labels: bool = False
     corrects: int = 0
+    further: bool = False
     keeps: str | None = None
 
     @property
@@ -124,12 +126,13 @@ class Stage:
             labelling=None,
             true_labels=False,
             corrects=0,
+            further=False,
         )
 
     @property
     def loaders(self) -> tuple[object, ...]:
         """Equal in two stages that can go on with the same loaders."""
-        return (*self.draws, self.labelling, self.true_labels, self.corrects)
+        return (*self.draws, self.labelling, self.true_labels, self.corrects, self.further)
 
 
 class Stages:

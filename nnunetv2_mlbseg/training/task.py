@@ -26,6 +26,8 @@ class Task:
         mirror_axes: Spatial axes along which nnU-Net's augmentation mirrors; None: all.
         regions: Number of regions, 0 where all classes exclude each other.
         sources: The number of the source that every noisy case's label is from, see :attr:`FoldRoles.source_numbers`.
+        kinds: How many labels a noisy case may have. Label ``k`` of noisy case ``n`` is number ``n + k * noisy`` among
+            all, from 0 for those of ``labelsTr``.
         network: The student as it is initialised, for methods that train a second one like it.
     """
 
@@ -40,6 +42,7 @@ class Task:
     regions: int = 0
     network: nn.Module | None = None
     sources: tuple[int, ...] = ()
+    kinds: int = 1
 
     @property
     def space(self) -> LabelSpace:
@@ -73,4 +76,4 @@ class Task:
         regions = labels.num_segmentation_heads if labels.has_regions else 0
         classes, dims = 2 if regions else labels.num_segmentation_heads, len(patch_size)
         of_data = (*counts, labels.ignore_label, unshown, mirror_axes, regions)
-        return cls(channels, classes, dims, *of_data, network, roles.source_numbers)
+        return cls(channels, classes, dims, *of_data, network, roles.source_numbers, roles.kinds)

@@ -18,7 +18,7 @@ from nnunetv2_mlbseg.runtime import random_state
 from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.method import Moment
 from nnunetv2_mlbseg.training.restored import TrainedFold
-from nnunetv2_mlbseg.weight_quality.loader_with_truth import loader_with_truth, true_labels_of
+from nnunetv2_mlbseg.weight_quality.loader_with_truth import loader_with_truth
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def weighed_batches(
     least = method.least_of_generated(Moment(0, 0, 1))
     for _ in range(iterations):
         batch = next(loader)
-        truth = true_labels_of(batch, method.passes.space, fold.labels.ignore_label).to(fold.device)
+        truth = method.passes.space.labels(batch["imperfect_target"], fold.labels.ignore_label, 1 + len(fold.further))
         weighed = method.weigh(Batch.of(batch, fold.device), method.memory, least)
         method.memory = method.memory.followed_by(weighed.memory)
         outputs = weighed.outputs or method.passes.student(weighed.shown)
-        yield Weighed(weighed.views, weighed.shown, outputs[0].detach(), weighed.labels[0]), truth
+        yield Weighed(weighed.views, weighed.shown, outputs[0].detach(), weighed.labels[0]), truth.to(fold.device)

@@ -38,7 +38,7 @@ def _audits(patch: tuple[int, ...], spacing_mm: tuple[float, ...], forward=(0, 1
         dataset_json={"labels": {"background": 0, "ball": 1}},
     )
     nothing: Any = None
-    return Audits(fold, nothing, nothing, Thresholds(), lambda cases: cases)
+    return Audits(fold, nothing, (), nothing, Thresholds(), lambda cases: cases)
 
 
 def _label(classes: np.ndarray, spacing_mm: tuple[float, float, float]) -> Label:

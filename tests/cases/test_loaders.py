@@ -12,7 +12,8 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from preprocessed_cases import save_case
 
 from nnunetv2_mlbseg.cases.datasets import BlankDataset
-from nnunetv2_mlbseg.cases.loaders import LoaderFactory, PairedLoader, Unread, oversampled_share, untimed
+from nnunetv2_mlbseg.cases.label_kinds import Cover
+from nnunetv2_mlbseg.cases.loaders import LoaderFactory, PairedLoader, oversampled_share, untimed
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.runtime.processes import Processes
 
@@ -44,7 +45,7 @@ def test_labels_that_nobody_may_read_are_covered_up_at_every_scale(deep, ignore_
     """Of the image of that case alone; -1 where nnU-Net has no ignore label."""
     scales = [torch.ones(2, 1, side, side, dtype=torch.int16) for side in (4, 2)]
     target = scales if deep else scales[0]
-    found = Unread(["hidden"], ignore_label).hidden(target, ["noisy", "hidden"])
+    found = Cover([["hidden"]], ignore_label=ignore_label).up(target, ["noisy", "hidden"])
     for one in found if deep else [found]:
         assert (one[0] == 1).all() and (one[1] == (-1 if ignore_label is None else ignore_label)).all()
         assert one.dtype == torch.int16

@@ -10,7 +10,7 @@ from fold_files import CASES, write_fold_files
 
 from dataset_conversion.supervision.files import Supervision
 from dataset_conversion.supervision.sources import write_sources
-from nnunetv2_mlbseg.cases.roles import FoldRoles, read_fold
+from nnunetv2_mlbseg.cases.roles import FoldRoles, read_fold, read_further
 from noise_synthesis.safe_io.errors import InputError
 
 
@@ -78,3 +78,32 @@ def test_sources_are_read_beside_the_roles_and_a_wrong_one_is_refused(tmp_path):
     write_sources(folder, {"c": "reader2", "d": "model", "x": "model"})
     with pytest.raises(InputError, match=r"source of a case that is unlabeled: d; .*that is without a role: x"):
         read_fold(folder, 0, CASES)
+
+
+def test_a_label_has_the_number_of_its_case_and_kind_and_sources_are_numbered_together():
+    roles = FoldRoles(
+        clean=("a",),
+        noisy=("b", "c"),
+        unlabeled=(),
+        validation=("e",),
+        sources=(("b", "night shift"),),
+        further=(("model", ("a", "c")), ("of clean cases alone", ("a",)), ("reader2", ("b", "c"))),
+    )
+    assert roles.further_of_noisy == {"model": {"c"}, "reader2": {"b", "c"}} and roles.kinds == 3
+    assert [roles.number_of_source(name) for name in ("model", "night shift", "reader2")] == [0, 1, 2]
+    assert roles.number_of_source("of clean cases alone") == -1
+    assert roles.source_numbers == (1, -1, 0, 0, 2, 2)
+    assert FoldRoles.from_dict(roles.as_dict()).kinds == 1
+
+
+def test_further_labels_are_those_of_training_cases_that_the_raw_dataset_has(tmp_path):
+    (tmp_path / "dataset.json").write_text('{"file_ending": ".png"}')
+    for folder, cases in (("_reader2", "abcdz"), ("_true", "b"), ("_former", "a"), ("_empty", ""), ("", "abcd")):
+        (tmp_path / f"labelsTr{folder}").mkdir()
+        for case in cases:
+            (tmp_path / f"labelsTr{folder}" / f"{case}.png").touch()
+    roles = FoldRoles(clean=("a",), noisy=("b", "c"), unlabeled=("d",), validation=("e",), sources=(("b", "old"),))
+    assert read_further(tmp_path, roles) == (("reader2", ("a", "b", "c")),)
+    (tmp_path / "labelsTr_reader2").rename(tmp_path / "labelsTr_old")
+    with pytest.raises(InputError, match=r"labelsTr_old: old has drawn labelsTr as well, .* of b; expected one label"):
+        read_further(tmp_path, roles)

@@ -91,6 +91,38 @@ def test_a_clean_case_without_a_former_label_has_no_source(raw, labels, capsys):
     assert "--source old: source of a case that is clean: A2; only noisy labels have" in capsys.readouterr().err
 
 
+def test_further_labels_go_to_a_folder_for_each_source(raw, labels):
+    sources = ("--source", "reader1", "B*", "--source", "reader 3", "A0", "--former-labels", labels)
+    assert split("--further-labels", "reader2", labels, "--further-labels", "reader 3", labels, *sources) == 0
+    new = raw / "Dataset031_Own"
+    for folder in ("labelsTr_reader2", "labelsTr_reader 3"):
+        assert names_in(new / folder) == ["A0.nii.gz", "A1.nii.gz", "B0.nii.gz", "B1.nii.gz"], "of no unlabeled case"
+        assert all((labels / path.name).samefile(path) for path in (new / folder).iterdir())
+    assert main(["check", "31", "--skip-nnunet", "-np", "1"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "more", "said"),
+    [
+        ("true", (), "source 'true': labelsTr_true has other labels, expected another name"),
+        ("Former", (), "source 'Former': labelsTr_former has other labels"),
+        ("a/b", (), "source 'a/b': expected letters, digits"),
+        (".a", (), "source '.a': expected letters, digits"),
+        ("reader2", ("--source", "reader2", "B0"), "labelsTr_reader2: reader2 has drawn labelsTr as well, says"),
+    ],
+)
+def test_a_source_that_cannot_have_a_folder_is_one_line_and_leaves_nothing(raw, labels, capsys, source, more, said):
+    assert split("--further-labels", source, labels, *more) == 2
+    (error,) = (line for line in capsys.readouterr().err.splitlines() if "error" in line)
+    assert said in error and error.count("--further-labels") == 1
+    assert [path.name for path in raw.iterdir()] == ["Dataset030_Own"]
+
+
+def test_a_source_has_one_folder(raw, labels, capsys):
+    assert split(*("--further-labels", "reader2", labels) * 2) == 2
+    assert "--further-labels reader2: given twice" in capsys.readouterr().err
+
+
 def _change(path: Path, how) -> None:
     image = sitk.ReadImage(str(path))
     changed = sitk.GetImageFromArray(how(sitk.GetArrayFromImage(image)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -39,7 +40,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         sitk.WriteImage(smaller, str(former / f"{case}.nii.gz"))
     roles = [("--clean", *SUPERVISION.clean, *VALIDATION), ("--noisy", *SUPERVISION.noisy)]
     roles += [("--unlabeled", *SUPERVISION.unlabeled), ("--always-train", "c1"), ("--folds", "2")]
+    reader2 = workspace.root / "reader2"
+    reader2.mkdir()
+    for case in ("c0", "n0", *VALIDATION):
+        shutil.copy(true / f"{case}.nii.gz", reader2)
     beside = ("--former-labels", former, "--true-labels", true, "--source", "old", "n1", "c0")
+    beside += ("--further-labels", "reader2", reader2)
     made = workspace.command("mlbseg", "split", 900, "-d", 901, *(word for role in roles for word in role), *beside)
     assert made.returncode == 0, made.stderr
     checked = workspace.command("mlbseg", "check", 901, "--skip-nnunet")
@@ -60,8 +66,18 @@ def test_known_pairs_of_training_cases_alone_enter_the_record_and_true_labels_ju
     truth, former = (_voxels(trained.raw / name / "c0.nii.gz") for name in ("labelsTr", "labelsTr_former"))
     expected = pair_counts(truth, former, depth_levels(former), 2)
     assert expected[1, 0].sum() > 0 and torch.equal(record["known"][1], expected), "of the source of n1"
-    assert not record["known"][0].any() and record["source_of"].tolist() == [-1, 0] and record["sources"].any()
+    assert torch.equal(record["known"][2], pair_counts(truth, truth, depth_levels(truth), 2)), "the further label of c0"
+    assert not record["known"][0].any() and record["sources"].any()
+    assert "Further labels by reader2: of 1 noisy and 1 clean cases" in done.stdout
+    assert record["source_of"].tolist() == [-1, 0, 1, 1], "labels of n0 and n1, then further ones"
+    assert [one.any().item() for one in record["cases"]] == [True, True, True, False]
     assert "sources" not in stored["roles"] and not (folder / "former_labels" / "v0.b2nd").exists()
     done = trained.command("mlbseg", "weights", folder.parent, "-f", fold, "--iterations", 2)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "checkpoint_final.pth" in done.stdout
+    again = trained.train("--c", fold=str(fold))
+    assert again.returncode == 0, again.stderr[-3000:]
+    audited = trained.command("mlbseg", "audit", 901, "-c", "2d_tiny", "-f", fold, "--out", trained.root / "audit")
+    assert audited.returncode == 0, audited.stderr[-3000:]
+    rows = {row["case"]: row for row in json.loads((trained.root / "audit" / "audit.json").read_text())["cases"]}
+    assert rows["n0"]["source"] is None and rows["n1"]["source"] == "old"

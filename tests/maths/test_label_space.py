@@ -21,6 +21,7 @@ from nnunetv2_mlbseg.maths.unshown import Unshown
 from nnunetv2_mlbseg.maths.views import draw_views
 from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
 from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives, label_weights
+from nnunetv2_mlbseg.maths.weighting.testimony import evidence
 
 THREE = LabelSpace(3)
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
@@ -89,8 +90,8 @@ def test_regions_that_are_copies_have_the_tables_of_one() -> None:
     torch.testing.assert_close(three.confusion.counts, one.confusion.counts.repeat(3, 1, 1, 1))
     torch.testing.assert_close(three.confusion.cases, _copies(one.confusion.cases))
     against = p.clamp_min(0)
-    evidence = three.confusion.evidence(folded, _copies(against))
-    torch.testing.assert_close(evidence, _copies(one.confusion.evidence(labels, against)))
+    found = evidence(three.confusion, folded, _copies(against))
+    torch.testing.assert_close(found, _copies(evidence(one.confusion, labels, against)))
 
 
 def test_every_region_has_the_shares_and_the_bias_that_it_has_alone() -> None:

@@ -12,13 +12,6 @@ known, the one of a case towards that of all.
 Where clean cases had another label before, both labels of their pixels are known. Such counts never fade: the gold loss
 correction of Hendrycks et al. (2018), by depth. A few known cases outweigh what is believed of a batch, in M of all and
 of their source; a case's own counts are held against one batch all the same.
-
-Bayes' rule of two witnesses, e_t M[t, n, d], takes image and label for independent, given the class. They are not: both
-know where the structure is. A pixel beside the border of the label is one that the image puts there as well, and the
-rule counts twice that the rare class is found there: structures grow without end as a network learns from it. For a
-network that knows nothing of where the structure is the rule is right. In between stands e_t M[t, n, d] P(t)^k2, with
-the share P(t) of class t, and k2 the square of Cohen's kappa (1960) between what is believed and the labels: like r2 of
-two series of numbers, the part that they have in common.
 """
 
 from __future__ import annotations
@@ -53,9 +46,6 @@ SOURCE_PRIOR = 1.0
 so others tell little of one: after ten batches with its labels it speaks for itself by ten elevenths. But a class that
 it has hardly labelled yet is not left to a few pixels."""
 
-LEAST_CONFUSION = 1e-3
-"""Added before taking the logarithm, so that a class pair without counts does not decide alone."""
-
 
 @dataclass(frozen=True)
 class ConfusionRecord(Record):
@@ -65,10 +55,10 @@ class ConfusionRecord(Record):
         counts: (G, C, C, D), [g, t, n, d]: pixels believed to be of class t (in probability) with the given label n at
             depth d, in a batch.
         cases: (N*G, C, C, D), the same of every noisy case alone, over its last appearances, the groups of a case one
-            after the other. N is 0 where cases are not told apart.
+            after the other; then of the further labels of all cases. N is 0 where cases are not told apart.
         sources: (S*G, C, C, D), the same of every source, over the last batches that showed it. S is 0 where sources
             are not known.
-        source_of: int64, the number of every noisy case's source, negative for none; empty where S is 0.
+        source_of: int64, the number of the source of each of these labels, negative for none; empty where S is 0.
         known: ((1+S)*G, C, C, D), pixels of clean cases by true and former label: of no such source, then of every one.
     """
 
@@ -91,15 +81,19 @@ class ConfusionRecord(Record):
         """The same record for these sources; if they are others than before, what was known of each goes.
 
         Args:
-            sources: the number of every noisy case's source, negative for none; empty where none is known.
+            sources: the number of every noisy case's source, negative for none, then those of its further labels (see
+                `Task.sources`); empty where none is known. Of a case's labels that are new nothing is known.
         """
         if len(sources) == len(self.source_of) and self.source_of.tolist() == list(sources):
             return self
-        rows = (max(sources, default=-1) + 1) * len(self.counts)
-        tables = self.counts.new_zeros(rows, *self.counts.shape[1:])
+        none, groups = self.counts[:0], len(self.counts)
+        tables = none.new_zeros((max(sources, default=-1) + 1) * groups, *none.shape[1:])
         numbers = torch.tensor(sources, device=tables.device, dtype=torch.int64)
-        known = torch.cat([self.known.unflatten(0, (-1, len(self.counts))).sum(0), tables])
-        return replace(self, sources=tables, source_of=numbers, known=known)
+        known = torch.cat([self.known.unflatten(0, (-1, groups)).sum(0), tables])
+        cases, rows = self.cases, len(sources) * groups
+        if len(cases) and sources and len(cases) != rows:
+            cases = torch.cat([cases, none.new_zeros(max(rows - len(cases), 0), *none.shape[1:])])[:rows]
+        return replace(self, cases=cases, sources=tables, source_of=numbers, known=known)
 
     def with_known(self, known: Tensor) -> ConfusionRecord:
         """The same record with other ``known`` pixels."""
@@ -176,11 +170,13 @@ class ConfusionRecord(Record):
         """The record after one more batch: the M step. Generated labels do not count: a network made them.
 
         Args:
+            labels: each of those that an image has counts by itself.
             belief: (B, C, *S), the probability of every class; what it is where there is no label does not matter.
             decay: what remains of the old sums, from 0 to below 1.
             total: sums over the processes that share a batch.
         """
-        given = torch.where(_per_image(labels.generated, labels.classes), -1, labels.classes)
+        labels, belief = labels.together, belief.repeat(len(labels.each), *[1] * (belief.ndim - 1))
+        given = torch.where(labels.generated.view(-1, *[1] * (belief.ndim - 2)), -1, labels.classes)
         images = torch.nan_to_num(image_counts(belief, given, labels.levels))
         case = labels.case
         told = (case >= 0) & (case * labels.groups < len(self.cases))
@@ -192,58 +188,3 @@ class ConfusionRecord(Record):
         seen = images.unflatten(0, (-1, labels.groups)).sum(0)
         counts = decay * self.counts + (1 - decay) * total(seen)
         return replace(self, counts=counts, cases=cases, sources=sources)
-
-    def belief(self, labels: ImperfectLabels, network: Tensor) -> Tensor:
-        """The probability of every class given image and label: the E step.
-
-        Args:
-            network: (B, C, *S), the network's probabilities, none of them 0, up to a factor for each pixel.
-
-        Returns:
-            (B, C, *S), adds up to 1. Of no use where there is no label.
-        """
-        tables, kinds = self._words(labels)
-        factors = (tables - tables.amax(dim=1, keepdim=True)).exp()  # of tables, not of maps: far fewer numbers
-        found = factors.gather(2, kinds.flatten(1).unsqueeze(1).expand(-1, factors.shape[1], -1)).view(network.shape)
-        found *= network
-        found /= found.sum(dim=1, keepdim=True)
-        return found
-
-    def evidence(self, labels: ImperfectLabels, against: Tensor) -> Tensor:
-        """What a given label adds to the log-odds of its own class n against class a.
-
-        log M[n, n, d] / M[a, n, d] + k2 log P(n) / P(a).
-
-        Args:
-            against: (B, *S) int64, class a, 0 or more.
-
-        Returns:
-            (B, *S); 0 for generated labels, which are no witnesses of their own.
-        """
-        tables, kinds = self._words(labels)
-        tables = tables.flatten(1)
-
-        def word(classes: Tensor) -> Tensor:
-            places = classes * (tables.shape[1] // self.counts.shape[1]) + kinds
-            return tables.gather(1, places.flatten(1)).view(kinds.shape)
-
-        difference = word(labels.classes.clamp_min(0)) - word(against)
-        return torch.where(_per_image(labels.generated, against), 0.0, difference)
-
-    def _words(self, labels: ImperfectLabels) -> tuple[Tensor, Tensor]:
-        """What labels say for each class, log M + k2 log P: tables (B, C, C * D), and the column of every pixel.
-
-        A column is a label at a depth. The words of all classes at all pixels are C times as many: look up what is
-        needed.
-        """
-        matrices = self.of_cases(labels.case)
-        depths = matrices.shape[3]
-        common = self.common.repeat(len(matrices) // len(self.counts), 1)
-        logs = (matrices + LEAST_CONFUSION / depths).log() + common.unsqueeze(2).unsqueeze(3)
-        kinds = labels.classes.clamp_min(0) * depths + labels.levels.clamp_min(0)  # label and depth as one number
-        return logs.flatten(2), kinds
-
-
-def _per_image(values: Tensor, like: Tensor) -> Tensor:
-    """(B,) to (B, 1, ...), beside (B, *S)."""
-    return values.view(-1, *[1] * (like.ndim - 1))

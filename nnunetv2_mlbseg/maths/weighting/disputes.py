@@ -17,6 +17,7 @@ from nnunetv2_mlbseg.maths.labels import ImperfectLabels
 from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.tensors import Total, at_least_float32, unchanged
 from nnunetv2_mlbseg.maths.weighting.confusion import ConfusionRecord
+from nnunetv2_mlbseg.maths.weighting.testimony import belief, united
 
 PRIOR_EXTENT = 1.0
 """Pixels of average size, per iteration, that are counted as undecided: a single derivative decides nothing."""
@@ -54,6 +55,10 @@ class DisputeRecord(Record):
     def with_known(self, known: Tensor) -> DisputeRecord:
         """The same record with these known pixels, see there."""
         return replace(self, confusion=self.confusion.with_known(known))
+
+    def united(self, kinds: Sequence[ImperfectLabels]) -> ImperfectLabels:
+        """Several labels of the same images as one that they say together, see there."""
+        return united(self.confusion, kinds)
 
     @property
     def preference(self) -> Tensor:
@@ -94,11 +99,11 @@ class DisputeRecord(Record):
         both = torch.stack([difference, difference.abs()], dim=1)
         gain, extent = total(_sums(both, sources(given), pairs, self.gain))
         scale = torch.where(extent.sum() > 0, total(disputed.sum()) / extent.sum(), 0.0)
-        belief = self.confusion.belief(imperfect, bounded(probabilities))
+        believed = belief(self.confusion, imperfect, bounded(probabilities))
         return DisputeRecord(
             decay * self.gain + (1 - decay) * gain * scale,
             decay * self.extent + (1 - decay) * extent * scale,
-            self.confusion.followed(imperfect, belief, decay, total),
+            self.confusion.followed(imperfect, believed, decay, total),
         )
 
 

@@ -64,7 +64,7 @@ class FaceValue:
 def judged(seen: Seen, unshown: Unshown) -> Seen:
     """What clean images can judge: no label where one of the two is of an unshown class, and no such probability."""
     out = _out(seen, unshown)
-    imperfect = replace(seen.imperfect, classes=torch.where(out, IGNORE, seen.imperfect.classes))
+    imperfect = seen.imperfect.without(lambda labels: out | unshown.among(labels))
     pseudo = torch.where(out, IGNORE, seen.pseudo)
     return replace(seen, imperfect=imperfect, pseudo=pseudo, ensemble=unshown.without(seen.ensemble))
 

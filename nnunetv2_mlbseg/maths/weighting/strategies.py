@@ -63,6 +63,10 @@ WEIGHTINGS: dict[str, type[Weighting[Any]]] = {"tied": Tied, "meta": Meta, "unif
 """The strategies by the name that a training knows them by."""
 
 
+REMEMBERING = tuple(name for name, kind in WEIGHTINGS.items() if kind.begin is Tied.begin)
+"""Those that learn how labels err, so that an image may have several."""
+
+
 def make(name: str, normalization: str, decay: float, strength: float) -> Weighting[Any]:
     """The strategy of that name, with those of the values that it has a use for.
 

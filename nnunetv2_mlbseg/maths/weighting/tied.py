@@ -11,7 +11,7 @@ The share of the imperfect label in the weight of a disputed pixel is, on the sc
 - what the pseudo labels' own probabilities say: log e_n / e_p;
 - how the imperfect labels err, by their confusion matrix M at the pixel's depth d within its label and in its own case,
   less what image and label know in common: log M[n, n, d] / M[p, n, d] + k2 log P(n) / P(p), see
-  `maths/weighting/confusion`;
+  `maths/weighting/confusion` and `maths/weighting/testimony`, also for images with several labels;
 - what the clean batch says: strength * G[n, p], with G in [-1, 1] the tied derivative over its largest possible value.
 
 The first two are Bayes' rule for the true class given image and imperfect label (Patrini et al. 2017 estimate M for
@@ -39,6 +39,7 @@ from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord, bounded, kin
 from nnunetv2_mlbseg.maths.weighting.meta import label_weights
 from nnunetv2_mlbseg.maths.weighting.normalization import normalized_parts
 from nnunetv2_mlbseg.maths.weighting.seen import Seen
+from nnunetv2_mlbseg.maths.weighting.testimony import evidence
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def tied_weights(
     agreed = imperfect.classes == pseudo
     against = torch.where(agreed, rivals(imperfect.classes, probabilities) if rival is None else rival, p)
     word = bounded(_at(probabilities, n)).log() - bounded(_at(probabilities, against)).log()
-    odds = word + record.confusion.evidence(imperfect, against)
+    odds = word + evidence(record.confusion, imperfect, against)
     part = (odds + torch.where(agreed, 0.0, strength * record.preference[source, n, p])).sigmoid()
     half = torch.where(source % 2 == 1, 0.5, part / 2)
     has_n, has_p = imperfect.classes >= 0, pseudo >= 0

@@ -64,6 +64,6 @@ def with_sources(record: Record, sources: Sequence[int]) -> Record:
     """A record that knows the sources of labels, if it is of a kind that tells them apart.
 
     Args:
-        sources: The number of every noisy case's source, negative for none; empty where none is known.
+        sources: See :attr:`~nnunetv2_mlbseg.training.task.Task.sources`.
     """
     return record.with_sources(sources) if isinstance(record, DisputeRecord) else record

@@ -13,7 +13,7 @@ from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.cases.training_cases import ROLES, describe
 from nnunetv2_mlbseg.maths.schedules import ramp_up
 from nnunetv2_mlbseg.maths.weighting.face_value import FaceValue
-from nnunetv2_mlbseg.maths.weighting.strategies import Weighting, make
+from nnunetv2_mlbseg.maths.weighting.strategies import REMEMBERING, Weighting, make
 from nnunetv2_mlbseg.methods.mlbseg.known import known_errors
 from nnunetv2_mlbseg.methods.mlbseg.memory import Memory
 from nnunetv2_mlbseg.methods.mlbseg.quantities import LOGGED, statistics, trouble
@@ -92,7 +92,8 @@ class MLBSeg(Method):
         pairs = imperfect_images(settings, plan_batch_size)
         labelling = Labelling(settings.pseudo_label_network, settings.mirror_generated, settings.align_shares)
         bootstrapping = paired(settings, plan_batch_size, pairs, "bootstrapping", labelling)
-        return (*warm_ups(settings, plan_batch_size, roles), bootstrapping)
+        further = bool(roles.further_of_noisy) and settings.weighting in REMEMBERING
+        return (*warm_ups(settings, plan_batch_size, roles), replace(bootstrapping, further=further))
 
     def terms(self, batch: Batch, moment: Moment) -> Terms:
         """Eq. 9, 11, 13 and the Dice of the mixture; the gradient of the clean batch has begun already (Eq. 5)."""

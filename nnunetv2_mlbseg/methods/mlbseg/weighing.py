@@ -19,6 +19,7 @@ from nnunetv2_mlbseg.maths.records import Record
 from nnunetv2_mlbseg.maths.tangents.forward import displaced, unit_direction
 from nnunetv2_mlbseg.maths.views import Views, draw_views
 from nnunetv2_mlbseg.maths.weighting.depth import depth_levels, is_flat
+from nnunetv2_mlbseg.maths.weighting.disputes import DisputeRecord
 from nnunetv2_mlbseg.maths.weighting.meta import class_derivatives
 from nnunetv2_mlbseg.maths.weighting.seen import Seen
 from nnunetv2_mlbseg.maths.weighting.strategies import Weighting
@@ -57,9 +58,9 @@ class Weighing:
             student.logits[0].softmax(dim=1) if self._by_student else self._known(teacher), views
         )
         ensemble, shares = self._aligned(ensemble, batch, memory)
-        imperfect = self._imperfect(batch.imperfect, views)
-        seen = self._seen(imperfect, ensemble, views, student)
         record = memory.disputes or self.begin()
+        imperfect = self._imperfect(batch.imperfect, views, record)
+        seen = self._seen(imperfect, ensemble, views, student)
         record = self.weighting.learned(seen, record, self.passes.total)
         labels = self.weighting.weigh(seen, record, self.passes.total)
         if least != 1:
@@ -95,7 +96,7 @@ class Weighing:
 
     def begin(self) -> Record:
         """What the weighting remembers before the first batch."""
-        cases = self.task.noisy if self.settings.confusion_by_case else 0
+        cases = self.task.noisy * self.task.kinds if self.settings.confusion_by_case else 0
         of_labels = self.task.classes, cases
         record: Record = self.weighting.begin(*of_labels, self.passes.device, self.passes.space.groups)
         return with_sources(record, self.task.sources)
@@ -181,14 +182,22 @@ class Weighing:
         clean = space.labels(batch.clean.target, self.task.ignore_label)
         return ensemble, followed(record, clean, seen, generated, self.passes.total, self.passes.unshown)
 
-    def _imperfect(self, images: ImperfectImages, views: Views) -> ImperfectLabels:
+    def _imperfect(self, images: ImperfectImages, views: Views, record: Record) -> ImperfectLabels:
         """The imperfect labels in every view; a pixel keeps the depth level that it has in the image."""
+        if self.task.kinds == 1 or not isinstance(record, DisputeRecord):
+            return self._of_kind(0, images, views)
+        return record.united([self._of_kind(kind, images, views) for kind in range(self.task.kinds)])
+
+    def _of_kind(self, kind: int, images: ImperfectImages, views: Views) -> ImperfectLabels:
         space, count = self.passes.space, len(views)
-        labels = space.labels(images.target, self.task.ignore_label)
+        labels = space.labels(images.target, self.task.ignore_label, kind)
         by_depth = self.settings.confusion_by_depth and self.remembers
         levels = depth_levels(labels, is_flat(labels.shape[1:])) if by_depth else torch.zeros_like(labels)
-        generated, case = (space.of_images(each).repeat(count) for each in (images.generated, images.case))
-        return ImperfectLabels(views.apply_labels(labels), views.apply_labels(levels), generated, case, space.groups)
+        generated, case = (space.of_images(each) for each in (images.generated, images.case))
+        if kind:  # of a case that has no such label nothing is counted
+            case = torch.where((case >= 0) & (labels >= 0).flatten(1).any(1), case + kind * self.task.noisy, -1)
+        numbers = generated.repeat(count), case.repeat(count), space.groups
+        return ImperfectLabels(views.apply_labels(labels), views.apply_labels(levels), *numbers)
 
     def _seen(
         self,

@@ -11,8 +11,9 @@ from maths_support import NoHostReads, confusion_record, imperfect_labels, in_tw
 
 from nnunetv2_mlbseg.maths.labels import IGNORE, ImperfectLabels
 from nnunetv2_mlbseg.maths.tensors import Total
-from nnunetv2_mlbseg.maths.weighting.confusion import CASE_DECAY, LEAST_CONFUSION, ConfusionRecord
+from nnunetv2_mlbseg.maths.weighting.confusion import CASE_DECAY, ConfusionRecord
 from nnunetv2_mlbseg.maths.weighting.depth import LEVELS
+from nnunetv2_mlbseg.maths.weighting.testimony import LEAST_CONFUSION, belief, evidence
 from nnunetv2_mlbseg.maths.weighting.told_apart import image_counts
 
 
@@ -67,7 +68,7 @@ def test_generated_labels_are_neither_counted_nor_witnesses() -> None:
     record = ConfusionRecord.empty(3, cases=1).followed(labels, e, 0.0)
     torch.testing.assert_close(record.counts[0], image_counts(e, labels.classes, labels.levels)[1])
     against = torch.zeros_like(labels.classes)
-    found = record.evidence(labels, against)
+    found = evidence(record, labels, against)
     assert not found[[0, 2]].any() and found[1].any()
 
 
@@ -105,7 +106,7 @@ def test_nothing_is_in_common_before_the_first_batch() -> None:
 def test_belief_is_bayes_rule_at_every_pixel() -> None:
     labels, e = random_batch()
     record = ConfusionRecord.empty(3, cases=3).followed(labels, e, 0.0)
-    found = record.belief(labels, e)
+    found = belief(record, labels, e)
     matrices, (common,) = record.of_cases(labels.case), record.common
     for b in range(3):
         for y in range(6):
@@ -118,9 +119,9 @@ def test_belief_is_bayes_rule_at_every_pixel() -> None:
     # The odds of two classes in it are those that the evidence adds to the network's.
     own, against = labels.classes.clamp_min(0), (labels.classes.clamp_min(0) + 1) % 3
     odds = [maps.gather(1, c.unsqueeze(1)).squeeze(1).log() for maps in (found, e) for c in (own, against)]
-    evidence = record.evidence(labels, against)
+    found = evidence(record, labels, against)
     known = labels.classes >= 0
-    torch.testing.assert_close((odds[0] - odds[1] - odds[2] + odds[3])[known], evidence[known])
+    torch.testing.assert_close((odds[0] - odds[1] - odds[2] + odds[3])[known], found[known])
 
 
 @pytest.mark.parametrize(("noise", "largest"), [(0.0, 1.02), (3.0, 1.2)])
@@ -142,8 +143,8 @@ def test_structures_do_not_grow_while_a_network_learns_from_what_is_believed(
         network, record = torch.stack([1 - inside, inside]).expand(8, -1, -1, -1), ConfusionRecord.empty(2, cases=8)
         for _ in range(12):
             word = network + 0.03
-            record = record.followed(labels, record.belief(labels, word), 0.5)
-            network = record.belief(labels, word).mean(0).expand(8, -1, -1, -1)
+            record = record.followed(labels, belief(record, labels, word), 0.5)
+            network = belief(record, labels, word).mean(0).expand(8, -1, -1, -1)
         return ((network[0, 1] > 0.5).sum() / (radius < 9).sum()).item()
 
     assert 0.98 < final_size() < largest
@@ -159,7 +160,7 @@ def test_evidence_is_the_likelihood_ratio_at_the_depth_of_the_pixel() -> None:
     record = confusion_record(1e6 * counts.unsqueeze(0))
     classes, levels = torch.tensor([[[1, 1, 0, IGNORE]]]), torch.tensor([[[0, 3, 5, 0]]])
     labels = ImperfectLabels(classes, levels, torch.tensor([False]), torch.tensor([-1]))
-    found = record.evidence(labels, torch.tensor([[[0, 0, 1, 0]]])).exp().flatten().tolist()
+    found = evidence(record, labels, torch.tensor([[[0, 0, 1, 0]]])).exp().flatten().tolist()
     assert found[:3] == pytest.approx([1.0, 9.0, 707], rel=0.02)  # 0.8 / 0.001, each with 0.000125 more
     assert all(math.isfinite(value) for value in found)
 
@@ -186,8 +187,8 @@ def test_labels_all_too_large_are_believed_in_their_core_and_not_at_their_border
         if not by_depth:
             labels = replace(labels, levels=torch.zeros_like(given))
         record, word = ConfusionRecord.empty(2, cases=8), e + 0.03
-        record = record.followed(labels, record.belief(labels, word), 0.0)
-        error = ((record.belief(labels, word)[:, 1] > 0.5) != (truth == 1)).float()
+        record = record.followed(labels, belief(record, labels, word), 0.0)
+        error = ((belief(record, labels, word)[:, 1] > 0.5) != (truth == 1)).float()
         wrong[by_depth] = error[core].mean().item(), error[margin].mean().item()
     assert wrong[True][0] < 0.01 and wrong[True][1] < 0.2
     assert wrong[False][0] > 0.05 and wrong[False][1] > 0.3
@@ -210,5 +211,5 @@ def test_nothing_waits_for_the_device() -> None:
     labels, e = random_batch()
     with NoHostReads() as watched:
         record = ConfusionRecord.empty(3, cases=3).followed(labels, e, 0.9)
-        record.evidence(labels, torch.zeros_like(labels.classes))
+        evidence(record, labels, torch.zeros_like(labels.classes))
     assert watched.operations

@@ -12,6 +12,7 @@ from nnunetv2_mlbseg.maths.labels import ImperfectLabels
 from nnunetv2_mlbseg.maths.tensors import Total
 from nnunetv2_mlbseg.maths.weighting.confusion import ConfusionRecord
 from nnunetv2_mlbseg.maths.weighting.depth import LEVELS
+from nnunetv2_mlbseg.maths.weighting.testimony import belief, evidence
 from nnunetv2_mlbseg.maths.weighting.told_apart import drawn_towards, followed, image_counts, one_pixel, pair_counts
 
 
@@ -91,7 +92,7 @@ def test_two_sources_of_opposite_error_part_and_without_sources_they_do_not() ->
 
     def of_unseen(record: ConfusionRecord) -> torch.Tensor:
         for _ in range(40):
-            record = record.followed(labels, record.belief(labels, word), 0.9)
+            record = record.followed(labels, belief(record, labels, word), 0.9)
         return record.of_cases(unseen).sum(3)
 
     (small, large), (one, other) = of_unseen(with_sources), of_unseen(ConfusionRecord.empty(2, cases=10))
@@ -142,7 +143,7 @@ def test_nothing_waits_for_the_device() -> None:
     labels, e = random_batch()
     with NoHostReads() as watched:
         record = ConfusionRecord.empty(2, cases=3).with_sources([1, -1, 0]).followed(labels, e, 0.9)
-        record.evidence(labels, torch.zeros_like(labels.classes))
+        evidence(record, labels, torch.zeros_like(labels.classes))
     assert watched.operations
 
 
