@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -32,7 +33,8 @@ UPPER_BOUND = Card("nnU-Net's own training with the true labels of a study", ("t
 class Plain(Method):
     """All cases in one loader, every label at face value: ``training_labels`` clean, given or true.
 
-    nnU-Net's own step trains, unless ``noisy_loss`` names another loss than nnU-Net's.
+    nnU-Net's own step trains; after ``warmup_epochs`` another loss does, if ``noisy_loss`` names one. From the start
+    most such losses never find a small structure: to call every pixel background costs them little.
     """
 
     Settings: ClassVar[type[TrainingSettings]] = MLBSegSettings
@@ -65,14 +67,9 @@ class Plain(Method):
         main = Draw(cls.roles(settings), settings.warmup_batch_size or plan_batch_size, "warmup_batch_size")
         clean, pairs = Draw(("clean",), main.images, main.key), imperfect_images(settings, plan_batch_size)
         paces = (clean, pairs if roles.imperfect else clean)
-        lengths = (settings.warmup_epochs, settings.epochs)
-        how: dict[str, Any] = {
-            "true_labels": settings.training_labels == TRUE,
-            "by_method": settings.noisy_loss != OF_NNUNET,
-        }
-        return tuple(
-            Stage(NAME, epochs, main, paced_by=pace, **how) for epochs, pace in zip(lengths, paces, strict=True)
-        )
+        true, robust = settings.training_labels == TRUE, settings.noisy_loss != OF_NNUNET
+        begins = Stage(NAME, settings.warmup_epochs, main, paced_by=paces[0], true_labels=true)
+        return begins, replace(begins, epochs=settings.epochs, paced_by=paces[1], by_method=robust)
 
     def terms(self, batch: Batch, moment: Moment) -> Terms:
         """A robust loss of all labels, at all scales, in the place of nnU-Net's (``noisy_loss``).

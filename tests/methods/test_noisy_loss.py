@@ -43,6 +43,17 @@ def test_a_step_goes_down_the_loss_of_its_name(loss):
     learning.method.logged()
 
 
+@pytest.mark.parametrize("loss", ["dice_ce", *ROBUST])
+def test_a_robust_loss_begins_after_the_warm_up_with_the_same_loaders(loss):
+    """From the start some of them take all pixels of a small structure for background, and keep to it."""
+    settings = resolve(Plain.Settings, {"training_labels": "given", "noisy_loss": loss, "warmup_epochs": 3})
+    before, after = Plain.stages(settings, 4, ROLES)
+    assert (before.epochs, after.epochs) == (3, settings.epochs)
+    assert not before.by_method and after.by_method == (loss != "dice_ce")
+    assert before.loaders == after.loaders and before.name == after.name
+    assert (before.paced_by.roles, after.paced_by.roles) == (("clean",), ("noisy", "unlabeled"))
+
+
 @pytest.mark.parametrize("loss", ROBUST)
 def test_ignored_pixels_take_no_part(loss):
     """What stands at them, in both labels, changes nothing; a batch of nothing else is 0."""
@@ -70,14 +81,6 @@ def test_of_regions_it_is_the_mean_of_what_it_is_for_two_classes_each(loss):
     torch.testing.assert_close(found, expected)
     found.backward()
     assert any(parameter.grad.any() for parameter in network.parameters())
-
-
-def test_stages_keep_their_length_and_the_method_takes_the_step():
-    for name, by_method in (("dice_ce", False), ("gce", True)):
-        settings = resolve(Plain.Settings, {"training_labels": "given", "noisy_loss": name, "warmup_epochs": 3})
-        stages = Plain.stages(settings, 4, ROLES)
-        assert [stage.epochs for stage in stages] == [3, settings.epochs]
-        assert all(stage.by_method is by_method for stage in stages)
 
 
 def test_it_is_refused_where_no_noisy_label_trains():

@@ -73,6 +73,7 @@ class MLBSegSettings(TrainingSettings):
     )
     """Loss of plain training with `training_labels` given. `dice_ce`: nnU-Net's. Wrong labels pull the others less.
 
+    They begin after `warmup_epochs` of nnU-Net's: from the start such a loss may never find a small structure.
     `gce`: generalised cross-entropy (q = 0.7). `sce`: symmetric cross-entropy (0.1 and 1, log 0 = -4). `robust_dice`:
     cross-entropy itself. Each is for all labels, beside noise-robust Dice (exponent 1.5) in the place of Dice.
     """
