@@ -1,7 +1,7 @@
 """What several labels of a case are worth: three simulated readers, each alone, fused, or as further labels.
 
-``python benchmarks/several_readers.py la FOLDER OUT --evaluation LIST`` converts scans as ``mlbseg convert`` does, with
-8 clean cases. Reader 1 errs as noise of level L2 does; reader 2 draws all too large (Dice 0.70); reader 3 errs as
+``python benchmarks/several_readers.py la FOLDER OUT --evaluation LIST --clean 8`` converts scans as ``mlbseg convert``
+does. Reader 1 errs as noise of level L2 does; reader 2 draws all too large (Dice 0.70); reader 3 errs as
 level L1. All rows train equally long, on the clean cases and on these labels of the noisy ones:
 
 ``one``, ``majority``, ``staple``: those of reader 1, the majority, SimpleITK's STAPLE; ``further``: those of reader 1,
@@ -57,8 +57,8 @@ FUSED: dict[str, Callable[[Sequence[sitk.Image]], sitk.Image]] = {"majority": ma
 class Work:
     """The folders of the comparison, and commands run in them."""
 
-    def __init__(self, out: Path):
-        self.out = out
+    def __init__(self, out: Path, iterations: int = 100):
+        self.out, self.iterations = out, iterations
         self.raw = out / "nnUNet_raw"
         names = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
         self.environment = {**os.environ, **{name: str(out / name) for name in names}, "nnUNet_def_n_proc": "2"}
@@ -76,11 +76,11 @@ class Work:
         """The raw dataset of a number."""
         return next(self.raw.glob(f"Dataset{number}_*"))
 
-    def convert(self, converter: str, source: Path, evaluation: Path) -> None:
+    def convert(self, converter: str, source: Path, evaluation: Path, clean: int) -> None:
         """The dataset that reader 1 has labelled, and the labels of the others."""
         if not list(self.raw.glob(f"Dataset{BASE}_*")):
             size = ("--size", "48x48", "--nominal-spacing")
-            roles = ("--clean", 8, "--noise-level", "L2", "--seed", 0, "--evaluation", evaluation.resolve())
+            roles = ("--clean", clean, "--noise-level", "L2", "--seed", 0, "--evaluation", evaluation.resolve())
             self.run("mlbseg", "convert", converter, source, "-d", BASE, *size, *roles)
         true = self.folder(BASE) / "labelsTr_true"
         for reader, options in READERS.items():
@@ -108,7 +108,8 @@ class Work:
             if row in FUSED:
                 self.fuse(folder, FUSED[row])
             self.run("nnUNetv2_plan_and_preprocess", "-d", number, "-c", "2d", "-np", 2)
-            self.run("mlbseg", "plan", number, *SMALL, "--iterations", 100, "--config", json.dumps(CONFIG), "--force")
+            length = ("--iterations", self.iterations)
+            self.run("mlbseg", "plan", number, *SMALL, *length, "--config", json.dumps(CONFIG), "--force")
             done.touch()
         return number
 
@@ -142,10 +143,12 @@ def main() -> None:
     parser.add_argument("source", type=Path, metavar="FOLDER")
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--evaluation", type=Path, required=True, metavar="LIST")
+    parser.add_argument("--clean", type=int, default=8, metavar="N", help="clean cases (default: 8)")
+    parser.add_argument("--iterations", type=int, default=100, metavar="N", help="in each of 15 epochs (default: 100)")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS)
     args = parser.parse_args()
-    work = Work(args.out.resolve())
-    work.convert(args.converter, args.source.resolve(), args.evaluation)
+    work = Work(args.out.resolve(), args.iterations)
+    work.convert(args.converter, args.source.resolve(), args.evaluation, args.clean)
     for row in args.rows:
         print(f"{row:15} Dice {100 * np.mean(work.dice(row)):.1f}", flush=True)
 

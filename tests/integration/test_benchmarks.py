@@ -86,3 +86,31 @@ def test_conversion(tmp_path: Path):
         make_h5(tmp_path / "h5", f"SCAN{number:02d}", seed=number)
     printed = run_benchmark("conversion.py", "--la", tmp_path / "h5", "--cases", 2)
     assert len(re.findall(r"\d+\.\d+", printed)) >= 2
+
+
+def test_several_readers(tmp_path: Path):
+    """One iteration an epoch; a second run takes what is there and prints the same."""
+    for number in range(6):
+        make_h5(tmp_path / "h5", f"SCAN{number}", shape=(48, 48, 4), seed=number)
+    (tmp_path / "evaluation.txt").write_text("SCAN5\n")
+    of_data = ("la", tmp_path / "h5", tmp_path / "out", "--evaluation", tmp_path / "evaluation.txt", "--clean", 2)
+    arguments = (*of_data, "--iterations", 1, "--rows", "further")
+    printed = run_benchmark("several_readers.py", *arguments)
+    assert re.fullmatch(r"further +Dice \d+\.\d\n", printed)
+    assert run_benchmark("several_readers.py", *arguments) == printed
+    (log,) = (tmp_path / "out" / "nnUNet_results" / "Dataset704_LA").rglob("training_log*.txt")
+    assert "Further labels by reader3: of 3 noisy and 0 clean cases" in log.read_text()
+
+
+def test_labels_of_three_readers_are_fused(monkeypatch: pytest.MonkeyPatch):
+    """Two square labels agree on a half; the third has all of the row below."""
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+    from several_readers import FUSED
+
+    arrays = np.zeros((3, 1, 8, 8), np.uint8)
+    arrays[0, :, 1:5, 1:7], arrays[1, :, 1:5, 1:7], arrays[2, :, 5:6] = 1, 1, 1
+    labels = [sitk.GetImageFromArray(one) for one in arrays]
+    for fuse in FUSED.values():
+        found = fuse(labels)
+        assert found.GetPixelID() == sitk.sitkUInt8
+        assert np.array_equal(sitk.GetArrayFromImage(found), arrays[0])
