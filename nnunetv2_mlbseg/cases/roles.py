@@ -19,6 +19,9 @@ from nnunetv2_mlbseg.cases.role_copies import refresh_copies
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import read_json
 
+UNNAMED = "\n"
+"""What stands for the source of the labels without one; no name of a source has more than one line."""
+
 
 @dataclass(frozen=True)
 class FoldRoles:
@@ -68,9 +71,11 @@ class FoldRoles:
         return self._sources.get(case)
 
     def source_number(self, case: str) -> int:
-        """Which of the sources of noisy labels a case's label is from, from 0 in the order of names; -1 for none."""
-        source = self.source(case)
-        return -1 if source is None else self.number_of_source(source)
+        """Which of the sources of noisy labels a case's label is from, from 0 in the order of names; -1 for none.
+
+        Where there are further labels, those of ``labelsTr`` without a source are one: others tell nothing of them.
+        """
+        return self.number_of_source(self.source(case) or (UNNAMED if case in self._numbers else ""))
 
     def number_of_source(self, source: str) -> int:
         """Which of the sources of noisy labels this is, from 0 in the order of names; -1 for none of them."""
@@ -107,8 +112,10 @@ class FoldRoles:
 
     @cached_property
     def _source_numbers(self) -> dict[str, int]:
-        of_noisy = sorted({source for case, source in self.sources if case in self._numbers} | {*self.further_of_noisy})
-        return {source: number for number, source in enumerate(of_noisy)}
+        of_noisy = {source for case, source in self.sources if case in self._numbers} | {*self.further_of_noisy}
+        if self.further_of_noisy and not self._sources.keys() >= {*self.noisy}:
+            of_noisy.add(UNNAMED)
+        return {source: number for number, source in enumerate(sorted(of_noisy))}
 
 
 def roles_of_fold(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from fold_files import CASES, write_fold_files
@@ -90,9 +90,12 @@ def test_a_label_has_the_number_of_its_case_and_kind_and_sources_are_numbered_to
         further=(("model", ("a", "c")), ("of clean cases alone", ("a",)), ("reader2", ("b", "c"))),
     )
     assert roles.further_of_noisy == {"model": {"c"}, "reader2": {"b", "c"}} and roles.kinds == 3
-    assert [roles.number_of_source(name) for name in ("model", "night shift", "reader2")] == [0, 1, 2]
+    assert [roles.number_of_source(name) for name in ("model", "night shift", "reader2")] == [1, 2, 3]
     assert roles.number_of_source("of clean cases alone") == -1
-    assert roles.source_numbers == (1, -1, 0, 0, 2, 2)
+    assert roles.source_numbers == (2, 0, 1, 1, 3, 3), "0: labels without a source, which are one among others"
+    assert roles.source_number("a") == -1 and roles.source("c") is None
+    assert replace(roles, sources=(("b", "x"), ("c", "x"))).source_numbers == (2, 2, 0, 0, 1, 1)
+    assert replace(roles, further=()).source_numbers == (0, -1)
     assert FoldRoles.from_dict(roles.as_dict()).kinds == 1
 
 

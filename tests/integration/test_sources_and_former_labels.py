@@ -65,11 +65,11 @@ def test_known_pairs_of_training_cases_alone_enter_the_record_and_true_labels_ju
     record = stored["disputes"]
     truth, former = (_voxels(trained.raw / name / "c0.nii.gz") for name in ("labelsTr", "labelsTr_former"))
     expected = pair_counts(truth, former, depth_levels(former), 2)
-    assert expected[1, 0].sum() > 0 and torch.equal(record["known"][1], expected), "of the source of n1"
-    assert torch.equal(record["known"][2], pair_counts(truth, truth, depth_levels(truth), 2)), "the further label of c0"
-    assert not record["known"][0].any() and record["sources"].any()
+    assert expected[1, 0].sum() > 0 and torch.equal(record["known"][2], expected), "of the source of n1"
+    assert torch.equal(record["known"][3], pair_counts(truth, truth, depth_levels(truth), 2)), "the further label of c0"
+    assert not record["known"][:2].any() and record["sources"].any()
     assert "Further labels by reader2: of 1 noisy and 1 clean cases" in done.stdout
-    assert record["source_of"].tolist() == [-1, 0, 1, 1], "labels of n0 and n1, then further ones"
+    assert record["source_of"].tolist() == [0, 1, 2, 2], "labels of n0 and n1, then further ones"
     assert [one.any().item() for one in record["cases"]] == [True, True, True, False]
     assert "sources" not in stored["roles"] and not (folder / "former_labels" / "v0.b2nd").exists()
     done = trained.command("mlbseg", "weights", folder.parent, "-f", fold, "--iterations", 2)
