@@ -50,8 +50,7 @@ def labels_there(folders: Sequence[LabelFolder], case: str) -> Iterator[tuple[in
 def heard(both: Tensor, others: Sequence[OtherLabel], groups: LabelGroups, unshown: Unshown | None = None) -> Tensor:
     """What networks and further labels say together, before the label under audit is heard.
 
-    How each label errs is found by the networks alone, as it is for the label under audit. What networks and labels
-    have in common is counted once, with that label.
+    How each label errs is found by the networks alone, as it is for the label under audit.
 
     Args:
         both: (G, C, *S), the networks' probabilities.
@@ -67,6 +66,6 @@ def heard(both: Tensor, others: Sequence[OtherLabel], groups: LabelGroups, unsho
         priors = other.witnesses.confusion(groups)
         for e, said, n, d, prior, shared in zip(both, found, given, other.levels, priors, common, strict=True):
             confusion = case_confusion(e, n, d, prior, shared)
-            parts.append(posterior(said, n, d, confusion, torch.zeros_like(shared)))
+            parts.append(posterior(said, n, d, confusion, shared))
         found = torch.stack(parts)
     return found

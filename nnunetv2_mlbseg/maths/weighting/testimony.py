@@ -8,8 +8,8 @@ the share P(t) of class t, and k2 the square of Cohen's kappa (1960) between wha
 two series of numbers, the part that they have in common.
 
 Where an image has several labels, by several readers say, each is a witness with a matrix of its own, and the words of
-all multiply (Dawid and Skene 1979): e_t P(t)^k2 prod_s M_s[t, n_s, d_s]. Each may be missing, of an image or a pixel.
-What they have in common with the image is still counted twice, not once for each.
+all multiply (Dawid and Skene 1979): e_t prod_s M_s[t, n_s, d_s] P(t)^k2. Each may be missing, of an image or a pixel.
+Each knows where the structure is, so k2 counts for each: with one for all of them structures grow without end as well.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ def belief(record: ConfusionRecord, labels: ImperfectLabels, network: Tensor) ->
     Returns:
         (B, C, *S), adds up to 1. Of no use where there is no label.
     """
-    common = _of_images(record, labels).exp()
-    found = network.to(common.dtype) * common.view(*common.shape, *[1] * (network.ndim - 2))
+    found = network.to(record.counts.dtype, copy=True)
     for one in labels.each:
         tables, kinds = _words(record, one)
         factors = (tables - tables.amax(dim=1, keepdim=True)).exp()  # of tables, not of maps: far fewer numbers
@@ -50,7 +49,7 @@ def belief(record: ConfusionRecord, labels: ImperfectLabels, network: Tensor) ->
 def evidence(record: ConfusionRecord, labels: ImperfectLabels, against: Tensor) -> Tensor:
     """What given labels add to the log-odds of the class n = ``labels.classes`` against class a.
 
-    k2 log P(n) / P(a) + log M[n, m, d] / M[a, m, d], summed over the labels m of the pixel; m is n where it has one.
+    log M[n, m, d] / M[a, m, d] + k2 log P(n) / P(a), summed over the labels m of the pixel; m is n where it has one.
 
     Args:
         against: (B, *S) int64, class a, 0 or more.
@@ -58,8 +57,8 @@ def evidence(record: ConfusionRecord, labels: ImperfectLabels, against: Tensor) 
     Returns:
         (B, *S); 0 for generated labels, which are no witnesses of their own.
     """
-    own, common = labels.classes.clamp_min(0), _of_images(record, labels)
-    found = _at(common, own) - _at(common, against)
+    own = labels.classes.clamp_min(0)
+    found = torch.zeros(against.shape, dtype=record.counts.dtype, device=against.device)
     for one in labels.each:
         words = _words(record, one)
         said = _said(*words, own) - _said(*words, against)
@@ -80,39 +79,28 @@ def united(record: ConfusionRecord, kinds: Sequence[ImperfectLabels]) -> Imperfe
     for one in others:
         classes = torch.where(classes >= 0, classes, one.classes)
     disputed = torch.stack([(one.classes >= 0) & (one.classes != classes) for one in kinds]).any(0)
-    common = _of_images(record, first)
-    words = [(one.classes >= 0, *_words(record, one)) for one in kinds]
+    words = [(one.classes >= 0, _words(record, one)) for one in kinds]
     best, likely = torch.full(classes.shape, -torch.inf, device=classes.device), classes
     for label in range(record.counts.shape[1]):  # one map at a time
         asked = torch.full_like(classes, label)
-        says = _at(common, asked)
-        for there, tables, columns in words:
-            says += torch.where(there, _said(tables, columns, asked), 0.0)
+        says = torch.stack([torch.where(there, _said(*word, asked), 0.0) for there, word in words]).sum(0)
         best, likely = torch.maximum(best, says), torch.where(says > best, label, likely)
     return replace(first, classes=torch.where(disputed, likely, classes), witnesses=tuple(kinds))
 
 
-def _of_images(record: ConfusionRecord, labels: ImperfectLabels) -> Tensor:
-    """What every image has in common with its labels, k2 log P, (B, C)."""
-    return record.common.repeat(len(labels.case) // len(record.counts), 1)
-
-
 def _words(record: ConfusionRecord, labels: ImperfectLabels) -> tuple[Tensor, Tensor]:
-    """What labels say for each class, log M: tables (B, C, C * D), and the column of every pixel.
+    """What labels say for each class, log M + k2 log P: tables (B, C, C * D), and the column of every pixel.
 
     A column is a label at a depth. The words of all classes at all pixels are C times as many: look up what is needed.
     """
     matrices = record.of_cases(labels.case)
-    depths = matrices.shape[3]
+    depths, common = matrices.shape[3], record.common.repeat(len(matrices) // len(record.counts), 1)
+    logs = (matrices + LEAST_CONFUSION / depths).log() + common.unsqueeze(2).unsqueeze(3)
     kinds = labels.classes.clamp_min(0) * depths + labels.levels.clamp_min(0)  # label and depth as one number
-    return (matrices + LEAST_CONFUSION / depths).log().flatten(2), kinds
+    return logs.flatten(2), kinds
 
 
 def _said(tables: Tensor, kinds: Tensor, classes: Tensor) -> Tensor:
     """What labels say for one class at every pixel, (B, *S)."""
-    return _at(tables.flatten(1), classes * tables.shape[2] + kinds)
-
-
-def _at(tables: Tensor, places: Tensor) -> Tensor:
-    """The entry of every pixel in the table of its image: (B, N) and (B, *S) to (B, *S)."""
-    return tables.gather(1, places.flatten(1)).view(places.shape)
+    places = classes * tables.shape[2] + kinds
+    return tables.flatten(1).gather(1, places.flatten(1)).view(places.shape)
