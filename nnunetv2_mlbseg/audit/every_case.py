@@ -144,7 +144,8 @@ class Audits:
             if truth is not None:
                 truth.add_(audited)
             source = self.fold.roles.source(audited.case)
-            rows.append({**audited.numbers(self.class_names), "source": source})
+            heard = [list(self.fold.further)[kind - 1] for kind, _ in labels_there(self.others, audited.case)]
+            rows.append({**audited.numbers(self.class_names), "source": source, "further_labels": heard})
             if source is not None:
                 of_sources.setdefault(source, []).append(audited.errors(self.fold.slice_axis))
             image = self.images.read(audited)

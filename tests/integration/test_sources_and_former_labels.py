@@ -80,4 +80,4 @@ def test_known_pairs_of_training_cases_alone_enter_the_record_and_true_labels_ju
     audited = trained.command("mlbseg", "audit", 901, "-c", "2d_tiny", "-f", fold, "--out", trained.root / "audit")
     assert audited.returncode == 0, audited.stderr[-3000:]
     rows = {row["case"]: row for row in json.loads((trained.root / "audit" / "audit.json").read_text())["cases"]}
-    assert rows["n0"]["source"] is None and rows["n1"]["source"] == "old"
+    assert [(rows[n]["source"], rows[n]["further_labels"]) for n in ("n0", "n1")] == [(None, ["reader2"]), ("old", [])]
