@@ -53,8 +53,8 @@ def parts(scene: Scene) -> dict[str, Callable[[], Any]]:
         views.apply_labels(pseudo_labels(ensemble_of_views(probabilities, views)))
 
     def weights() -> None:
-        seen = weigh._seen(weigh._imperfect(imperfect, views), ensemble, views, student)
         record: Record = method.weighting.begin(ensemble.shape[1], method.task.noisy, scene.device)
+        seen = weigh._seen(weigh._imperfect(imperfect, views, record), ensemble, views, student)
         method.weighting.weigh(seen, method.weighting.learned(seen, record))
 
     def consistency() -> None:
