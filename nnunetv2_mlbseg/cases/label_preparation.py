@@ -180,7 +180,7 @@ class LabelPreparation:
         """
         found = FurtherLabels.former(self.roles.clean, plans, configuration, dataset_json)
         if found is None:
-            self.report("nnUNet_raw is not set, so no former labels of clean cases were looked for")
+            self.report("nnUNet_raw is not set, so no former and further labels were looked for")
             return None
         if not found.cases:
             return iter(())

@@ -232,14 +232,14 @@ def test_the_first_process_prepares_true_labels_and_the_other_finds_them(folder,
     assert prepared == [ROLES.imperfect, ()]
 
 
-def test_without_the_raw_dataset_nothing_is_known_of_former_labels_and_the_log_says_so(folder, tmp_path, monkeypatch):
+def test_without_the_raw_dataset_nothing_is_known_of_such_labels_and_the_log_says_so(folder, tmp_path, monkeypatch):
     lines: list[str] = []
     preparation = LabelPreparation(str(folder), ROLES, Processes(), lines.append)
     plans: Any = SimpleNamespace(dataset_name="Dataset001_A")
     store = LabelStore(tmp_path / "former_labels", kind="former")
     monkeypatch.delenv("nnUNet_raw", raising=False)
     assert preparation.former(store, plans, SimpleNamespace(), {}) is None
-    assert lines == ["nnUNet_raw is not set, so no former labels of clean cases were looked for"]
+    assert lines == ["nnUNet_raw is not set, so no former and further labels were looked for"]
     monkeypatch.setenv("nnUNet_raw", str(tmp_path))
     assert list(preparation.former(store, plans, SimpleNamespace(), {"file_ending": ".nii.gz"})) == []
     assert len(lines) == 1 and not store.folder.exists(), "no case has one, which is the rule"
