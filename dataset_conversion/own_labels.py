@@ -68,8 +68,7 @@ def labels_of_sources(
         if target in found:
             raise InputError(f"{option} {source}: given twice, expected one folder for each source")
         found[target] = further_labels(f"{option} {source}", Path(folder), ending, (*noisy, *clean))
-    of_noisy = {target.removeprefix(PREFIX): set(cases).intersection(noisy) for target, cases in found.items()}
-    twice = labelled_twice(of_noisy, sources)
+    twice = labelled_twice({target.removeprefix(PREFIX): cases for target, cases in found.items()}, sources, noisy)
     if twice:
         raise InputError(f"{option}: {twice[0]}")
     return found

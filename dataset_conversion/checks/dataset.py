@@ -141,8 +141,7 @@ def _sources(dataset: RawDataset, supervision: Supervision) -> list[Finding]:
         findings += _not_used(folder.name, set(further[source]) - labelled, "is neither noisy nor clean")
     try:
         sources = read_sources(dataset.folder, dataset.names)
-        of_noisy = {source: set(cases).intersection(supervision.noisy) for source, cases in further.items()}
-        lines = source_problems(sources, supervision, former) + labelled_twice(of_noisy, sources)
+        lines = source_problems(sources, supervision, former) + labelled_twice(further, sources, supervision.noisy)
     except InputError as error:
         lines = [str(error)]
     return [*findings, *(Finding("sources", PROBLEM, line) for line in lines)]

@@ -38,14 +38,20 @@ def cases_with_labels(folder: Path, ending: str, cases: Collection[str]) -> tupl
     return tuple(sorted(case for case in cases if (folder / f"{case}{ending}").is_file()))
 
 
-def labelled_twice(further: Mapping[str, Collection[str]], sources: Mapping[str, str]) -> list[str]:
+def labelled_twice(
+    further: Mapping[str, Collection[str]], sources: Mapping[str, str], noisy: Collection[str]
+) -> list[str]:
     """What is wrong where a source has two labels of a noisy case, a line for each source.
 
     Args:
-        further: by source, the noisy cases with a further label of it.
-        sources: the source of the labels in ``labelsTr``.
+        further: by source, the cases with a further label of it.
+        sources: the source of the labels in ``labelsTr``; of clean cases, that of their former label.
     """
-    twice = {source: [case for case in cases if sources.get(case) == source] for source, cases in further.items()}
+    known = set(noisy).intersection(sources)
+    twice = {
+        source: sorted(case for case in known.intersection(cases) if sources[case] == source)
+        for source, cases in further.items()
+    }
     return [
         f"{PREFIX}{source}: {source} has drawn labelsTr as well, says supervision/sources.json, of {name_some(cases)}; "
         f"expected one label of a source for each case"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class, nnUNetBaseDataset
 
-from nnunetv2_mlbseg.cases.label_store import LabelStore
+from nnunetv2_mlbseg.cases.label_store import ClassKey, LabelStore
 from nnunetv2_mlbseg.maths.labels import IGNORE
 from noise_synthesis.safe_io.errors import InputError
 
@@ -23,6 +23,24 @@ def open_dataset(folder: str, cases: Iterable[str]) -> nnUNetBaseDataset:
 def dataset_class(folder: str) -> type[nnUNetBaseDataset]:
     """The class for the files in a folder, which is listed for that, once."""
     return infer_dataset_class(folder)
+
+
+def load_fitting(labels: LabelStore, case: str, shape: tuple[int, ...]) -> tuple[Any, dict[ClassKey, np.ndarray]]:
+    """Label ``(1, Z, Y, X)`` and class locations of a case.
+
+    Args:
+        shape: Of its preprocessed image, ``(Z, Y, X)``.
+
+    Raises:
+        InputError: the label is missing or has another shape.
+    """
+    seg, class_locations = labels.load(case)
+    if seg.shape[1:] != shape:
+        raise InputError(
+            f"{labels.folder / case}: {labels.kind} label is {seg.shape[1:]}, image {shape}; the data was preprocessed "
+            f"anew, so train again without --c"
+        )
+    return seg, class_locations
 
 
 class DatasetView(nnUNetBaseDataset):
@@ -66,12 +84,7 @@ class RelabelledDataset(DatasetView):
         """Image ``(C, Z, Y, X)``, label ``(1, Z, Y, X)``, None, properties, as nnU-Net's datasets return them."""
         data, seg, previous, properties = self.base.load_case(identifier)
         if identifier in self.relabelled:
-            seg, class_locations = self.labels.load(identifier)
-            if seg.shape[1:] != data.shape[1:]:
-                raise InputError(
-                    f"{self.labels.folder / identifier}: {self.labels.kind} label is {seg.shape[1:]}, image "
-                    f"{data.shape[1:]}; the data was preprocessed anew, so train again without --c"
-                )
+            seg, class_locations = load_fitting(self.labels, identifier, data.shape[1:])
             properties = {**properties, "class_locations": class_locations}
         return data, seg, previous, properties
 

@@ -18,10 +18,9 @@ from batchgeneratorsv2.transforms.utils.seg_to_regions import ConvertSegmentatio
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from torch import Tensor
 
-from nnunetv2_mlbseg.cases.datasets import DatasetView
+from nnunetv2_mlbseg.cases.datasets import DatasetView, load_fitting
 from nnunetv2_mlbseg.cases.label_store import LabelStore
 from nnunetv2_mlbseg.maths.labels import IGNORE
-from noise_synthesis.safe_io.errors import InputError
 
 Target = Tensor | list[Tensor]
 
@@ -58,16 +57,11 @@ class LabelsOfKinds(DatasetView):
     def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict]:
         """Image ``(C, Z, Y, X)``, labels ``(K, Z, Y, X)``, None, properties."""
         data, seg, previous, properties = self.base.load_case(identifier)
-        layers = [seg]
-        for cases, store in self.further:
-            found = store.load(identifier)[0] if identifier in cases else seg
-            if found.shape[1:] != data.shape[1:]:
-                raise InputError(
-                    f"{store.folder / identifier}: {store.kind} label is {found.shape[1:]}, image {data.shape[1:]}; "
-                    f"the data was preprocessed anew, so train again without --c"
-                )
-            layers.append(found)
-        return data, Layers(layers), previous, properties
+        further = [
+            load_fitting(store, identifier, data.shape[1:])[0] if identifier in cases else seg
+            for cases, store in self.further
+        ]
+        return data, Layers([seg, *further]), previous, properties
 
 
 def with_further(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,8 +106,15 @@ class LoaderFactory:
         next(train), next(val)
         return train, val
 
-    def cover(self, without: Iterable[Collection[str]]) -> Cover:
-        """Covers up what cases do not have, or nobody may read; ``without``: for each kind of label these cases."""
+    def cover(
+        self, imperfect: Collection[str], further: Mapping[str, Collection[str]], blank: Collection[str] = ()
+    ) -> Cover:
+        """Covers up the labels of ``blank`` cases, and further ones that imperfect cases lack.
+
+        Args:
+            further: By source, the cases that have a further label.
+        """
+        without = [blank, *(set(imperfect).difference(cases) for cases in further.values())]
         ignore, regions = self.label_manager.ignore_label, self.label_manager.has_regions
         space = LabelSpace(self.label_manager.num_segmentation_heads if regions else 0)
         return Cover(without, space.channels(ignore), ignore)

@@ -158,8 +158,7 @@ def read_further(raw: Path, roles: FoldRoles) -> tuple[tuple[str, tuple[str, ...
         return ()
     ending, labelled = read_json(raw / "dataset.json")["file_ending"], (*roles.clean, *roles.noisy)
     found = {source: cases_with_labels(folder, ending, labelled) for source, folder in folders.items()}
-    of_noisy = {source: set(cases).intersection(roles.noisy) for source, cases in found.items()}
-    twice = labelled_twice(of_noisy, dict(roles.sources))
+    twice = labelled_twice(found, dict(roles.sources), roles.noisy)
     if twice:
         raise InputError(f"{raw.name}: {twice[0]}")
     return tuple((source, cases) for source, cases in found.items() if cases)

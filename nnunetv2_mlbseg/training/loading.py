@@ -131,8 +131,7 @@ class Loading:
             drawn = with_further(self._dataset(stage.imperfect, stage), further, self.stores.further)
             imperfect = factory.training(drawn, stage.imperfect.images, 1 + len(further))
             generated = self.roles.unlabeled if stage.labelling else ()
-            without = [set(self.roles.imperfect).difference(cases) for cases in further.values()]
-            cover = factory.cover([stage.imperfect.blank_cases(self.roles), *without])
+            cover = factory.cover(self.roles.imperfect, further, stage.imperfect.blank_cases(self.roles))
             training = PairedLoader(training, imperfect, generated, self.roles.number, cover)
         validating = open_dataset(self.folder, self.roles.validation)
         validation = factory.validation(validating, self.configuration.batch_size)

@@ -168,7 +168,7 @@ class TrainedFold:
             loaders.training(imperfect, self.imperfect_batch, kinds),
             self.roles.unlabeled,
             self.roles.number,
-            loaders.cover([(), *(set(self.roles.imperfect).difference(cases) for cases in self.further.values())]),
+            loaders.cover(self.roles.imperfect, self.further),
         )
 
 
