@@ -1,4 +1,4 @@
-"""A new version of a raw dataset with the labels that a person accepted or drew anew; the old one stays as it is."""
+"""A new version of a raw dataset with the labels that a person accepted or drew; the old one stays as it is."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Revision:
 def revise(raw: Path, selection_file: Path, folders: Mapping[str, Path | None], target: Path) -> Revision:
     """Write the new version: all files of ``raw`` under a second name, and the new labels in place of the old ones.
 
-    Re-annotated cases become clean, and their old labels go to ``labelsTr_former``; cases with an accepted correction
-    stay noisy. Folds stay as they are.
+    Cases that were drawn become clean, and the old labels of noisy ones go to ``labelsTr_former``; cases with an
+    accepted correction stay noisy. Folds stay as they are.
 
     Args:
         raw: The raw dataset.
@@ -71,19 +71,20 @@ def revise(raw: Path, selection_file: Path, folders: Mapping[str, Path | None], 
         beside = companions(path, case, files, is_image=False)
         copied |= {f"{LABELS}/{name}": file for name, file in beside.items()}
     drawn = set(selection.chosen(REANNOTATED))
-    former = {f"{FORMER_LABELS}/{case}{ending}" for case in drawn}
+    corrected = drawn.intersection(supervision.noisy)
+    former = {f"{FORMER_LABELS}/{case}{ending}" for case in corrected}
     updated = Supervision(
         clean=tuple(sorted({*supervision.clean, *drawn})),
         noisy=tuple(case for case in supervision.noisy if case not in drawn),
-        unlabeled=supervision.unlabeled,
+        unlabeled=tuple(case for case in supervision.unlabeled if case not in drawn),
     )
     with building(target) as folder:
         link_all(raw, folder, without={*copied, *former})
         for name, path in copied.items():
             shutil.copyfile(path, folder / name)
-        if drawn:
+        if corrected:
             (folder / FORMER_LABELS).mkdir(exist_ok=True)
-        for case in drawn:
+        for case in corrected:
             old = raw / LABELS / f"{case}{ending}"
             link_with_companions(old, folder / FORMER_LABELS, case, case, files, is_image=False)
         write_supervision(folder, updated)

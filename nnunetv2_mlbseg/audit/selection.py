@@ -1,4 +1,4 @@
-"""What a person decided about audited cases, and the files that go with it."""
+"""What a person decided about audited cases, or drew of unlabeled ones, and the files that go with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOLDER_OPTIONS = {ACCEPTED: "--corrected", REANNOTATED: "--reannotated"}
 @dataclass(frozen=True)
 class Selection:
     """Decisions by case: :data:`ACCEPTED` (the corrected label replaces the given one, the case stays noisy) or
-    :data:`REANNOTATED` (an expert drew it anew: the case becomes clean).
+    :data:`REANNOTATED` (an expert drew it, anew or for the first time: the case becomes clean).
     """
 
     path: Path
@@ -34,7 +34,8 @@ def read_selection(path: Path, dataset: str, supervision: Supervision) -> Select
     """Read and check the file that the report saves.
 
     Raises:
-        InputError: it is no such file, or belongs to another dataset, or names a case that is not noisy.
+        InputError: it is no such file, or belongs to another dataset, or names a case that is neither noisy nor
+            unlabeled, or accepts a correction of an unlabeled one, which has no label to correct.
     """
     content = read_json(path)
     cases = content.get("cases") if isinstance(content, dict) else None
@@ -49,10 +50,17 @@ def read_selection(path: Path, dataset: str, supervision: Supervision) -> Select
         raise InputError(
             f"{path}: case {strange[0]} has the decision {cases[strange[0]]!r}, expected {' or '.join(FOLDER_OPTIONS)}"
         )
-    cases = dict(zip(as_on_disk(cases, supervision.noisy), cases.values(), strict=True))
-    others = [case for case in cases if case not in supervision.noisy]
+    known = (*supervision.noisy, *supervision.unlabeled)
+    cases = dict(zip(as_on_disk(cases, known), cases.values(), strict=True))
+    others = [case for case in cases if case not in known]
     if others:
-        raise InputError(f"{path}: {name_some(others)}: no noisy case of {dataset}; only noisy cases are audited")
+        raise InputError(f"{path}: {name_some(others)}: no noisy or unlabeled case of {dataset}, expected such")
+    empty = [case for case in supervision.unlabeled if cases.get(case) == ACCEPTED]
+    if empty:
+        raise InputError(
+            f"{path}: {name_some(empty)}: {ACCEPTED}, but unlabeled in {dataset}, so that there is no correction; "
+            f"expected {REANNOTATED}"
+        )
     return Selection(path, dataset, cases)
 
 

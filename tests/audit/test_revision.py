@@ -92,13 +92,29 @@ def test_a_second_revision_is_added_to_the_first(raw, decided, tmp_path):
     assert read_supervision(new.with_name("Dataset902_Tiny")).noisy == ()
 
 
+def test_an_unlabeled_case_that_was_drawn_becomes_clean(raw, tmp_path, capsys):
+    before = contents(raw)
+    write_new_label(raw, tmp_path / "drawn", "u1")
+    write_new_label(raw, tmp_path / "drawn", "n0")
+    selection = select(tmp_path / "SELECTION.json", {"u1": "reannotated", "n0": "reannotated"})
+    assert run(["audit", "900", "--apply", selection, "--reannotated", tmp_path / "drawn", "-d", 901]) == 0
+    assert "2 labels replaced; 4 clean, 1 noisy, 1 unlabeled" in capsys.readouterr().out
+    new = raw.with_name("Dataset901_Tiny")
+    roles = read_supervision(new)
+    assert (roles.clean, roles.noisy, roles.unlabeled) == (("c0", "c1", "n0", "u1"), ("n1",), ("u0",))
+    assert set(np.unique(voxels(new / "labelsTr" / "u1.nii.gz"))) == {0, 1}
+    assert [path.name for path in (new / "labelsTr_former").iterdir()] == ["n0.nii.gz"], "u1 had no label before"
+    assert contents(raw) == before
+
+
 @pytest.mark.parametrize(
     ("cases", "dataset", "message"),
     [
         ({"n0": "proposal"}, "Dataset001_Other", "made for Dataset001_Other, expected Dataset900_Tiny"),
         ({}, DATASET, "no case in it"),
         ({"n0": "maybe"}, DATASET, "has the decision 'maybe', expected proposal or reannotated"),
-        ({"c0": "proposal"}, DATASET, "c0: no noisy case of Dataset900_Tiny"),
+        ({"c0": "proposal"}, DATASET, "c0: no noisy or unlabeled case of Dataset900_Tiny"),
+        ({"u0": "proposal"}, DATASET, "u0: proposal, but unlabeled in Dataset900_Tiny, so that there is no correction"),
         ({"n1": "proposal"}, DATASET, "no file of n1, expected NAME.nii.gz"),
     ],
 )

@@ -358,6 +358,8 @@ def test_in_a_browser_the_tables_of_sources_and_of_what_to_label_are_there_when_
     ]  # fmt: skip
     click(page, "#to-label button.case")
     until(page, lambda: text(page, "title").endswith("case_003"))
+    facts = page.execute_script(cells, "#facts > *")
+    assert facts[facts.index("Also heard") + 1] == "atlas, reader <3>", "further labels of the case"
 
 
 def test_in_a_browser_eighty_full_cases_open_at_once(browser, tmp_path):

@@ -50,6 +50,7 @@ def write_example(
             rows[-1]["corrected_mm3"] = 0.0
         if sources:
             rows[-1]["source"] = "reader <1>" if seed % 2 else None
+            rows[-1]["further_labels"] = ["atlas", "reader <3>"] if seed % 2 else []
         if fill and shared is None:
             tall = Image.fromarray((np.indices((192 * 30, 192)).sum(0) % 200).astype(np.uint8))
             files = [io.BytesIO(), io.BytesIO()]

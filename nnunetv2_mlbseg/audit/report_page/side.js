@@ -14,6 +14,7 @@ function showCase(row) {
     ["Expected error", ml(row.expected_error_mm3)],
     ...(structures.length > 1 ? [["Scores", structures.map(one => `${one.letter}\u00a0${dice(row.class_scores[one.name])}`).join(", ")]] : []),
     ...(row.source ? [["Source", row.source]] : []),
+    ...(row.further_labels && row.further_labels.length ? [["Also heard", row.further_labels.join(", ")]] : []),
     ...(row.pictures.asked_volume && !row.pictures.volume ? [["Planes", "one only; all three would make this page larger than 30 MB"]] : []),
   ];
   $("figures").replaceChildren(...figures.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
