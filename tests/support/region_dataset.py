@@ -15,14 +15,16 @@ LABELS = {"background": 0, "disc": [1, 2], "core": 2}
 ORDER = [1, 2]
 
 
-def write_clean_dataset(folder: Path, cases: int = 8) -> None:
-    """Scans of a bright disc with a brighter core, right labels."""
+def write_clean_dataset(
+    folder: Path, cases: int = 8, shape: tuple[int, int, int] = (4, 32, 32), first: int = 0
+) -> None:
+    """Scans of a bright disc with a brighter core, right labels; cases are numbered from ``first``."""
     for name in ("imagesTr", "labelsTr"):
         (folder / name).mkdir(parents=True)
-    for number in range(cases):
+    for number in range(first, first + cases):
         rng = np.random.default_rng(number)
-        z, y, x = np.mgrid[0:4, 0:32, 0:32]
-        distance = np.hypot(y - rng.uniform(13, 19) - z / 2, x - rng.uniform(13, 19))
+        z, y, x = np.indices(shape)
+        distance = np.hypot(y - rng.uniform(13, 19) - 2 * z / shape[0], x - rng.uniform(13, 19))
         label = ((distance < 9).astype(np.uint8) + (distance < 5)).astype(np.uint8)
         image = (1.5 * label + rng.normal(0, 0.3, label.shape)).astype(np.float32)
         for array, place in ((image, f"imagesTr/p{number}_0000.nii.gz"), (label, f"labelsTr/p{number}.nii.gz")):
