@@ -14,6 +14,7 @@ from nnunetv2_mlbseg.weight_quality.picture import COLUMNS, LEAST_WRONG, Exhibit
 from nnunetv2_mlbseg.weight_quality.scores import LabelQuality, judge, summarize
 from nnunetv2_mlbseg.weight_quality.weighed_batches import weighed_batches
 from noise_synthesis.safe_io.errors import InputError
+from noise_synthesis.safe_io.structures import Structures
 
 CHECKPOINTS = ("checkpoint_warmup.pth", "checkpoint_latest.pth", "checkpoint_final.pth")
 
@@ -112,5 +113,11 @@ def judged_batches(
         for label, quality in judge(weighed.logits, weighed.labels, weighed.views.apply_labels(truth)).items():
             judged[label].append(quality)
         if len(exhibits) < wanted:
-            exhibits += exhibits_of(weighed.images[:, channel], weighed.labels, truth)
+            exhibits += exhibits_of(weighed.images[:, channel], weighed.labels, truth, region_names(fold))
     return judged, exhibits
+
+
+def region_names(fold: TrainedFold) -> tuple[str, ...]:
+    """The regions in the order of the outputs; one without a name where classes exclude each other."""
+    structures = Structures.of(fold.dataset_json)
+    return tuple(structures.values) if structures.regions else ("",)

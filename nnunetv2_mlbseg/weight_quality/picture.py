@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,13 @@ class Exhibit:
     Attributes:
         labels: The true, imperfect and pseudo label by the names in :data:`STYLES`; negative = no label.
         part: The imperfect label's part in the weight of both labels, 0 to 1; NaN where neither has any.
+        region: Whose labels these are, where there are regions.
     """
 
     image: NDArray[np.float32]
     labels: dict[str, NDArray[np.int64]]
     part: NDArray[np.float32]
+    region: str = ""
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
@@ -45,7 +47,7 @@ class Exhibit:
         return (true >= 0) & (imperfect >= 0) & (true != imperfect)
 
 
-def exhibits_of(images: Tensor, labels: WeightedLabels, truth: Tensor) -> list[Exhibit]:
+def exhibits_of(images: Tensor, labels: WeightedLabels, truth: Tensor, regions: Sequence[str] = ("",)) -> list[Exhibit]:
     """The images of a batch that have something wrong in their labels; of a volume the slice that has most of it.
 
     Of regions each (image, region) is an image.
@@ -54,14 +56,18 @@ def exhibits_of(images: Tensor, labels: WeightedLabels, truth: Tensor) -> list[E
         images: (V*B, *S), one channel, first without a view, then in the others. *S is Y, X or Z, Y, X.
         labels: Of all of them, (V*B*G, *S).
         truth: (B*G, *S) int64, the true labels of the images without views.
+        regions: Their G names.
     """
-    count, groups = truth.shape[0], len(labels.imperfect) // len(images)
+    count, groups = truth.shape[0], len(regions)
     both = labels.weight_imperfect + labels.weight_pseudo
     part = (labels.weight_imperfect / both)[:count].cpu().numpy()  # 0 / 0 is NaN
     named = {"true label": truth, "imperfect label": labels.imperfect[:count], "pseudo label": labels.pseudo[:count]}
     arrays = {name: label.cpu().numpy() for name, label in named.items()}
     shown = images[: count // groups].repeat_interleave(groups, 0).cpu().numpy()
-    made = [Exhibit(shown[i], {name: label[i] for name, label in arrays.items()}, part[i]) for i in range(count)]
+    made = [
+        Exhibit(shown[i], {name: label[i] for name, label in arrays.items()}, part[i], regions[i % groups])
+        for i in range(count)
+    ]
     return [exhibit for exhibit in map(_worst_slice, made) if exhibit.wrong.mean() >= LEAST_WRONG]
 
 
@@ -71,7 +77,7 @@ def _worst_slice(exhibit: Exhibit) -> Exhibit:
         return exhibit
     worst = int(exhibit.wrong.sum(axis=(1, 2)).argmax())
     labels = {name: label[worst] for name, label in exhibit.labels.items()}
-    return Exhibit(exhibit.image[worst], labels, exhibit.part[worst])
+    return replace(exhibit, image=exhibit.image[worst], labels=labels, part=exhibit.part[worst])
 
 
 def draw(exhibits: Sequence[Exhibit], picture: Path) -> None:
@@ -97,12 +103,13 @@ def draw(exhibits: Sequence[Exhibit], picture: Path) -> None:
 
 
 def draw_labels(axis: Any, exhibit: Exhibit) -> None:
-    """The image with a contour per label, all foreground classes in one."""
+    """The image with a contour per label, all foreground classes in one; of a region under its name."""
     low, high = np.percentile(exhibit.image, [1, 99.7])
     axis.imshow(exhibit.image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
     for name, label in exhibit.labels.items():
         if (label > 0).any() and (label <= 0).any():
             axis.contour((label > 0).astype(float), levels=[0.5], **STYLES[name])
+    axis.set_title(exhibit.region, fontsize=10)
     axis.set_axis_off()
 
 

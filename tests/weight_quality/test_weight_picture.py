@@ -41,6 +41,18 @@ def test_of_a_volume_the_slice_with_most_wrong_pixels_is_shown():
     assert exhibit.part.shape == (4, 4) and np.argwhere(exhibit.wrong).tolist() == [[1, k] for k in range(4)]
 
 
+def test_of_regions_each_is_an_exhibit_under_its_name():
+    """Two images of two regions in one view; of the second image the core is labelled right."""
+    truth = torch.zeros(4, 4, 4, dtype=torch.int64)
+    truth[:, :2] = 1
+    imperfect = truth.clone()
+    imperfect[:3, 2] = 1
+    images, weights = torch.arange(32, dtype=torch.float32).view(2, 4, 4), torch.full((4, 4, 4), 0.5)
+    labels = WeightedLabels(imperfect, truth, weights, weights, weights, weights)
+    found = exhibits_of(images, labels, truth, ("disc", "core"))
+    assert [(one.region, one.image[0, 0]) for one in found] == [("disc", 0), ("core", 0), ("disc", 16)]
+
+
 def test_outline_by_hand():
     mask = np.zeros((3, 4), dtype=bool)
     mask[1, 1:3] = True
