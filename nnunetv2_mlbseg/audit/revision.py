@@ -71,8 +71,8 @@ def revise(raw: Path, selection_file: Path, folders: Mapping[str, Path | None], 
         beside = companions(path, case, files, is_image=False)
         copied |= {f"{LABELS}/{name}": file for name, file in beside.items()}
     drawn = set(selection.chosen(REANNOTATED))
-    corrected = drawn.intersection(supervision.noisy)
-    former = {f"{FORMER_LABELS}/{case}{ending}" for case in corrected}
+    redrawn = drawn.intersection(supervision.noisy)
+    former = {f"{FORMER_LABELS}/{case}{ending}" for case in redrawn}
     updated = Supervision(
         clean=tuple(sorted({*supervision.clean, *drawn})),
         noisy=tuple(case for case in supervision.noisy if case not in drawn),
@@ -82,9 +82,9 @@ def revise(raw: Path, selection_file: Path, folders: Mapping[str, Path | None], 
         link_all(raw, folder, without={*copied, *former})
         for name, path in copied.items():
             shutil.copyfile(path, folder / name)
-        if corrected:
+        if redrawn:
             (folder / FORMER_LABELS).mkdir(exist_ok=True)
-        for case in corrected:
+        for case in redrawn:
             old = raw / LABELS / f"{case}{ending}"
             link_with_companions(old, folder / FORMER_LABELS, case, case, files, is_image=False)
         write_supervision(folder, updated)

@@ -54,7 +54,9 @@ def read_selection(path: Path, dataset: str, supervision: Supervision) -> Select
     cases = dict(zip(as_on_disk(cases, known), cases.values(), strict=True))
     others = [case for case in cases if case not in known]
     if others:
-        raise InputError(f"{path}: {name_some(others)}: no noisy or unlabeled case of {dataset}, expected such")
+        raise InputError(
+            f"{path}: {name_some(others)}: no noisy or unlabeled case of {dataset}; only those get new labels"
+        )
     empty = [case for case in supervision.unlabeled if cases.get(case) == ACCEPTED]
     if empty:
         raise InputError(

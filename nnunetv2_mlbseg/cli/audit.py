@@ -66,14 +66,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--apply",
         type=Path,
         metavar="SELECTION.json",
-        help="instead of an audit: write a new version of the dataset with the labels accepted or drawn anew",
+        help="instead of an audit: write a new version of the dataset with the labels accepted or drawn",
     )
     later.add_argument("--corrected", type=Path, metavar="DIR", help="the corrected labels (--write-corrected)")
     later.add_argument(
         "--reannotated",
         type=Path,
         metavar="DIR",
-        help="the labels drawn anew (default of --open-in: beside --out, with _redrawn after its name)",
+        help="the labels that were drawn (default of --open-in: beside --out, with _redrawn after its name)",
     )
     later.add_argument(
         "-d", dest="dataset_id", type=int, metavar="ID", help="number of the new version (default: free)"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from conversion_sources import array_of
 from training_support import DATASET, SUPERVISION, write_raw_dataset
 
 from dataset_conversion.supervision.files import read_splits, read_supervision
@@ -17,10 +18,6 @@ from nnunetv2_mlbseg.cli.main import main
 @pytest.fixture
 def raw(nnunet_folders) -> Path:
     return write_raw_dataset(Path(nnunet_folders["nnUNet_raw"]))
-
-
-def voxels(path: Path) -> np.ndarray:
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 
 def write_new_label(raw: Path, folder: Path, case: str, value: int = 1) -> None:
@@ -102,7 +99,7 @@ def test_an_unlabeled_case_that_was_drawn_becomes_clean(raw, tmp_path, capsys):
     new = raw.with_name("Dataset901_Tiny")
     roles = read_supervision(new)
     assert (roles.clean, roles.noisy, roles.unlabeled) == (("c0", "c1", "n0", "u1"), ("n1",), ("u0",))
-    assert set(np.unique(voxels(new / "labelsTr" / "u1.nii.gz"))) == {0, 1}
+    assert set(np.unique(array_of(new / "labelsTr" / "u1.nii.gz"))) == {0, 1}
     assert [path.name for path in (new / "labelsTr_former").iterdir()] == ["n0.nii.gz"], "u1 had no label before"
     assert contents(raw) == before
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from conversion_sources import array_of, read
 from region_dataset import write_clean_dataset
 from training_support import Workspace
 
@@ -23,8 +24,8 @@ SHORT = {"warmup_epochs": 1, "epochs": 1, "iterations_per_epoch": 2, "val_iterat
 SHAPE = (16, 32, 32)
 
 
-def _read(path: Path) -> np.ndarray:
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+def model_of(space: Workspace) -> Path:
+    return space.root / "results" / space.dataset / f"{TRAINER}__{PLANS}__3d_fullres"
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def typed(tmp_path_factory):
         "--picture weights.png",
         "mlbseg export MODEL EXPORTED",
     ]
-    model = space.root / "results" / space.dataset / f"{TRAINER}__{PLANS}__3d_fullres"
+    model = model_of(space)
     places = {name: space.root / name for name in ("OUT2", "OUT3", "BOTH", "AUDIT", "scores.json", "weights.json")}
     places |= {"weights.png": space.root / "weights.png", "MODEL": model, "NOISY": space.root / "noisy.txt"}
     places["TRUE"] = shutil.copytree(space.root / "others" / "labelsTr", space.root / "true")
@@ -73,7 +74,7 @@ def typed(tmp_path_factory):
         assert done.returncode == 0, (line, done.stdout[-2000:], done.stderr[-3000:])
         said[line] = done.stdout
         if line.startswith("mlbseg convert"):
-            noisy = json.loads((raw / "Dataset545_Nested" / "supervision" / "noisy.json").read_text())
+            noisy = read(raw / "Dataset545_Nested" / "supervision" / "noisy.json")
             (space.root / "noisy.txt").write_text("\n".join(noisy) + "\n")
             shutil.copytree(raw / "Dataset545_Nested" / "labelsTr_true", places["TRUE"], dirs_exist_ok=True)
     return space, said
@@ -81,46 +82,41 @@ def typed(tmp_path_factory):
 
 def test_split_keeps_regions_their_order_and_the_true_labels(typed):
     space, said = typed
-    described = json.loads((space.raw / "dataset.json").read_text())
+    described = read(space.raw / "dataset.json")
     assert described["labels"] == {"background": 0, "disc": [1, 2], "core": 2, "ignore": 3}
     assert described["regions_class_order"][:2] == [1, 2]
     assert "0 problems" in said["mlbseg check 546 -np 1"]
-    roles = {
-        name: json.loads((space.raw / "supervision" / f"{name}.json").read_text()) for name in ("noisy", "unlabeled")
-    }
+    roles = {name: read(space.raw / "supervision" / f"{name}.json") for name in ("noisy", "unlabeled")}
     assert len(roles["noisy"]) >= 2 and roles["unlabeled"] == ["p20", "p21"]
-    noisy = _read(space.raw / "labelsTr" / f"{roles['noisy'][0]}.nii.gz")
-    true = _read(space.root / "raw" / "Dataset045_Nested" / "labelsTr" / f"{roles['noisy'][0]}.nii.gz")
+    noisy = array_of(space.raw / "labelsTr" / f"{roles['noisy'][0]}.nii.gz")
+    true = array_of(space.root / "raw" / "Dataset045_Nested" / "labelsTr" / f"{roles['noisy'][0]}.nii.gz")
     assert (noisy != true).any()
 
 
 def test_a_residual_network_of_the_planner_trains_in_3d(typed):
     space, _ = typed
-    plans = json.loads((space.preprocessed / f"{PLANS}.json").read_text())["configurations"]["3d_fullres"]
+    plans = read(space.preprocessed / f"{PLANS}.json")["configurations"]["3d_fullres"]
     assert plans["architecture"]["network_class_name"].endswith("ResidualEncoderUNet")
-    log = json.loads(
-        (
-            space.root / "results" / space.dataset / f"{TRAINER}__{PLANS}__3d_fullres" / "fold_0" / "mlbseg_log.json"
-        ).read_text()
-    )
-    assert log["views"] == ["image", "drawn"]
+    assert read(model_of(space) / "fold_0" / "mlbseg_log.json")["views"] == ["image", "drawn"]
 
 
 def test_nnunet_chooses_between_both_and_ensembles_them(typed):
     space, said = typed
     chosen = next(text for line, text in said.items() if "find_best" in line)
     assert f"{TRAINER}__{PLANS}__3d_fullres" in chosen and f"{TRAINER}__{PLANS}__2d" in chosen
-    label = _read(space.root / "BOTH" / "p0.nii.gz")
+    label = array_of(space.root / "BOTH" / "p0.nii.gz")
     assert label.shape == SHAPE and set(np.unique(label)) <= {0, 1, 2}
-    scores = json.loads((space.root / "scores.json").read_text())["cases"]
+    scores = read(space.root / "scores.json")["cases"]
     assert {row["class"] for row in scores} == {"disc", "core"}
 
 
 def test_audit_weights_and_export_speak_of_regions_in_3d(typed):
     space, _ = typed
-    audit = json.loads((space.root / "AUDIT" / "audit.json").read_text())
+    audit = read(space.root / "AUDIT" / "audit.json")
     assert all(list(row["class_scores"]) == ["disc", "core"] for row in audit["cases"])
     assert (space.root / "AUDIT" / "report.html").stat().st_size > 20_000
-    judged = json.loads((space.root / "weights.json").read_text())["checkpoints"]["checkpoint_final.pth"]["imperfect"]
+    judged = read(space.root / "weights.json")["checkpoints"]["checkpoint_final.pth"]["imperfect"]
     assert 0.001 < judged["all"]["share_wrong"] < 0.5
     assert sitk.ReadImage(str(space.root / "weights.png")).GetHeight() > 100
+    exported = model_of(space).with_name(f"nnUNetTrainer__{PLANS}__3d_fullres")
+    assert (exported / "fold_0" / "checkpoint_final.pth").is_file()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from conversion_sources import array_of
 from training_support import SUPERVISION, TRAINER, Workspace, add_configuration, write_raw_dataset
 
 from dataset_conversion.supervision.files import Supervision, write_supervision
@@ -28,10 +29,6 @@ from nnunetv2_mlbseg.training.restored import restored
 
 pytestmark = pytest.mark.integration
 NOISY, KINDS = ("n0", "n1"), ("imperfect", "pseudo")
-
-
-def voxels(path: Path) -> np.ndarray:
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 
 def write_voxels(path: Path, array: np.ndarray) -> None:
@@ -51,10 +48,10 @@ def trained(tmp_path_factory):
     write_raw_dataset(workspace.root / "raw")
     labels = workspace.raw / "labelsTr"
     shutil.copytree(labels, workspace.raw / "labelsTr_true")
-    wrong = voxels(labels / "n0.nii.gz")
+    wrong = array_of(labels / "n0.nii.gz")
     wrong[1:3, 0:5, 0:5] = 1
     write_voxels(labels / "n0.nii.gz", wrong)
-    wrong = voxels(labels / "n1.nii.gz")
+    wrong = array_of(labels / "n1.nii.gz")
     wrong[2] = 0
     write_voxels(labels / "n1.nii.gz", wrong)
     write_sources(workspace.raw, {"n1": "reader2"})
@@ -118,13 +115,13 @@ def test_the_wrong_places_are_found_and_the_files_are_complete(trained, audit, t
 def check_images(raw, out, corrected):
     """Suspicion is where the label is wrong, corrections mend, and all images lie where the label does."""
     for name, worse in (("n0", (slice(1, 3), slice(0, 5), slice(0, 5))), ("n1", (2,))):
-        given, true = (voxels(raw / folder / f"{name}.nii.gz") for folder in ("labelsTr", "labelsTr_true"))
-        suspicion = voxels(out / "suspicion" / f"{name}.nii.gz")
+        given, true = (array_of(raw / folder / f"{name}.nii.gz") for folder in ("labelsTr", "labelsTr_true"))
+        suspicion = array_of(out / "suspicion" / f"{name}.nii.gz")
         assert suspicion[given != true].mean() > 0.8 > 0.1 > suspicion[given == true].mean()
         assert suspicion[worse].max() > 0.9
-        proposal = voxels(corrected / f"{name}.nii.gz")
+        proposal = array_of(corrected / f"{name}.nii.gz")
         assert (proposal != true).sum() < (given != true).sum()
-        uncertainty = voxels(out / "uncertainty" / f"{name}.nii.gz")
+        uncertainty = array_of(out / "uncertainty" / f"{name}.nii.gz")
         assert 0 <= uncertainty.min() < 0.05 and 0.5 < uncertainty.max() <= 1
         for folder in (out / "network_label", out / "suspicion", out / "uncertainty", corrected):
             image, reference = (sitk.ReadImage(str(path / f"{name}.nii.gz")) for path in (folder, raw / "labelsTr"))
@@ -133,11 +130,11 @@ def check_images(raw, out, corrected):
 
 def check_weights(raw, out):
     """Parts of a disputed voxel add up to one; the wrong blob keeps the smaller one."""
-    weights = {kind: {name: voxels(out / f"weight_{kind}" / f"{name}.nii.gz") for name in NOISY} for kind in KINDS}
+    weights = {kind: {name: array_of(out / f"weight_{kind}" / f"{name}.nii.gz") for name in NOISY} for kind in KINDS}
     for name in NOISY:
         given, network = (
-            voxels(raw / "labelsTr" / f"{name}.nii.gz"),
-            voxels(out / "network_label" / f"{name}.nii.gz"),
+            array_of(raw / "labelsTr" / f"{name}.nii.gz"),
+            array_of(out / "network_label" / f"{name}.nii.gz"),
         )
         imperfect, pseudo = (weights[kind][name] for kind in KINDS)
         agreed = given == network  # there a rival class may have a part as well
@@ -166,7 +163,7 @@ def test_corrections_that_spoil_right_labels_are_written_only_when_asked_for(aud
     """The right label of the validation case is moved away from what the network draws."""
     raw, _ = another
     validation = raw / "labelsTr" / "v0.nii.gz"
-    write_voxels(validation, np.roll(voxels(validation), 16, axis=1))
+    write_voxels(validation, np.roll(array_of(validation), 16, axis=1))
     out, corrected = tmp_path / "out", tmp_path / "corrected"
     message = refused(audit, capsys, "--out", out, "--write-corrected", corrected)
     assert "corrected: no corrected labels written. Corrections cannot be trusted: they change" in message
@@ -191,7 +188,7 @@ def test_the_networks_label_is_the_one_that_nnunet_predicts(trained, audit, tmp_
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert audit("--out", tmp_path / "out") == 0
-    predicted, own = (voxels(tmp_path / name / "n0.nii.gz") for name in ("predicted", "out/network_label"))
+    predicted, own = (array_of(tmp_path / name / "n0.nii.gz") for name in ("predicted", "out/network_label"))
     np.testing.assert_array_equal(predicted, own)
     assert own.any()
 
@@ -236,7 +233,7 @@ def test_spoiled_labels_and_foreign_checkpoints_are_refused(audit, another, tmp_
     raw, fold = another
     out, path = tmp_path / "out", fold / "checkpoint_final.pth"
     label = raw / "labelsTr" / "n1.nii.gz"
-    write_voxels(label, voxels(label) * 7)
+    write_voxels(label, array_of(label) * 7)
     assert "n1.nii.gz: has the values [7]" in refused(audit, capsys, "--out", out)
     sitk.WriteImage(sitk.ReadImage(str(label))[:, :, :3], str(label))
     assert "shape (3, 32, 32), expected (5, 32, 32)" in refused(audit, capsys, "--out", out)
@@ -269,7 +266,7 @@ def test_weights_of_a_meta_training_are_the_derivatives_of_every_slice(audit, an
     raw, fold = another
     reweighted(fold, weighting="meta", weight_normalization="sum")
     assert audit("--out", tmp_path / "out") == 0
-    found = {kind: voxels(tmp_path / "out" / f"weight_{kind}" / "n0.nii.gz") for kind in KINDS}
+    found = {kind: array_of(tmp_path / "out" / f"weight_{kind}" / "n0.nii.gz") for kind in KINDS}
     device = torch.device("cpu")
     with restored(checkpoint.read(fold / "checkpoint_final.pth", device), fold, device) as trained_fold:
         direction = clean_direction(trained_fold)
@@ -278,7 +275,7 @@ def test_weights_of_a_meta_training_are_the_derivatives_of_every_slice(audit, an
             slices = torch.from_numpy(np.array(data[:])).movedim(1, 0)  # as large as a patch
             raw_weights = class_derivatives(*logit_tangents(student, slices, direction))
     given, network = (
-        torch.from_numpy(voxels(path / "n0.nii.gz").astype(np.int64))
+        torch.from_numpy(array_of(path / "n0.nii.gz").astype(np.int64))
         for path in (raw / "labelsTr", tmp_path / "out" / "network_label")
     )
     raws = [raw_weights.gather(1, labels[:, None])[:, 0] for labels in (given, network)]
@@ -375,7 +372,7 @@ def test_an_audited_case_is_drawn_anew_and_joins_the_clean_ones(trained, audit, 
     new = tmp_path / "raw" / "Dataset950_Tiny"
     assert "n0" in json.loads((new / "supervision" / "clean.json").read_text())
     np.testing.assert_array_equal(
-        *(voxels(folder / "n0.nii.gz") for folder in (new / "labelsTr", raw / "labelsTr_true"))
+        *(array_of(folder / "n0.nii.gz") for folder in (new / "labelsTr", raw / "labelsTr_true"))
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from conversion_sources import array_of
 from region_dataset import prepared_regions
 from training_support import Workspace
 
@@ -34,10 +35,6 @@ def command(trained, monkeypatch):
     return lambda *args: main([*map(str, args)])
 
 
-def _read(path) -> np.ndarray:
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-
-
 def _final(workspace: Workspace) -> dict:
     return torch.load(workspace.fold_folder() / "checkpoint_final.pth", map_location="cpu", weights_only=False)
 
@@ -60,7 +57,7 @@ def test_all_stages_run_and_labels_are_painted_maps(trained):
     assert np.isfinite(state["epoch_log"]["bootstrap"][2:]).all()
     assert state["disputes"]["gain"].shape == (4, 2, 2) and state["shares"]["bias"].shape == (2, 2)
     generated = list((workspace.fold_folder() / "generated_labels").glob("*.nii.gz"))
-    assert generated and all(set(np.unique(_read(path))) <= {0, 1, 2} for path in generated)
+    assert generated and all(set(np.unique(array_of(path))) <= {0, 1, 2} for path in generated)
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(trained):
@@ -85,10 +82,10 @@ def test_the_audit_has_weights_of_every_region_and_paints_what_it_finds(trained)
     assert np.shape(found["witnesses"]["confusion"]) == (2, 2, 2)
     for row in found["cases"]:
         assert list(row["class_scores"]) == ["disc", "core"] and np.shape(row["confusion"]) == (2, 2, 2)
-        given = _read(trained[0].raw / "labelsTr" / f"{row['case']}.nii.gz")
+        given = array_of(trained[0].raw / "labelsTr" / f"{row['case']}.nii.gz")
         for which in ("weight_imperfect_1_disc", "weight_pseudo_2_core", "suspicion", "uncertainty"):
-            assert _read(folder / which / f"{row['case']}.nii.gz").shape == given.shape
-        assert set(np.unique(_read(folder / "network_label" / f"{row['case']}.nii.gz"))) <= {0, 1, 2}
+            assert array_of(folder / which / f"{row['case']}.nii.gz").shape == given.shape
+        assert set(np.unique(array_of(folder / "network_label" / f"{row['case']}.nii.gz"))) <= {0, 1, 2}
     assert (folder / "report.html").stat().st_size > 20_000
 
 
@@ -108,11 +105,11 @@ def test_stock_nnunet_predicts_with_an_exported_model_and_regions_are_scored(tra
     validated = sorted((workspace.fold_folder() / "validation").glob("*.nii.gz"))[0]
     case = validated.name.removesuffix(".nii.gz")
     label = workspace.predict(tmp_path / "out", case, "nnUNetTrainer", nnUNet_extTrainer="")
-    assert np.array_equal(label, _read(validated)) and label.any()
+    assert np.array_equal(label, array_of(validated)) and label.any()
     reference = workspace.raw / ("labelsTr" if (workspace.raw / "labelsTr" / validated.name).exists() else "labelsTs")
     assert command("evaluate", tmp_path / "out", reference, "--json", tmp_path / "scores.json") == 0
     scores = {row["class"]: row["dice"] for row in json.loads((tmp_path / "scores.json").read_text())["cases"]}
-    truth = _read(reference / validated.name)
+    truth = array_of(reference / validated.name)
     for name, values in {"disc": (1, 2), "core": (2,)}.items():
         a, b = np.isin(label, values), np.isin(truth, values)
         assert scores[name] == pytest.approx(2 * (a & b).sum() / (a.sum() + b.sum()))
