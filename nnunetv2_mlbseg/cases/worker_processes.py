@@ -15,6 +15,9 @@ from nnunetv2_mlbseg.runtime.stop_request import StopRequest
 Augmenter: TypeAlias = SingleThreadedAugmenter | NonDetMultiThreadedAugmenter
 """What draws batches from a loader: in this process, or in worker processes."""
 
+LONGEST_WAIT_FOR_THREAD = 2.0
+"""Seconds; the thread looks for dead workers every few milliseconds."""
+
 
 def augmenter(
     loader: SlimDataLoaderBase, processes: int, cached: int, seeds: list[int] | None, pin_memory: bool
@@ -84,10 +87,18 @@ def close(*batches: Batches | None) -> None:
 
 
 def abandon(*batches: Batches | None) -> None:
-    """Kill the worker processes. Unlike :func:`close` it waits for no lock that a dead worker may hold."""
+    """Kill the worker processes. Unlike :func:`close` it takes no lock that a dead worker may hold.
+
+    The thread that collects their batches ends when it finds them dead. It is waited for: Python aborts (SIGABRT) if it
+    ends while a thread unpickles tensors. A thread that still runs after `LONGEST_WAIT_FOR_THREAD` waits for such a
+    lock, which does no harm.
+    """
     for found in map(_augmenter_of, batches):
-        for process in found._processes if isinstance(found, NonDetMultiThreadedAugmenter) else ():
-            process.kill()
+        if isinstance(found, NonDetMultiThreadedAugmenter):
+            for process in found._processes:
+                process.kill()
+            if found.results_loop_thread is not None:
+                found.results_loop_thread.join(LONGEST_WAIT_FOR_THREAD)
 
 
 def _augmenter_of(batches: Batches | None) -> Augmenter | None:

@@ -64,9 +64,10 @@ def test_worker_processes_make_the_batches_and_end(end, stop):
     batches = InterruptibleLoader(augmenter(_Pids(), 2, 2, [1, 2], False), stop)
     assert has_workers(batches) and has_workers(batches.loader)
     assert next(batches)["pid"] != os.getpid()
-    workers = list(batches.loader._processes)
+    workers, collects = list(batches.loader._processes), batches.loader.results_loop_thread
     assert len(workers) == 2 and all(worker.is_alive() for worker in workers)
     end(batches)
+    assert not collects.is_alive()
     for worker in workers:
         worker.join(10)
     assert not any(worker.is_alive() for worker in workers)
