@@ -6,8 +6,8 @@ depth: see :mod:`label_depth`). Labels err each in their own way, so M is found 
 and maximisation (EM), and drawn towards what is known of the labels of the fold. A label that the networks mostly
 confirm at some depth is thereby trusted there where they do not.
 
-The two are not independent: both know where a structure is. What they have in common is counted once, as in the
-training (see :mod:`label_confusion`).
+The two are not independent: both know where a structure is. What they have in common is counted once (see
+:mod:`common_knowledge`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def usual_confusion(classes: int) -> Tensor:
 
 
 @torch.no_grad()
-def posterior(probabilities: Tensor, given: Tensor, levels: Tensor, confusion: Tensor, common: Tensor) -> Tensor:
+def posterior(
+    probabilities: Tensor, given: Tensor, levels: Tensor, confusion: Tensor, common: Tensor | float = 0.0
+) -> Tensor:
     """The probability of class t where the label n is given at depth d, proportional to e_t M[t, n, d] exp(common_t).
 
     Args:
@@ -50,20 +52,38 @@ def posterior(probabilities: Tensor, given: Tensor, levels: Tensor, confusion: T
         given: n, (*S) int64, negative = no label; there the networks speak alone.
         levels: d, (*S) int64.
         confusion: M, (C, C, D).
-        common: (C,), see :attr:`~nnunetv2_mlbseg.maths.weighting.confusion.ConfusionRecord.common`; 0 is Bayes' rule of
-            independent witnesses.
+        common: (C, *S), see :func:`~nnunetv2_mlbseg.audit.common_knowledge.factors`; 0 is Bayes' rule of independent
+            witnesses.
 
     Returns:
         (C, *S), adds up to 1. No gradient flows.
     """
-    scores = (at_least_float32(probabilities) + LEAST_PROBABILITY).log()
-    logs = (confusion + LEAST_CONFUSION / confusion.shape[2]).log().flatten(1) + common.unsqueeze(1)
-    witness = logs[:, _symbols(given, levels, confusion)]
-    return (scores + torch.where(given >= 0, witness.to(scores.dtype), 0.0)).softmax(dim=0)
+    scores = log_probabilities(probabilities)
+    said = words(given, levels, confusion).to(scores.dtype) + common
+    return (scores + torch.where(given >= 0, said, 0.0)).softmax(dim=0)
+
+
+def log_probabilities(probabilities: Tensor) -> Tensor:
+    """log e, so that no network can be certain."""
+    return (at_least_float32(probabilities) + LEAST_PROBABILITY).log()
+
+
+def words(given: Tensor, levels: Tensor, confusion: Tensor) -> Tensor:
+    """What a label says for every class t: log M[t, n, d], (C, *S). Of no use where there is none.
+
+    Args:
+        given: n, (*S) int64, negative = no label.
+        levels: d, (*S) int64.
+        confusion: M, (C, C, D).
+    """
+    logs = (confusion + LEAST_CONFUSION / confusion.shape[2]).log().flatten(1)
+    return logs[:, _symbols(given, levels, confusion)]
 
 
 @torch.no_grad()
-def case_confusion(probabilities: Tensor, given: Tensor, levels: Tensor, prior: Tensor, common: Tensor) -> Tensor:
+def case_confusion(
+    probabilities: Tensor, given: Tensor, levels: Tensor, prior: Tensor, common: Tensor | float = 0.0
+) -> Tensor:
     """How the label of one case errs, M (C, C, D), by EM over its voxels, drawn towards ``prior``.
 
     Args:
@@ -71,7 +91,7 @@ def case_confusion(probabilities: Tensor, given: Tensor, levels: Tensor, prior: 
         given: (*S) int64, negative = no label; such voxels do not count.
         levels: (*S) int64.
         prior: M of the fold's labels, (C, C, D).
-        common: (C,), see :func:`posterior`.
+        common: See :func:`posterior`.
     """
     confusion = prior.to(torch.float32)
     for _ in range(ROUNDS):

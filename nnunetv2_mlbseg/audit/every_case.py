@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -12,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnunetv2_mlbseg.audit.common_knowledge import CommonKnowledge
 from nnunetv2_mlbseg.audit.images import Images
 from nnunetv2_mlbseg.audit.label_files import Label, LabelFolder
 from nnunetv2_mlbseg.audit.label_groups import LabelGroups, class_names
 from nnunetv2_mlbseg.audit.maps import write_maps, write_proposal
 from nnunetv2_mlbseg.audit.network_opinion import NetworkOpinion
-from nnunetv2_mlbseg.audit.one_case import CaseAudit, Thresholds, audit_case
+from nnunetv2_mlbseg.audit.one_case import CaseAudit, Thresholds, audit_case, judged_part
 from nnunetv2_mlbseg.audit.other_labels import OtherLabel, labels_there
 from nnunetv2_mlbseg.audit.report import bytes_per_case
 from nnunetv2_mlbseg.audit.request import Progress
@@ -34,6 +36,9 @@ from nnunetv2_mlbseg.training.restored import TrainedFold
 from noise_synthesis.safe_io.structures import Structures
 
 Judge = Callable[[CaseAudit], CaseAudit]
+MOST_LOOKS = 50
+"""Cases that tell what networks and labels have in common; of more noisy cases so many are looked at."""
+
 Written = tuple[list[dict[str, Any]], dict[str, Thumbnails], list[dict[str, Any]]]
 
 
@@ -74,6 +79,28 @@ class Audits:
         """What the training learned about the labels."""
         return Witnesses.of(self.weighing.record)
 
+    @cached_property
+    def unshown(self) -> Unshown | None:
+        """Classes or regions that no clean case shows."""
+        regions = self.groups.structures.regions
+        return Unshown.of(self.fold.only_noisy, regions or self.groups.classes, regions=regions > 0)
+
+    @cached_property
+    def common(self) -> list[Tensor]:
+        """What the networks have in common with the labels under audit, and with every kind of further labels."""
+        noisy, groups = self.fold.roles.noisy, self.groups
+        cases = noisy[:: math.ceil(len(noisy) / MOST_LOOKS) or 1]
+        found = CommonKnowledge(len(cases), 1 + len(self.others), groups.count, groups.classes)
+        with NetworkOpinion.of(self.fold) as opinion:
+            for case in self.progress(cases):
+                networks = opinion.of_case(case).both
+                label = self.labels.read(case, networks.shape[1:])
+                own = OtherLabel(0, groups.labels(label.classes), self.levels(label), self._known(case))
+                for one in (own, *self._further(case, networks.shape[1:])):
+                    given, both = judged_part(groups, one.given, networks, self.unshown)
+                    found.add_(one.kind, both, given, one.levels, one.witnesses.confusion(groups))
+        return found.tables()
+
     @property
     def not_judged(self) -> tuple[str, ...]:
         """The names of the classes or regions that no clean case shows."""
@@ -99,17 +126,23 @@ class Audits:
 
     def further(self, case: str, shape: Sequence[int]) -> Iterator[OtherLabel]:
         """The further labels of a case, of an image of that shape."""
+        for one in self._further(case, shape):
+            yield replace(one, witnesses=replace(one.witnesses, shared=self.common[one.kind]))
+
+    def _further(self, case: str, shape: Sequence[int]) -> Iterator[OtherLabel]:
         for kind, folder in labels_there(self.others, case):
             label = folder.read(case, shape)
             source = self.witnesses.of_case(kind * len(self.fold.roles.noisy))  # the same for all cases of the kind
             yield OtherLabel(kind, self.groups.labels(label.classes), self.levels(label), source)
 
+    def _known(self, case: str) -> Witnesses:
+        """What is known of labels like that of the case, but for what they have in common with the networks."""
+        return self.witnesses.of_case(self.fold.roles.number(case))
+
     def of(self, cases: Sequence[str], *, weighed: bool = True) -> Iterator[CaseAudit]:
         """Audit one case after the other, with the weight maps of the training or without."""
         maps = weighs(self.fold, self.weighing) if weighed else nullcontext(None)
-        groups = self.groups
-        regions = groups.structures.regions
-        unshown = Unshown.of(self.fold.only_noisy, regions or groups.classes, regions=regions > 0)
+        groups, (common, *_) = self.groups, self.common
         with maps as weigh, NetworkOpinion.of(self.fold) as opinion:
             for case in self.progress(cases):
                 found = opinion.of_case(case)
@@ -118,9 +151,9 @@ class Audits:
                 folded = groups.probabilities(found.network), groups.labels(label.classes)
                 others = tuple(self.further(case, found.network.shape[1:]))
                 weights = None if weigh is None else weigh(case, *folded, levels, others)
-                number, axis = self.fold.roles.number(case), self.fold.slice_axis
-                known = self.witnesses.of_case(number), self.thresholds
-                yield audit_case(case, found, label, *known, axis, levels, weights, unshown, groups, others)
+                known, axis = replace(self._known(case), shared=common), self.fold.slice_axis
+                settings = known, self.thresholds, axis
+                yield audit_case(case, found, label, *settings, levels, weights, self.unshown, groups, others)
 
     def write(self, out: Path, corrected: Path | None, truth: Truth | None, judged: Judge) -> Written:
         """Audit the noisy cases into folders that exist.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nnunetv2_mlbseg.audit.bayes import case_confusion, posterior, suspicion, uncertainty
 from nnunetv2_mlbseg.audit.case_scores import LabelScores, expected_gain, label_scores
+from nnunetv2_mlbseg.audit.common_knowledge import factors
 from nnunetv2_mlbseg.audit.group_regions import regions_of_groups
 from nnunetv2_mlbseg.audit.label_files import Label
 from nnunetv2_mlbseg.audit.label_groups import LabelGroups, any_of
@@ -46,7 +47,7 @@ class CaseAudit:
         probabilities: (C, Z, Y, X), the network's; of regions (R, Z, Y, X).
         levels: (G, Z, Y, X), how deep a voxel lies within its label (see :mod:`label_depth`).
         confusion: (G, C, C, D), how this label errs.
-        common: (G, C), what the networks and the labels of the fold have in common.
+        common: (G, C, C), what the networks and the labels of the fold have in common.
         network: The network's own label.
         suspicion: Probability that the given label is wrong; of regions that it is wrong in any of them.
         uncertainty: Entropy of the network, 0 to 1; of regions the mean.
@@ -208,18 +209,26 @@ def judge(
     others: Sequence[OtherLabel] = (),
 ) -> Judgement:
     """Weigh a label map (Z, Y, X) against the networks and further labels of the case, every group by itself."""
-    given, both = groups.labels(label), groups.probabilities(opinion.both)
-    asked = given
-    if unshown is not None:
-        asked = torch.where(unshown.among(given) | unshown.among(both.argmax(dim=1)), IGNORE, given)
-        both = unshown.without(both)
-    both = heard(both, others, groups, unshown)
+    given = groups.labels(label)
+    asked, both = judged_part(groups, given, opinion.both, unshown)
+    together = heard(both, others, groups, unshown)
     confusion, common = [], witnesses.common(groups)
     belief = []
-    for one in zip(both, asked, levels, witnesses.confusion(groups), common, strict=True):
-        confusion.append(case_confusion(*one))
-        belief.append(posterior(*one[:3], confusion[-1], one[4]))
+    priors = witnesses.confusion(groups)
+    for e, known, n, d, prior, shared in zip(both, together, asked, levels, priors, common, strict=True):
+        beside = factors(e, shared)
+        confusion.append(case_confusion(known, n, d, prior, beside))
+        belief.append(posterior(known, n, d, confusion[-1], beside))
     return Judgement(given, asked, torch.stack(belief), torch.stack(confusion), common)
+
+
+def judged_part(groups: LabelGroups, given: Tensor, networks: Tensor, unshown: Unshown | None) -> tuple[Tensor, Tensor]:
+    """What is judged of a label (G, *S), the rest negative; and the networks' probabilities as (G, C, *S)."""
+    both = groups.probabilities(networks)
+    if unshown is None:
+        return given, both
+    asked = torch.where(unshown.among(given) | unshown.among(both.argmax(dim=1)), IGNORE, given)
+    return asked, unshown.without(both)
 
 
 def proposed_label(belief: Tensor, given: Tensor, evidence: float) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dataset_conversion.raw.further import folder_of_source
 from nnunetv2_mlbseg.audit.bayes import case_confusion, posterior
+from nnunetv2_mlbseg.audit.common_knowledge import factors
 from nnunetv2_mlbseg.audit.label_files import LabelFolder, labels_of
 from nnunetv2_mlbseg.audit.label_groups import LabelGroups
 from nnunetv2_mlbseg.audit.witnesses import Witnesses
@@ -65,7 +66,7 @@ def heard(both: Tensor, others: Sequence[OtherLabel], groups: LabelGroups, unsho
         common, parts = other.witnesses.common(groups), []
         priors = other.witnesses.confusion(groups)
         for e, said, n, d, prior, shared in zip(both, found, given, other.levels, priors, common, strict=True):
-            confusion = case_confusion(e, n, d, prior, shared)
-            parts.append(posterior(said, n, d, confusion, shared))
+            beside = factors(e, shared)
+            parts.append(posterior(said, n, d, case_confusion(e, n, d, prior, beside), beside))
         found = torch.stack(parts)
     return found

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nnunetv2_mlbseg.audit.bayes import posterior, suspicion
 from nnunetv2_mlbseg.audit.case_scores import label_scores
+from nnunetv2_mlbseg.audit.common_knowledge import factors
 from nnunetv2_mlbseg.audit.detection import Detection, rank_correlation, worst_found
 from nnunetv2_mlbseg.audit.label_groups import any_of
 from nnunetv2_mlbseg.audit.one_case import CaseAudit
@@ -116,8 +117,9 @@ class Measurement:
         given, groups, quality = audited.label.classes, audited.groups, 1 - doubt(audited, audited.probabilities)
         e, n, t = groups.probabilities(audited.probabilities), groups.labels(given), groups.labels(truth)
         true = [true_confusion(*each, groups.classes) for each in zip(t, n, audited.levels, strict=True)]
+        shared = [factors(*each) for each in zip(e, audited.common, strict=True)]
         believed = (
-            [posterior(*each).argmax(dim=0) for each in zip(e, n, audited.levels, m, audited.common, strict=True)]
+            [posterior(*each).argmax(dim=0) for each in zip(e, n, audited.levels, m, shared, strict=True)]
             for m in (audited.confusion, true)
         )
         painted = (groups.painted(torch.stack(found)) for found in believed)

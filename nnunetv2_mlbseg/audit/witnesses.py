@@ -22,10 +22,12 @@ class Witnesses:
     Attributes:
         record: As the training remembers it; None where its weighting keeps no record of that.
         number: Of the noisy case under audit; negative: none, or any.
+        shared: (G, C, C), what the networks and such labels have in common, see :mod:`common_knowledge`; None: nothing.
     """
 
     record: ConfusionRecord | None
     number: int = -1
+    shared: Tensor | None = None
 
     @classmethod
     def of(cls, record: Record | None) -> Witnesses:
@@ -46,8 +48,8 @@ class Witnesses:
         return usual_confusion(groups.classes).repeat(groups.count, 1, 1, 1)
 
     def common(self, groups: LabelGroups) -> Tensor:
-        """What networks and labels have in common, (G, C); where there is no record they are taken for independent."""
-        return torch.zeros(groups.count, groups.classes) if self.record is None else self.record.common
+        """What networks and labels have in common, (G, C, C)."""
+        return torch.zeros(groups.count, groups.classes, groups.classes) if self.shared is None else self.shared
 
     def as_dict(self, groups: LabelGroups) -> dict[str, Any] | None:
         """For the JSON file."""

@@ -12,8 +12,6 @@ from nnunetv2_mlbseg.maths.weighting.depth import LEVELS
 from nnunetv2_mlbseg.maths.weighting.disputes import LEAST_PROBABILITY, DisputeRecord
 from nnunetv2_mlbseg.maths.weighting.tied import tied_weights
 
-INDEPENDENT = {classes: torch.zeros(classes) for classes in (2, 3)}
-
 
 def at_every_depth(matrix: torch.Tensor) -> torch.Tensor:
     """(C, C) to (C, C, D): labels that err alike at every depth."""
@@ -41,7 +39,7 @@ def test_the_odds_of_given_and_pseudo_label_are_those_the_training_weighs_with(c
     record = DisputeRecord(nothing, nothing, confusion_record(confusion[None] * 1e6))
     bounded = probabilities + LEAST_PROBABILITY  # as the training bounds what the network says
     (matrix,), (common,) = record.confusion.matrix, record.confusion.common
-    belief = posterior(bounded / bounded.sum(0), given, levels, matrix, common)
+    belief = posterior(bounded / bounded.sum(0), given, levels, matrix, common.view(-1, 1, 1, 1))
     pseudo = probabilities.argmax(0)
     labels = ImperfectLabels(given[None], levels[None], torch.zeros(1, dtype=torch.bool), torch.tensor([-1]))
     share, _ = tied_weights(record, labels, pseudo[None], probabilities[None], 3.0)
@@ -54,11 +52,11 @@ def test_the_odds_of_given_and_pseudo_label_are_those_the_training_weighs_with(c
 def test_without_a_label_the_networks_speak_alone():
     probabilities, given, levels, confusion = random_case(3)
     nowhere = torch.full_like(given, -1)
-    alone = posterior(probabilities, nowhere, levels, confusion, INDEPENDENT[3])
+    alone = posterior(probabilities, nowhere, levels, confusion)
     torch.testing.assert_close(alone, probabilities, atol=1e-6, rtol=0)
     assert not suspicion(alone, nowhere).any()
     prior = usual_confusion(3)
-    torch.testing.assert_close(case_confusion(probabilities, nowhere, levels, prior, INDEPENDENT[3]), prior)
+    torch.testing.assert_close(case_confusion(probabilities, nowhere, levels, prior), prior)
 
 
 def test_suspicion_is_bayes_rule():
@@ -66,7 +64,7 @@ def test_suspicion_is_bayes_rule():
     confusion = at_every_depth(torch.tensor([[1.0, 0.0], [0.2, 0.8]]))
     probabilities = torch.tensor([0.7, 0.3]).view(2, 1, 1, 1)
     given = torch.zeros(1, 1, 1, dtype=torch.int64)
-    found = suspicion(posterior(probabilities, given, torch.zeros_like(given), confusion, INDEPENDENT[2]), given)
+    found = suspicion(posterior(probabilities, given, torch.zeros_like(given), confusion), given)
     assert found.item() == pytest.approx(0.06 / 0.76, rel=0.01)
 
 
@@ -78,7 +76,7 @@ def test_what_networks_and_label_have_in_common_counts_once():
     confusion = at_every_depth(torch.tensor([[0.9, 0.1], [0.1, 0.9]]))
     rarity = torch.tensor([0.9, 0.1]).log()
     for part, odds in ((0.0, 2.25), (1.0, 2.25 / 9), (0.25, 2.25 / 9**0.25)):
-        found = posterior(e, given, torch.tensor([3]), confusion, part * rarity)
+        found = posterior(e, given, torch.tensor([3]), confusion, part * rarity.unsqueeze(1))
         assert float(found[1]) == pytest.approx(odds / (1 + odds), abs=1e-5)
 
 
@@ -108,7 +106,7 @@ def corrupted(missing: float, surplus: float):
 @pytest.mark.parametrize(("missing", "surplus"), [(0.4, 0.0), (0.05, 0.2), (0.0, 0.0)])
 def test_how_a_label_errs_is_found_from_the_label_itself(missing, surplus):
     probabilities, given, _ = corrupted(missing, surplus)
-    found = case_confusion(probabilities, given, any_levels(given), usual_confusion(2), INDEPENDENT[2]).sum(2)
+    found = case_confusion(probabilities, given, any_levels(given), usual_confusion(2)).sum(2)
     torch.testing.assert_close(found.sum(1), torch.ones(2))
     assert found[1, 0].item() == pytest.approx(missing, abs=0.06)
     assert found[0, 1].item() == pytest.approx(surplus, abs=0.06)
@@ -119,8 +117,8 @@ def test_a_label_that_errs_at_one_depth_is_believed_at_the_others():
     probabilities, _, truth = corrupted(0.0, 0.0)
     levels = any_levels(truth)
     given = torch.where((levels == 0) & (truth == 0), 1, truth)
-    confusion = case_confusion(probabilities, given, levels, usual_confusion(2), INDEPENDENT[2])
-    doubt = suspicion(posterior(probabilities, given, levels, confusion, INDEPENDENT[2]), given)
+    confusion = case_confusion(probabilities, given, levels, usual_confusion(2))
+    doubt = suspicion(posterior(probabilities, given, levels, confusion), given)
     assert confusion[0, 1, 0] > 20 * confusion[0, 1, 1:].sum()
     assert doubt[given != truth].mean() > 0.8
     assert doubt[(levels > 0) & (given == 1)].max() < 0.4
@@ -132,8 +130,8 @@ def test_a_label_that_is_mostly_confirmed_is_trusted_where_it_is_not():
     for missing in (0.0, 0.4):
         probabilities, given, truth = corrupted(missing, 0.0)
         levels = any_levels(given)
-        confusion = case_confusion(probabilities, given, levels, usual_confusion(2), INDEPENDENT[2])
-        belief = posterior(probabilities, given, levels, confusion, INDEPENDENT[2])
+        confusion = case_confusion(probabilities, given, levels, usual_confusion(2))
+        belief = posterior(probabilities, given, levels, confusion)
         doubt = suspicion(belief, given)
         suspicions[missing] = doubt[(given == 0) & (probabilities[1] > 0.5)].mean()
         if missing:

@@ -62,11 +62,11 @@ def test_an_audit_of_regions_is_one_of_each_region_alone():
     found = audit_case("case", *arguments, groups=NESTED)
     doubts, proposals = [], []
     for region in range(2):
-        e, common = torch.stack([1 - inside[region], inside[region]]), torch.zeros(2)
+        e = torch.stack([1 - inside[region], inside[region]])
         case = (e, folded[region], levels[region])
-        confusion = case_confusion(*case, usual_confusion(2), common)
+        confusion = case_confusion(*case, usual_confusion(2))
         torch.testing.assert_close(found.confusion[region], confusion)
-        belief = posterior(*case, confusion, common)
+        belief = posterior(*case, confusion)
         doubts.append(suspicion(belief, folded[region]))
         proposals.append(torch.where(doubts[-1] >= 0.9, 1 - folded[region], folded[region]))
     torch.testing.assert_close(found.suspicion, 1 - (1 - doubts[0]) * (1 - doubts[1]))

@@ -43,11 +43,11 @@ def test_without_further_labels_nothing_is_heard():
 def test_each_label_multiplies_what_is_known_by_its_own_matrix():
     both, truth = _case()
     others = [_other(truth), _other(torch.where(truth == 2, 0, truth), 2)]
-    found, expected, common = heard(both, others, THREE), both[0], torch.zeros(3)
+    found, expected = heard(both, others, THREE), both[0]
     for other in others:
         label = other.given[0], other.levels[0]
-        matrix = case_confusion(both[0], *label, usual_confusion(3), common)
-        expected = posterior(expected, *label, matrix, common)
+        matrix = case_confusion(both[0], *label, usual_confusion(3))
+        expected = posterior(expected, *label, matrix)
     torch.testing.assert_close(found[0], expected)
     torch.testing.assert_close(found.sum(1), torch.ones_like(found[:, 0]))
     assert (found[0].argmax(0) == truth).float().mean() > (both[0].argmax(0) == truth).float().mean() + 0.1

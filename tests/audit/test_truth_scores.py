@@ -76,7 +76,7 @@ def test_what_labels_know_is_seen_where_the_network_is_in_doubt():
 
 def audited_dice(audited, truth) -> float:
     seen = (audited.probabilities, audited.label.classes, audited.levels[0])
-    likely = posterior(*seen, audited.confusion[0], audited.common[0]).argmax(dim=0)
+    likely = posterior(*seen, audited.confusion[0]).argmax(dim=0)
     return mean_dice(likely.numpy(), truth.numpy(), 2)
 
 
