@@ -36,10 +36,10 @@ from nnunetv2_mlbseg.training.restored import TrainedFold
 from noise_synthesis.safe_io.structures import Structures
 
 Judge = Callable[[CaseAudit], CaseAudit]
+Written = tuple[list[dict[str, Any]], dict[str, Thumbnails], list[dict[str, Any]]]
+
 MOST_LOOKS = 50
 """Cases that tell what networks and labels have in common; of more noisy cases so many are looked at."""
-
-Written = tuple[list[dict[str, Any]], dict[str, Thumbnails], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
