@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg.audit.bayes import log_probabilities, words
+from nnunetv2_mlbseg.maths.binned import binned
 
 MOST_VOXELS, MOST_NUMBERS = 2000, 4_000_000
 """Looked at in every case, of every class that the networks call voxels; and the numbers that are kept of all cases."""
@@ -109,4 +110,4 @@ def factors(networks: Tensor, table: Tensor) -> Tensor:
 
 def _sums(rows: Tensor, called: Tensor) -> Tensor:
     """(N, C) summed over the voxels of every class k: (C, C)."""
-    return rows.new_zeros(rows.shape[1], rows.shape[1]).index_add_(0, called, rows)
+    return binned(rows.T.unsqueeze(0), called.unsqueeze(0), rows.shape[1])[0].T

@@ -36,6 +36,7 @@ def test_the_record_of_a_training_says_how_its_labels_err():
     record = DisputeRecord.empty(3)
     found = Witnesses.of(record)
     torch.testing.assert_close(found.confusion(THREE), record.confusion.matrix)
+    assert not found.common(THREE).any(), "what is shared is found by looking at the cases"
     assert found.as_dict(THREE) == {"confusion": record.confusion.matrix[0].sum(2).tolist()}
 
 

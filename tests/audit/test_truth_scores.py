@@ -9,6 +9,7 @@ from audit_support import one_square, reading
 from cleanlab.segmentation.rank import get_label_quality_scores
 
 from nnunetv2_mlbseg.audit.bayes import posterior, suspicion
+from nnunetv2_mlbseg.audit.common_knowledge import factors
 from nnunetv2_mlbseg.audit.label_files import Label
 from nnunetv2_mlbseg.audit.network_opinion import Opinion
 from nnunetv2_mlbseg.audit.one_case import Thresholds, audit_case
@@ -76,7 +77,8 @@ def test_what_labels_know_is_seen_where_the_network_is_in_doubt():
 
 def audited_dice(audited, truth) -> float:
     seen = (audited.probabilities, audited.label.classes, audited.levels[0])
-    likely = posterior(*seen, audited.confusion[0]).argmax(dim=0)
+    common = factors(audited.probabilities, audited.common[0])
+    likely = posterior(*seen, audited.confusion[0], common).argmax(dim=0)
     return mean_dice(likely.numpy(), truth.numpy(), 2)
 
 
