@@ -77,15 +77,16 @@ class Scene:
         if sizes.deep:
             self.loss = DeepSupervisionWrapper(self.loss, [*(0.5**scale for scale in range(sizes.stages - 2)), 0])
         imperfect = max(1, sizes.images // (sizes.views + 1))  # as a training
-        self.batch = {**self._images("", sizes.images), **self._images("imperfect_", imperfect)}
-        self.core_batch = {**self._images("", sizes.images), **self._images("imperfect_", sizes.images)}
+        self.batch = {**self.drawn("", sizes.images), **self.drawn("imperfect_", imperfect)}
+        self.core_batch = {**self.drawn("", sizes.images), **self.drawn("imperfect_", sizes.images)}
         views = ["zoom_in", "zoom_out", "zoom_out", "flip"]
         views = [views[number % 4] for number in range(sizes.views)]
         self.learning = self._learning({"views": views, **overrides})
         self.core = self._learning(CORE)
         self.optimizer = self._optimizer()
 
-    def _images(self, name: str, count: int) -> dict[str, Tensor]:
+    def drawn(self, name: str, count: int) -> dict[str, Tensor]:
+        """So many images as a loader hands them over, under keys that begin with ``name``."""
         shape = (count, 1, self.sizes.size, self.sizes.size)
         # Squares of 8 pixels: labels of structures lie side by side in memory, those of single pixels would not.
         side = -(-self.sizes.size // 8)

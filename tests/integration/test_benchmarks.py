@@ -74,6 +74,15 @@ def test_counted_memory():
     assert len(re.findall(r"^plain +\w+ +\d+\.\d+ +\d\.\d+$", printed, re.MULTILINE)) == 4
 
 
+def test_methods():
+    """One of each kind: a plain step's own stages, companions, a pretraining, and MLB-Seg."""
+    trainers = [f"nnUNetTrainer{name}" for name in ("EntropyMin", "DAN", "Contrastive", "MLBSeg")]
+    for precision in ([], ["--bfloat16"]):
+        printed = run_benchmark("step/methods.py", *trainers, "--images", 5, "--size", 16, "--rounds", 1, *precision)
+        rows = re.findall(r"^(\w\S*) +\d+\.\d+ +\d+\.\d+ +\d\S* +\d+$", printed, re.MULTILINE)
+        assert sorted(rows) == sorted(["nnU-Net", *trainers]), printed
+
+
 def test_metrics(tmp_path: Path):
     label = np.zeros((8, 24, 24), np.uint8)
     label[2:6, 5:18, 6:17] = 1
