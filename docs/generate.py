@@ -50,8 +50,9 @@ configuration all train for the same number of iterations, where `iterations_per
 
 In the table, "labels" are the roles whose labels a trainer reads, and "images" those whose images
 it sees. "Cost" is that of a step as a multiple of a step of nnU-Net's, counted in network passes at
-equal batches; measured times differ. An asterisk marks a method that was written from its
-description, because its authors published no code. `mlbseg methods` prints the same table.
+equal batches; [measured](../performance.md#other-methods) it is a tenth more in general, and up to
+two thirds. An asterisk marks a method that was written from its description, because its authors
+published no code. `mlbseg methods` prints the same table.
 """
 
 FIXES = """\
