@@ -3,9 +3,12 @@
 The image as it was augmented is the weak view; a strong view has other intensities, and a CutMix box of another image
 of the batch, which brings its label and its certainty along. L = sup + w_s mean of s_k over the strong views + w_f s_f,
 each s the Dice over pixels whose label has a probability of 0.95 or more; s_f is of the weak view with half of the
-encoder's channels dropped. There is no ramp. Weights are those of the authors' code for scans, doubled, because
-nnU-Net's sup is twice theirs. The box is from the same batch, whose predictions there are already; theirs is from
-another one, predicted in evaluation mode.
+encoder's channels dropped. Weights are those of the authors' code for scans, doubled, because nnU-Net's sup is twice
+theirs. The box is from the same batch, whose predictions there are already; theirs is from another one, predicted in
+evaluation mode.
+
+The weights rise over the training (`ramp_up`), which those of the authors' code do not. With their weights from the
+start sure pixels were background alone, and with three clean scans a network never found the prostate.
 """
 
 from __future__ import annotations
@@ -38,8 +41,6 @@ DOUBLED = AUTHORS + ", doubled beside nnU-Net's supervised loss"
 class UniMatchSettings(SemiSupervisedSettings):
     """The keys of UniMatch."""
 
-    ramp_up: float = number(0.0, least=0, most=1, unit="share of the training", source=AUTHORS)
-    """How long the method's terms rise to their weight. 0: they have it from the start."""
     strong_weight: float = number(1.0, least=0, unit="factor", source=DOUBLED + " (two views with 0.25 each)")
     """Factor of the mean loss of the strong views."""
     feature_weight: float = number(1.0, least=0, unit="factor", source=DOUBLED + " (0.5)")

@@ -19,7 +19,7 @@ from training_support import Workspace
 
 pytestmark = pytest.mark.integration
 
-PLANS, TRAINER = "nnUNetResEncUNetMPlans", "nnUNetTrainerMLBSeg"
+PLANS, TRAINER, FACE_VALUE = "nnUNetResEncUNetMPlans", "nnUNetTrainerMLBSeg", "nnUNetTrainerMLBSegAllLabels"
 SHORT = {"warmup_epochs": 1, "epochs": 1, "iterations_per_epoch": 2, "val_iterations_per_epoch": 1, "seed": 1}
 SHAPE = (16, 32, 32)
 
@@ -52,6 +52,8 @@ def typed(tmp_path_factory):
         f"nnUNetv2_train 546 2d 0 {network} -device cpu --npz",
         f"nnUNetv2_train 546 3d_fullres 0 {network} -device cpu --val --npz",
         f"nnUNetv2_find_best_configuration 546 -c 2d 3d_fullres -f 0 -tr {TRAINER} -p {PLANS} -np 1",
+        f"nnUNetv2_train 546 2d 0 -tr {FACE_VALUE} -p {PLANS} -device cpu --npz",
+        f"nnUNetv2_find_best_configuration 546 -c 2d -f 0 -tr {TRAINER} {FACE_VALUE} -p {PLANS} -np 1",
         f"nnUNetv2_predict -d 546 -i {images} -o OUT2 -c 2d -f 0 {network} {predicting}",
         f"nnUNetv2_predict -d 546 -i {images} -o OUT3 -c 3d_fullres -f 0 {network} {predicting}",
         "nnUNetv2_ensemble -i OUT2 OUT3 -o BOTH -np 1",
@@ -104,6 +106,9 @@ def test_nnunet_chooses_between_both_and_ensembles_them(typed):
     space, said = typed
     chosen = next(text for line, text in said.items() if "find_best" in line)
     assert f"{TRAINER}__{PLANS}__3d_fullres" in chosen and f"{TRAINER}__{PLANS}__2d" in chosen
+    of_trainers = next(text for line, text in said.items() if "find_best" in line and FACE_VALUE in line)
+    assert all(f"{name}__{PLANS}__2d" in of_trainers for name in (TRAINER, FACE_VALUE))
+    assert "ensemble___" in of_trainers
     label = array_of(space.root / "BOTH" / "p0.nii.gz")
     assert label.shape == SHAPE and set(np.unique(label)) <= {0, 1, 2}
     scores = read(space.root / "scores.json")["cases"]

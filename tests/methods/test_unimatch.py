@@ -31,7 +31,7 @@ def test_without_boxes_and_changes_strong_views_are_the_images_themselves(monkey
     monkeypatch.setattr(strong_view, "CHANCE_OF_JITTER", 0.0)
     monkeypatch.setattr(strong_view, "CHANCE_OF_BLUR", 0.0)
     monkeypatch.setattr(unimatch, "drop_channels", lambda features, share, uniform: features)
-    learning = COMPARED["UniMatch"].begin(box_chance=0.0, certainty=0.6)
+    learning = COMPARED["UniMatch"].begin(box_chance=0.0, certainty=0.6, ramp_up=0.0)
     outputs = [one.detach() for one in learning.passes.student(pair()["imperfect_data"])]
     sure, labels = outputs[0].softmax(dim=1).max(dim=1)
     expected = dice_where(learning.passes, outputs, labels, sure >= 0.6).item()
