@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import clock
 import table
 from scene import Scene, Sizes
 
@@ -78,22 +80,9 @@ def fastest(request: pytest.FixtureRequest, benchmark: Any) -> Iterator[Callable
 
 @pytest.fixture
 def in_turns(request: pytest.FixtureRequest) -> Callable[[dict[str, Callable[[], Any]]], dict[str, float]]:
-    """As ``fastest``, of several ways that take turns, so that a busy machine slows all of them."""
+    """As ``fastest``, of several ways that take turns."""
     options = request.config.option
-    clock = time.perf_counter if options.device == "cuda" else time.process_time
-
-    def once(way: Callable[[], Any]) -> float:
-        start = clock()
-        way()
-        if options.device == "cuda":
-            torch.cuda.synchronize()
-        return clock() - start
-
-    def measure(ways: dict[str, Callable[[], Any]]) -> dict[str, float]:
-        rounds = [{name: once(way) for name, way in ways.items()} for _ in range(options.rounds + 1)]
-        return {name: min(seconds[name] for seconds in rounds[1:]) for name in ways}
-
-    return measure
+    return partial(clock.in_turns, rounds=options.rounds, device=options.device)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

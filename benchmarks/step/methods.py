@@ -13,94 +13,51 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from clock import in_turns
+from scene import Scene, Sizes, network
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "support"))
 from counted_steps import LiveBytes
-from scene import Scene, Sizes, network
 
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.nnunet_plugin import mlbseg_trainers
-from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.card import card_of
-from nnunetv2_mlbseg.training.course import Course
 from nnunetv2_mlbseg.training.learning import Learning
 from nnunetv2_mlbseg.training.method import Moment
-from nnunetv2_mlbseg.training.stages import Stage, Stages
-from nnunetv2_mlbseg.training.task import Task
+from nnunetv2_mlbseg.training.stages import Stage
 
 ROLES = FoldRoles(clean=("c0",), noisy=("n0",), unlabeled=("u0",), validation=())
 MIDDLE = Moment(500, 500, 1000)
 OTHER_NETWORK = "nnUNetTrainerMLBSegUNetPlusPlus"
 
 
-class Steps:
-    """Networks, batches and steps of one size."""
-
-    def __init__(self, images: int, size: int, bfloat16: bool):
-        self.sizes = Sizes(images=images, size=size, deep=True)
-        self.scene, self.bfloat16 = Scene(self.sizes), bfloat16
-
-    def all(self) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-        """Name, counted cost and step of every trainer, nnU-Net's own first."""
-        yield "nnU-Net", "1", self._stock()
-        for name in mlbseg_trainers.__all__:
-            trainer: Any = getattr(mlbseg_trainers, name)
-            settings = resolve(trainer.method.Settings, {"seed": 1}, None, trainer.variant, trainer.variant_defaults)
-            method = trainer.method_of(settings)
-            stages = method.stages(settings, self.sizes.images, ROLES)
-            own = [stage for stage in stages if stage.by_method]
-            if own and name != OTHER_NETWORK:
-                yield name, f"{card_of(trainer).cost:.1f}", self._step(settings, method, stages, own[-1])
-
-    def _stock(self) -> Callable[[], Any]:
-        student = network(self.sizes)
-        trainer = SimpleNamespace(device=torch.device("cpu"), network=student, loss=self.scene.loss, grad_scaler=None)
-        trainer.optimizer = torch.optim.SGD(student.parameters(), 1e-3, momentum=0.99, nesterov=True)
-        if not self.bfloat16:
-            return lambda: nnUNetTrainer.train_step(trainer, self.scene.batch)
-        return self.scene.in_bfloat16()["stock"]
-
-    def _step(self, settings: Any, method: Any, stages: tuple[Stage, ...], stage: Stage) -> Callable[[], Any]:
-        student = network(self.sizes)
-        task = Task(1, self.sizes.classes, 2, noisy=64, unlabeled=64, ignore_label=None, network=student)
-        heads = method.modules(settings, task)
-        parameters = [*student.parameters(), *heads.parameters()]
-        cases: Any = SimpleNamespace(roles=ROLES)
-        learning = Learning(
-            Course(settings, method, cases, Stages(stages), Processes()),
-            task,
-            student=student,
-            heads=heads,
-            optimizer=torch.optim.SGD(parameters, 1e-3, momentum=0.99, nesterov=True),
-            grad_scaler=None,
-            loss=self.scene.loss,
-            device=torch.device("cpu"),
-        )
-        learning.passes.bfloat16 = self.bfloat16
-        batch = self.scene.drawn("", stage.main.images)
-        if stage.imperfect is not None:
-            batch |= self.scene.drawn("imperfect_", stage.imperfect.images)
-        return lambda: learning.iteration(stage, batch, MIDDLE, lambda _: {})
+def trainers_steps(scene: Scene, chosen: Sequence[str], bfloat16: bool) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+    """Name, counted cost and step of nnU-Net and of every trainer, or of those ``chosen``."""
+    yield "nnU-Net", "1", scene.in_bfloat16()["stock"] if bfloat16 else scene.stock
+    for name in chosen or mlbseg_trainers.__all__:
+        trainer: Any = getattr(mlbseg_trainers, name)
+        settings = resolve(trainer.method.Settings, {"seed": 1}, None, trainer.variant, trainer.variant_defaults)
+        method = trainer.method_of(settings)
+        stages = method.stages(settings, scene.sizes.images, ROLES)
+        own = [stage for stage in stages if stage.by_method]
+        if own and name != OTHER_NETWORK:
+            learning = scene.learning_of(method, settings, stages, network(scene.sizes), ROLES)
+            learning.passes.bfloat16 = bfloat16
+            yield name, f"{card_of(trainer).cost:.1f}", step_of(scene, learning, own[-1])
 
 
-def seconds_in_turns(steps: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """The smallest CPU time of every step; the first round, which makes what steps keep, does not count."""
-    found: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds + 1):
-        for name, step in steps.items():
-            start = time.process_time()
-            step()
-            found[name].append(time.process_time() - start)
-    return {name: min(seconds[1:]) for name, seconds in found.items()}
+def step_of(scene: Scene, learning: Learning, stage: Stage) -> Callable[[], Any]:
+    """A step of a stage, always on the same images."""
+    batch = scene.drawn("", stage.main.images)
+    if stage.imperfect is not None:
+        batch |= scene.drawn("imperfect_", stage.imperfect.images)
+    return lambda: learning.iteration(stage, batch, MIDDLE, lambda _: {})
 
 
 def main() -> None:
@@ -114,10 +71,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     steps, costs, mebibytes = {}, {}, {}
-    for name, cost, step in Steps(options.images, options.size, options.bfloat16).all():
-        if not options.trainers or name in ("nnU-Net", *options.trainers):
-            steps[name], costs[name] = step, cost
-    seconds = seconds_in_turns(steps, options.rounds)
+    scene = Scene(Sizes(images=options.images, size=options.size, deep=True))
+    for name, cost, step in trainers_steps(scene, options.trainers, options.bfloat16):
+        steps[name], costs[name] = step, cost
+    seconds = in_turns(steps, options.rounds)
     for name, step in steps.items():
         with LiveBytes() as live:
             step()

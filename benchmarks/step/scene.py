@@ -5,7 +5,7 @@ All ways see equally many images: N clean ones, and N imperfect ones counted wit
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -28,12 +28,13 @@ from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.course import Course
 from nnunetv2_mlbseg.training.learning import Learning
-from nnunetv2_mlbseg.training.method import Moment
-from nnunetv2_mlbseg.training.stages import Stages
+from nnunetv2_mlbseg.training.method import Method, Moment
+from nnunetv2_mlbseg.training.stages import Stage, Stages
 from nnunetv2_mlbseg.training.task import Task
 
 ALPHA = 0.1  # of the virtual step; it cancels
 BEGIN = Moment(0, 0, 1000)
+NOBODY = FoldRoles((), (), (), ())
 # Only what the second-order ways do as well: weights and weighted loss. Views, teacher and supervision are off.
 CORE: dict[str, Any] = {
     "weighting": "meta",
@@ -83,7 +84,7 @@ class Scene:
         views = [views[number % 4] for number in range(sizes.views)]
         self.learning = self._learning({"views": views, **overrides})
         self.core = self._learning(CORE)
-        self.optimizer = self._optimizer()
+        self.optimizer = _optimizer(self.network)
 
     def drawn(self, name: str, count: int) -> dict[str, Tensor]:
         """So many images as a loader hands them over, under keys that begin with ``name``."""
@@ -104,21 +105,26 @@ class Scene:
             f"{name}case": case,
         }
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.network.parameters(), 1e-3, momentum=0.99, nesterov=True)
-
     def _learning(self, overrides: dict[str, Any]) -> Learning:
-        """All that learns, as a training puts it together."""
         settings = resolve(MLBSeg.Settings, {"seed": 1, **overrides})
-        stages = Stages(MLBSeg.stages(settings, self.sizes.images, FoldRoles((), (), (), ())))
-        cases: Any = None  # the loaders' concern
-        counts = {"classes": self.sizes.classes, "noisy": self.sizes.images, "unlabeled": 0}
+        stages = MLBSeg.stages(settings, self.sizes.images, NOBODY)
+        return self.learning_of(MLBSeg, settings, stages, self.network, NOBODY)
+
+    def learning_of(
+        self, method: type[Method], settings: Any, stages: Sequence[Stage], student: nn.Module, roles: FoldRoles
+    ) -> Learning:
+        """All that learns, as a training puts it together; of ``roles`` counts whether there are unlabeled cases."""
+        images = self.sizes.images
+        cases: Any = SimpleNamespace(roles=roles)
+        unlabeled = images if roles.unlabeled else 0
+        task = Task(1, self.sizes.classes, 2, noisy=images, unlabeled=unlabeled, ignore_label=None, network=student)
+        heads = method.modules(settings, task).to(self.device)
         return Learning(
-            Course(settings, MLBSeg, cases, stages, Processes()),
-            Task(channels=1, dims=2, ignore_label=None, **counts),
-            student=self.network,
-            heads=nn.ModuleDict(),
-            optimizer=self._optimizer(),
+            Course(settings, method, cases, Stages(stages), Processes()),
+            task,
+            student=student,
+            heads=heads,
+            optimizer=_optimizer(student, heads),
             grad_scaler=self.scaler,
             loss=self.loss,
             device=self.device,
@@ -242,6 +248,11 @@ class Scene:
             loss, maps = self._virtual_loss(functional(images), imperfect, pseudo)
             optimizer.step(loss)
             return self._derivatives(functional, maps)
+
+
+def _optimizer(*modules: nn.Module) -> torch.optim.Optimizer:
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    return torch.optim.SGD(parameters, 1e-3, momentum=0.99, nesterov=True)
 
 
 def network(sizes: Sizes) -> nn.Module:
