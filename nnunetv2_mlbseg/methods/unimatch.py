@@ -8,7 +8,7 @@ theirs. The box is from the same batch, whose predictions there are already; the
 evaluation mode.
 
 The weights rise over the training (`ramp_up`), which those of the authors' code do not. With their weights from the
-start sure pixels were background alone, and with three clean scans a network never found the prostate.
+start sure pixels were background alone, and with three clean scans FixMatch never found the prostate.
 """
 
 from __future__ import annotations
