@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import math
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -23,6 +24,18 @@ def open_dataset(folder: str, cases: Iterable[str]) -> nnUNetBaseDataset:
 def dataset_class(folder: str) -> type[nnUNetBaseDataset]:
     """The class for the files in a folder, which is listed for that, once."""
     return infer_dataset_class(folder)
+
+
+def count_images(dataset: nnUNetBaseDataset, patch_size: Sequence[int]) -> int:
+    """What one pass over all cases consists of: their slices (first spatial axis), or as many patches as fill them.
+
+    Args:
+        patch_size: With three sides a case counts its size in patches, each side at least as one, rounded up.
+    """
+    shapes = [dataset.load_case(case)[0].shape[1:] for case in dataset.identifiers]
+    if len(patch_size) < 3:
+        return sum(int(shape[0]) for shape in shapes)
+    return sum(math.ceil(math.prod(max(n / side, 1) for n, side in zip(s, patch_size, strict=True))) for s in shapes)
 
 
 def load_fitting(labels: LabelStore, case: str, shape: tuple[int, ...]) -> tuple[Any, dict[ClassKey, np.ndarray]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 
-def ramp_up(iteration: int, length: int) -> float:
+def ramp_up(iteration: float, length: float) -> float:
     """What part of its weight a term has: exp(-5 (1 - t)^2) with t from 0 to 1 (Laine and Aila, ICLR 2017).
 
     Args:
         iteration: iterations done.
-        length: iterations until the part is 1; 0: it always is.
+        length: iterations, or what else is counted, until the part is 1; 0: it always is.
     """
     left = 1 - iteration / length if iteration < length else 0.0
     return math.exp(-5 * left**2)

@@ -13,6 +13,8 @@ from typing import overload
 import torch
 from torch import Tensor
 
+from nnunetv2_mlbseg.maths.label_space import LabelSpace
+
 
 @dataclass(frozen=True)
 class Unshown:
@@ -60,6 +62,10 @@ class Unshown:
     def other_logits(self, output: Tensor) -> Tensor:
         """The outputs (B, ..., *S) without those of these classes. No gradient flows into what is left out."""
         return output.index_select(1, self.kept[:-1])
+
+    def other_folded(self, logits: Tensor, space: LabelSpace) -> Tensor:
+        """The same of folded logits ``(B*G, C, *S)``, see `maths/label_space`."""
+        return space.logits(self.other_logits(space.output(logits)))
 
     @overload
     def other_labels(self, target: Tensor) -> Tensor: ...

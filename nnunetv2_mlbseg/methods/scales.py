@@ -30,18 +30,19 @@ def cross_entropy(passes: Passes, outputs: Sequence[Tensor], labels: Tensor) -> 
     return over_scales(passes, outputs, at)
 
 
-def dice_where(passes: Passes, outputs: Sequence[Tensor], labels: Tensor, counted: Tensor) -> Tensor:
+def dice_where(passes: Passes, outputs: Sequence[Tensor], labels: Tensor, counted: Tensor, groups: int = 1) -> Tensor:
     """1 - the soft Dice of the pixels that count and labels that were made for them; 0 where none does.
 
     Args:
-        labels: ``(B, *S)`` int64.
-        counted: ``(B, *S)`` bool.
+        labels: ``(B*G, *S)`` int64.
+        counted: ``(B*G, *S)`` bool.
+        groups: G, each with a Dice of its own (see `maths/label_space`).
     """
     every = torch.ones(len(labels), dtype=torch.bool, device=labels.device)
 
     def at(output: Tensor) -> Tensor:
         here = resize_labels(labels, output.shape[2:]), resize_labels(counted, output.shape[2:]).to(output.dtype)
-        return mixture_dice_loss(output.softmax(dim=1), Mixture.of([here[0]], [here[1]]), every, passes.total)
+        return mixture_dice_loss(output.softmax(dim=1), Mixture.of([here[0]], [here[1]]), every, passes.total, groups)
 
     return over_scales(passes, outputs, at)
 

@@ -20,11 +20,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from nnunetv2_mlbseg.maths.mixing_boxes import boxes_of_area, pasted
-from nnunetv2_mlbseg.maths.strong_view import strong_view
 from nnunetv2_mlbseg.methods.comparison import SemiSupervised, SemiSupervisedSettings
 from nnunetv2_mlbseg.methods.draws import uniform
 from nnunetv2_mlbseg.methods.scales import dice_where
+from nnunetv2_mlbseg.methods.strong_views import StrongViews, SureLabels
 from nnunetv2_mlbseg.networks.dropout import drop_channels
 from nnunetv2_mlbseg.networks.surgery import plain_network
 from nnunetv2_mlbseg.settings.rules import interval, number, whole
@@ -33,8 +32,6 @@ from nnunetv2_mlbseg.training.card import Card
 from nnunetv2_mlbseg.training.method import Moment, Terms
 
 AUTHORS = "the authors' code"
-LARGEST_RATIO = 3.3
-"""Of two sides of a box (the authors' code)."""
 DOUBLED = AUTHORS + ", doubled beside nnU-Net's supervised loss"
 
 
@@ -78,12 +75,12 @@ class UniMatch(SemiSupervised):
         settings, ramp = self.settings, self.ramp(moment)
         losses = {"supervised": self.supervised(clean)}
         weak, dropped = self.weak(imperfect.images)
-        sure, labels = weak[0].detach().softmax(dim=1).max(dim=1)
-        counted = sure >= settings.certainty
+        sure = SureLabels.of(weak[0], settings.certainty)
         if dropped is not None:
-            apart = dice_where(self.passes, dropped, labels, counted)
+            apart = dice_where(self.passes, dropped, sure.labels, sure.counted)
             losses["features"] = ramp * settings.feature_weight * apart
-        losses["strong"] = ramp * settings.strong_weight * self.of_strong_views(imperfect.images, labels, counted)
+        views = StrongViews(self.passes, settings.strong_views, settings.box_chance, settings.box_area)
+        losses["strong"] = ramp * settings.strong_weight * views.loss(imperfect.images, sure)
         return Terms(losses | self.face_value(imperfect, weak))
 
     def weak(self, images: Tensor) -> tuple[list[Tensor], list[Tensor] | None]:
@@ -96,20 +93,3 @@ class UniMatch(SemiSupervised):
         skips = [drop_channels(skip, 0.5, draw) for skip in features.skips]
         decoder: Any = plain_network(self.passes.student_network).decoder
         return outputs, self.passes.through(decoder, skips)
-
-    def of_strong_views(self, images: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
-        """The mean loss of strong views; labels and whether they count, ``(B, *S)``, go with the pixels."""
-        views = [self.strong(images, labels, counted) for _ in range(self.settings.strong_views)]
-        outputs = self.passes.student(torch.cat([view[0] for view in views]))
-        parts = zip(*[output.chunk(len(views)) for output in outputs], strict=True)
-        losses = [dice_where(self.passes, part, *view[1:]) for part, view in zip(parts, views, strict=True)]
-        return torch.stack(losses).mean()
-
-    def strong(self, images: Tensor, labels: Tensor, counted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A strong view of every image with a box of the one before, its labels, and whether they count."""
-        of_area = self.settings.box_area, LARGEST_RATIO, self.settings.box_chance
-        draw = partial(uniform, self.passes, purpose="strong views")
-        boxes = boxes_of_area(len(images), images.shape[2:], *of_area, draw)
-        changed = strong_view(images, draw)
-        x, y, c = (pasted(boxes, value.roll(1, dims=0), value) for value in (changed, labels, counted))
-        return x, y, c

@@ -82,7 +82,7 @@ class TrainingSettings(Settings):
     """Name of the preset that the training starts from."""
 
     warmup_epochs: int = whole(200, least=0, unit="epochs", section=SCHEDULE, source=LENGTH)
-    """Length of the warm-up, which trains on the clean cases alone."""
+    """Length of the warm-up, which reads the labels of clean cases alone."""
     epochs: int = whole(800, least=0, unit="epochs", section=SCHEDULE, source=LENGTH)
     """Length of what follows the warm-up. 0: the training ends after the warm-up."""
     iterations_per_epoch: int | None = optional_whole(250, least=1, unit="iterations", section=SCHEDULE, source=LENGTH)
@@ -106,7 +106,7 @@ class TrainingSettings(Settings):
     lr_decay_exponent: float = number(0.9, least=0, most=10, section=OPTIMISER, source=NNUNET)
     """Exponent of the polynomial by which the learning rate falls over all epochs. 0: it stays constant."""
     gradient_clip: float = number(12.0, least=0, most=1e6, open_ends=True, section=OPTIMISER, source=NNUNET)
-    """Largest norm of the gradient after the warm-up. The warm-up keeps nnU-Net's 12."""
+    """Largest norm of the gradient where a method's terms train. nnU-Net's own steps keep 12."""
     deep_supervision: bool = flag(True, section=OPTIMISER, source=NNUNET)
     """Losses at several resolutions of the network's output, not at the finest one alone."""
 

@@ -17,6 +17,7 @@ Variant = Mapping[str, Any]
 
 NO_PLE: Variant = {"ple": False}
 NO_TEACHER: Variant = {"mean_teacher": False}
+NO_STRONG_VIEWS: Variant = {"strong_weight": 0.0}
 
 
 class nnUNetTrainerMLBSegBootstrap(nnUNetTrainerMLBSeg):
@@ -25,7 +26,7 @@ class nnUNetTrainerMLBSegBootstrap(nnUNetTrainerMLBSeg):
     Without views and teacher, as in the paper's Table 5, unless the configuration sets ``ple`` or ``mean_teacher``.
     """
 
-    variant: ClassVar[Variant] = {"weighting": "uniform"}
+    variant: ClassVar[Variant] = {"weighting": "uniform", **NO_STRONG_VIEWS}
     variant_defaults: ClassVar[Variant] = {**NO_PLE, **NO_TEACHER}
     card: ClassVar[Card] = replace(
         MLBSeg.card, idea="given and own labels with equal weights", cost=2, citation="Reed et al., ICLR workshop 2015"
@@ -40,23 +41,23 @@ class nnUNetTrainerMLBSegUniform(nnUNetTrainerMLBSeg):
 
 
 class nnUNetTrainerMLBSegMLB(nnUNetTrainerMLBSeg):
-    """Meta-learned weights alone: pseudo labels of the single image (Eq. 3), no views, no teacher."""
+    """Meta-learned weights alone: pseudo labels of the single image (Eq. 3), no views, no teacher, no strong views."""
 
-    variant: ClassVar[Variant] = {**NO_PLE, **NO_TEACHER}
+    variant: ClassVar[Variant] = {**NO_PLE, **NO_TEACHER, **NO_STRONG_VIEWS}
     card: ClassVar[Card] = replace(MLBSeg.card, idea="MLB-Seg without views and teacher", cost=8 / 3)
 
 
 class nnUNetTrainerMLBSegMLBMeanTeacher(nnUNetTrainerMLBSeg):
     """Meta-learned weights and the mean teacher, no views."""
 
-    variant: ClassVar[Variant] = {**NO_PLE, "mean_teacher": True}
+    variant: ClassVar[Variant] = {**NO_PLE, "mean_teacher": True, **NO_STRONG_VIEWS}
     card: ClassVar[Card] = replace(MLBSeg.card, idea="MLB-Seg without views", cost=3)
 
 
 class nnUNetTrainerMLBSegMLBPLE(nnUNetTrainerMLBSeg):
     """Meta-learned weights and views (Q of them: the key ``views``), no teacher."""
 
-    variant: ClassVar[Variant] = {"ple": True, **NO_TEACHER}
+    variant: ClassVar[Variant] = {"ple": True, **NO_TEACHER, **NO_STRONG_VIEWS}
     card: ClassVar[Card] = replace(MLBSeg.card, idea="MLB-Seg without teacher", cost=6.4 / 3)
 
 
@@ -70,6 +71,7 @@ class nnUNetTrainerMLBSegNLReweighting(nnUNetTrainerMLBSeg):
         "mixture_dice_weight": 0.0,
         **NO_PLE,
         **NO_TEACHER,
+        **NO_STRONG_VIEWS,
     }
     card: ClassVar[Card] = replace(
         MLBSeg.card,

@@ -105,7 +105,10 @@ class Learning:
         """
         with self.guard.step():
             if stage.by_method:
-                found = self.step(Batch.of(loaded, self.passes.device), moment)
+                batch = Batch.of(loaded, self.passes.device)
+                found = self.step(batch, moment)
+                if self.passes.unshown is not None and stage.reads_clean_labels_alone:
+                    self._begin_as_background(self.passes.unshown, batch.clean.images)
             elif self.processes.count > 1 or self.passes.unshown is not None or self.passes.bfloat16:
                 found = self.supervised_step(Batch.of(loaded, self.passes.device), stage.quantity)
             else:

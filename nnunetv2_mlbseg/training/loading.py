@@ -103,7 +103,7 @@ class Loading:
                 predictor = CasePredictor(network, *of_nnunet, mirror, learning.passes.device)
                 correction = learning.method.correction
                 return place.corrected(self.stores.corrected, predictor, correction, known=known, begun=in_use)
-        if stage.by_method and learning.method.learns_from_former:
+        if stage.by_method and not stage.reads_clean_labels_alone and learning.method.learns_from_former:
             pairs = place.former(self.stores.former, *of_nnunet)
             if pairs is not None:
                 learning.method.know(chain(pairs, place.further(self.stores.further, *of_nnunet)))

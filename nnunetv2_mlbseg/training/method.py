@@ -45,11 +45,15 @@ class Moment:
         began: Those before the present epoch.
         now: Those before the present one.
         all: Of the whole stage.
+        stage: Its name.
+        of_training: How much of the whole training is done, 0 to 1.
     """
 
     began: int
     now: int
     all: int
+    stage: str = ""
+    of_training: float = 0.0
 
     @property
     def share(self) -> float:

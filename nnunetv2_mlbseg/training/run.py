@@ -65,8 +65,10 @@ class Run:
 
     def moment(self, number: int) -> Moment:
         """How far the stage is."""
-        began = (number - self.stages.began(number)) * self.epoch.iterations
-        return Moment(began, began + self.epoch.done, self.stages.at(number).epochs * self.epoch.iterations)
+        stage, iterations = self.stages.at(number), self.epoch.iterations
+        began = (number - self.stages.began(number)) * iterations
+        of_training = (number + self.epoch.done / iterations) / self.stages.epochs
+        return Moment(began, began + self.epoch.done, stage.epochs * iterations, stage.name, of_training)
 
     def seed_of(self, number: int) -> tuple[int, ...] | None:
         """Numbers that differ between epochs and between processes, which must not draw the same cases."""

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 
+from nnunetv2_mlbseg.cases.datasets import count_images
 from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.training import TrainingSettings
@@ -16,6 +17,8 @@ from nnunetv2_mlbseg.settings.training import TrainingSettings
 LATEST = "checkpoint_latest.pth"
 """nnU-Net's file that ``--c`` goes on from."""
 
+WARM_UP = "warm-up"
+"""A stage's name."""
 WARM_UP_FILE = "checkpoint_warmup.pth"
 """Keeps the networks as the warm-up leaves them."""
 
@@ -104,6 +107,12 @@ class Stage:
     def draws(self) -> tuple[Draw, ...]:
         """What its loaders draw."""
         return (self.main,) if self.imperfect is None else (self.main, self.imperfect)
+
+    @property
+    def reads_clean_labels_alone(self) -> bool:
+        """Whether no label of another case trains."""
+        of_others = self.imperfect is not None and self.imperfect.roles != self.imperfect.blank
+        return self.main.roles == ("clean",) and not of_others
 
     @property
     def labels_line(self) -> str:
@@ -216,22 +225,10 @@ class Stages:
         return math.ceil(self._images[pace.roles] / pace.images)
 
 
-def count_images(dataset: nnUNetBaseDataset, patch_size: Sequence[int]) -> int:
-    """What one pass over all cases consists of: their slices (first spatial axis), or as many patches as fill them.
-
-    Args:
-        patch_size: With three sides a case counts its size in patches, each side at least as one, rounded up.
-    """
-    shapes = [dataset.load_case(case)[0].shape[1:] for case in dataset.identifiers]
-    if len(patch_size) < 3:
-        return sum(int(shape[0]) for shape in shapes)
-    return sum(math.ceil(math.prod(max(n / side, 1) for n, side in zip(s, patch_size, strict=True))) for s in shapes)
-
-
 def warm_up(settings: TrainingSettings, plan_batch_size: int) -> Stage:
     """nnU-Net's own training on the clean cases alone."""
     clean = Draw(("clean",), settings.warmup_batch_size or plan_batch_size, "warmup_batch_size")
-    return Stage("warm-up", settings.warmup_epochs, clean, quantity="warmup", keeps=WARM_UP_FILE)
+    return Stage(WARM_UP, settings.warmup_epochs, clean, quantity="warmup", keeps=WARM_UP_FILE)
 
 
 def paired(

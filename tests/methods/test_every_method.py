@@ -22,6 +22,7 @@ from method_support import (
 )
 from torch import nn
 
+from nnunetv2_mlbseg.methods.mlbseg import method as mlbseg
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.progress import checkpoint
 from nnunetv2_mlbseg.progress.epoch_log import EpochLog
@@ -110,13 +111,21 @@ class Trained:
 
 OF_MLBSEG = {
     **{"bootstrap": "bootstrap_weight", "dice": "mixture_dice_weight", "views": "consistency_weight"},
-    **{"teacher": "teacher_weight", "supervised": "supervised_weight"},
+    **{"teacher": "teacher_weight", "strong": "strong_weight", "supervised": "supervised_weight"},
 }
 METHODS = {
     **{name: Trained(MLBSeg, OF_MLBSEG, {"weighting": name}) for name in ("tied", "meta", "uniform")},
     "entropy": Trained(Entropy, {"entropy": "entropy_weight"}, {}),
     "origin": Trained(Origin, {"teacher": "teacher_weight", "origin": "origin_weight"}, {}),
 }
+
+
+@pytest.fixture(autouse=True)
+def _sure_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that has learned nothing is nowhere sure, and MLB-Seg's strong views would count nothing."""
+    monkeypatch.setattr(mlbseg, "CERTAINTY", 0.5)
+
+
 every_method = pytest.mark.parametrize("trained", METHODS.values(), ids=METHODS)
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from comparison_support import COMPARED, pair
 from method_support import CPU, take_step
 
 from nnunetv2_mlbseg.maths import strong_view
-from nnunetv2_mlbseg.methods import unimatch
+from nnunetv2_mlbseg.methods import strong_views, unimatch
 from nnunetv2_mlbseg.methods.scales import dice_where
+from nnunetv2_mlbseg.methods.strong_views import StrongViews, SureLabels
 from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.method import Moment
 
@@ -42,13 +41,13 @@ def test_without_boxes_and_changes_strong_views_are_the_images_themselves(monkey
 
 
 def test_a_box_brings_label_and_certainty_of_its_own_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    method: Any = COMPARED["UniMatch"].begin(box_chance=1.0).method
-    monkeypatch.setattr(unimatch, "strong_view", lambda images, uniform: images)
+    passes = COMPARED["UniMatch"].begin().passes
+    monkeypatch.setattr(strong_views, "strong_view", lambda images, uniform: images)
     labels = torch.stack([torch.zeros(16, 16), torch.ones(16, 16)]).long()
     images, counted = labels.unsqueeze(1).float(), labels == 1
-    shown, found, sure = method.strong(images, labels, counted)
-    assert torch.equal(shown[:, 0].long(), found) and torch.equal(sure, found == 1)
-    assert found[0].any() and not found[0].all() and not found[1].all()
+    shown, found = StrongViews(passes, box_chance=1.0)._shown(images, SureLabels(labels, counted))
+    assert torch.equal(shown[:, 0].long(), found.labels) and torch.equal(found.counted, found.labels == 1)
+    assert found.labels[0].any() and not found.labels[0].all() and not found.labels[1].all()
 
 
 def test_fixmatch_has_one_strong_view_and_no_graph_of_the_weak_one() -> None:

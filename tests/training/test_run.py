@@ -46,11 +46,13 @@ def _outputs(count: int) -> list[dict[str, float]]:
 def test_a_moment_counts_the_iterations_of_its_stage():
     run, _ = _run()
     run.begin(3, "unread")
-    assert run.moment(3) == Moment(began=5, now=5, all=15) and run.moment(3).share == 1 / 3
+    stage = "bootstrapping"
+    assert run.moment(3) == Moment(began=5, now=5, all=15, stage=stage, of_training=0.6)
+    assert run.moment(3).share == 1 / 3
     run.epoch.outputs = _outputs(2)
-    assert run.moment(3) == Moment(5, 7, 15)
-    assert run.moment(2) == Moment(0, 2, 15), "the first epoch of the bootstrapping"
-    assert run.moment(1) == Moment(5, 7, 10), "the warm-up has a length of its own"
+    assert run.moment(3) == Moment(5, 7, 15, stage, 3.4 / 5)
+    assert run.moment(2) == Moment(0, 2, 15, stage, 2.4 / 5), "the first epoch of the bootstrapping"
+    assert run.moment(1) == Moment(5, 7, 10, "warm-up", 1.4 / 5), "the warm-up has a length of its own"
 
 
 def test_an_epoch_goes_on_where_it_was_stopped_and_only_once():

@@ -48,9 +48,10 @@ def test_five_patches_at_once_would_take_more():
 @pytest.mark.parametrize(
     ("point", "settings", "units"),
     [
-        (("plain", *SIZES), {}, 30 + 30 + 3 * 2 + 10),  # both batches forward and backward, derivatives, teacher
-        (("plain", *SIZES), {"weighting": "meta"}, 30 + 30 + 3 * 10 + 10),
-        (("plain", *SIZES), {"weighting": "uniform"}, 30 + 30 + 10),
+        (("plain", *SIZES), {}, 30 + 30 + 3 * 2 + 8),  # both batches forward and backward, derivatives, teacher
+        (("plain", *SIZES), {"weighting": "meta"}, 30 + 30 + 3 * 8 + 8),
+        (("plain", *SIZES), {"weighting": "uniform"}, 30 + 30 + 8),
+        (("plain", *SIZES), {"strong_weight": 0}, 30 + 24 + 3 * 2 + 8),
         (("residual", *IN_3D), {}, 6 + 6 + 3 * 2 + 2),  # on the CPU no volume is alone
         (("residual", *IN_3D), {"images_at_once": 1}, 6 + 6 + 3 * 1 + 2),  # which of two knows its logits already
         (("residual", *IN_3D), {"images_at_once": 1, "weighting": "uniform"}, 6 + 6 + 1 + 2),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from nnunetv2_mlbseg.cases.former_labels import FormerPair
@@ -18,18 +19,22 @@ from nnunetv2_mlbseg.methods.mlbseg.known import known_errors
 from nnunetv2_mlbseg.methods.mlbseg.memory import Memory
 from nnunetv2_mlbseg.methods.mlbseg.quantities import LOGGED, statistics, trouble
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
-from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_images, warm_ups
+from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_images, warm_up_with_views
 from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss, mixture_dice
 from nnunetv2_mlbseg.methods.mlbseg.weighed import Lesson, WeighedBatch
 from nnunetv2_mlbseg.methods.mlbseg.weighing import Weighing
+from nnunetv2_mlbseg.methods.strong_views import StrongViews, SureLabels
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.card import Card
 from nnunetv2_mlbseg.training.method import LabelWeighing, Method, Moment, Terms
 from nnunetv2_mlbseg.training.passes import Passes
-from nnunetv2_mlbseg.training.stages import Labelling, Stage, paired
+from nnunetv2_mlbseg.training.stages import WARM_UP, Labelling, Stage, paired
 from nnunetv2_mlbseg.training.task import Task
+
+CERTAINTY = 0.95
+"""Least probability of a label that counts in strong views (the code of Yang et al. 2023)."""
 
 
 class MLBSeg(Method):
@@ -57,7 +62,8 @@ class MLBSeg(Method):
         self.weigh = Weighing(settings, task, passes, self.weighting)
         passes.images_at_once = settings.images_at_once or self._at_once_by_default()
         # Made at once, so that every checkpoint has their states.
-        passes.generators.on_host("views"), passes.generators.on_device("noise")
+        passes.generators.on_host("views")
+        passes.generators.on_device("noise"), passes.generators.on_device("strong views")
         self.memory = Memory()
         self._seen = Memory()
 
@@ -93,12 +99,37 @@ class MLBSeg(Method):
         labelling = Labelling(settings.pseudo_label_network, settings.mirror_generated, settings.align_shares)
         bootstrapping = paired(settings, plan_batch_size, pairs, "bootstrapping", labelling)
         further = bool(roles.further_of_noisy) and settings.weighting in REMEMBERING
-        return (*warm_ups(settings, plan_batch_size, roles), replace(bootstrapping, further=further))
+        return warm_up_with_views(settings, plan_batch_size), replace(bootstrapping, further=further)
 
     def terms(self, batch: Batch, moment: Moment) -> Terms:
-        """Eq. 9, 11, 13 and the Dice of the mixture; the gradient of the clean batch has begun already (Eq. 5)."""
+        """Eq. 9, 11, 13 and the Dice of the mixture; the gradient of the clean batch has begun already (Eq. 5).
+
+        In the warm-up nnU-Net's loss of the clean batch. Strong views in both.
+        """
+        assert batch.imperfect is not None, "where the method's terms train, pairs are drawn"
+        images = batch.imperfect.images
+        if moment.stage == WARM_UP:
+            with torch.no_grad():
+                logits = self.passes.student(images)[0]
+            of_clean = self.passes.supervised(self.passes.student(batch.clean.images), batch.clean.target)
+            strong = self._of_strong_views(images, logits, moment)
+            return Terms({"warmup": of_clean / self.passes.processes.count, "strong": strong})
         lesson, begun = self._lesson(batch, moment)
-        return replace(begun, losses=self._losses(lesson))
+        losses = self._losses(lesson)
+        if self.settings.strong_weight > 0:
+            losses["strong"] = self._of_strong_views(images, lesson.known[0], moment)
+        return replace(begun, losses=losses)
+
+    def _of_strong_views(self, images: Tensor, logits: Tensor, moment: Moment) -> Tensor:
+        """Dice of strong views and the labels that the student is sure of, by its logits of the images first."""
+        weight = ramp_up(moment.of_training, 1) * self.settings.strong_weight
+        unshown, space = self.passes.unshown, self.passes.space
+
+        def shown(of_all: Tensor) -> Tensor:
+            return of_all if unshown is None else unshown.other_folded(of_all, space)
+
+        sure = SureLabels.of(shown(logits[: len(images) * space.groups]), CERTAINTY)
+        return weight * StrongViews(self.passes).loss(images, sure, shown)
 
     def _lesson(self, batch: Batch, moment: Moment) -> tuple[Lesson, Terms]:
         """What the training pass needs, so that nothing else lives through it; and all that it does not change."""
@@ -143,6 +174,8 @@ class MLBSeg(Method):
 
     def epoch_line(self, moment: Moment) -> str:
         """How much generated labels count."""
+        if moment.stage == WARM_UP:
+            return ""
         least = self.least_of_generated(moment)
         more = " or more" if self.settings.align_shares and least < 1 else ""
         return f", weight of generated labels {least:.3g}{more}" if self.task.unlabeled else ""

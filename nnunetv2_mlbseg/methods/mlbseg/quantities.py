@@ -18,6 +18,7 @@ LOGGED = Quantities(
             "dice": "Dice of their mixture",
             "views": "consistency of the views (Eq. 11)",
             "teacher": "consistency with the teacher (Eq. 13)",
+            "strong": "sure labels of strong views",
             "supervised": "clean batch",
         },
         "mean weight before normalisation": {

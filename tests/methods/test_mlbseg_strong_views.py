@@ -1,0 +1,140 @@
+"""Strong views in MLB-Seg: the warm-up that they make, whose labels count, and what stays untouched."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from maths_support import small_network
+from method_support import CPU, CrossEntropy, drawn_batch, mlbseg_step, parameters_of, same, state_of
+from region_support import learning_of_regions, nested_discs
+from torch import Tensor
+
+from nnunetv2_mlbseg.maths import strong_view
+from nnunetv2_mlbseg.methods import strong_views
+from nnunetv2_mlbseg.methods.mlbseg import method as mlbseg
+from nnunetv2_mlbseg.methods.strong_views import SureLabels
+from nnunetv2_mlbseg.training.batch import Batch
+from nnunetv2_mlbseg.training.learning import Learning
+from nnunetv2_mlbseg.training.method import Moment
+from nnunetv2_mlbseg.training.stages import Draw, Stage
+
+HALF_WAY = Moment(50, 50, 60, "warm-up", 0.5)
+CLEAN = Draw(("clean",), 2, "key")
+BLANK = Draw(("noisy", "unlabeled"), 2, "key", blank=("noisy", "unlabeled"))
+WARM_UP = Stage("warm-up", 1, CLEAN, BLANK, by_method=True)
+
+
+@pytest.fixture(autouse=True)
+def _sure_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that has learned nothing is nowhere sure."""
+    monkeypatch.setattr(mlbseg, "CERTAINTY", 0.5)
+
+
+@pytest.fixture
+def unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strong views are the images themselves."""
+    monkeypatch.setattr(strong_views, "strong_view", lambda images, uniform: images)
+    monkeypatch.setattr(
+        strong_views, "boxes_of_area", lambda count, size, *_: torch.zeros(count, *size, dtype=torch.bool)
+    )
+
+
+def _warm_up_step(learning: Learning, loaded: dict[str, Any], moment: Moment = HALF_WAY) -> dict[str, Any]:
+    def nnunets(_: Any) -> dict[str, Any]:
+        raise AssertionError("the method's terms train")
+
+    return learning.iteration(WARM_UP, loaded, moment, nnunets)
+
+
+def _soft_dice(p: Tensor, labels: Tensor) -> Tensor:
+    """Of the only foreground class, over the batch, written out."""
+    inside = labels == 1
+    return (2 * p[:, 1][inside].sum() + 1e-5) / (p[:, 1].sum() + inside.sum() + 1e-5)
+
+
+def test_the_warm_up_is_the_clean_batch_and_the_dice_with_ones_own_labels(unchanged: None) -> None:
+    learning = mlbseg_step(strong_weight=0.7)
+    loaded = drawn_batch()
+    with torch.no_grad():
+        p = learning.student(loaded["imperfect_data"]).softmax(dim=1)
+        clean = CrossEntropy()(learning.student(loaded["data"]), loaded["target"])
+    expected = 0.7 * math.exp(-5 / 4) * (1 - _soft_dice(p, p.argmax(dim=1)))
+    found = _warm_up_step(learning, loaded)
+    assert 0.03 < float(expected) < 0.3
+    assert float(found["strong"]) == pytest.approx(float(expected), rel=1e-5)
+    assert float(found["warmup"]) == pytest.approx(float(clean), rel=1e-5)
+    assert set(found) == {"loss", "warmup", "strong", "skipped"}
+
+
+def test_no_label_of_an_imperfect_case_is_read_in_the_warm_up() -> None:
+    moved = []
+    for garbage in (False, True):
+        learning, loaded = mlbseg_step(), drawn_batch()
+        if garbage:
+            loaded["imperfect_target"] = torch.full_like(loaded["imperfect_target"], -1)
+        _warm_up_step(learning, loaded)
+        moved.append(parameters_of(learning.student))
+    assert all(torch.equal(a, b) for a, b in zip(*moved, strict=True))
+
+
+def test_labels_come_from_the_image_as_it_is_and_carry_no_gradient() -> None:
+    logits = torch.tensor([[[4.0, -4.0, 0.1]], [[-4.0, 4.0, 0.0]]]).transpose(0, 1).requires_grad_()
+    sure = SureLabels.of(logits, 0.95)
+    assert sure.labels.tolist() == [[0, 1, 0]] and sure.counted.tolist() == [[True, True, False]]
+    assert not sure.labels.requires_grad
+
+
+def test_a_pasted_box_counts_in_every_region_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two regions of two images: what a pixel shows and what it is called, in both regions, are of one image."""
+    monkeypatch.setattr(strong_views, "strong_view", lambda images, uniform: images)
+    learning = learning_of_regions(small_network(classes=2, deep_supervision=True), 2, False)
+    images = torch.stack([torch.zeros(1, 16, 16), torch.ones(1, 16, 16)])
+    labels = torch.stack([torch.full((16, 16), number) for number in (0, 1, 2, 3)])  # image 0: 0, 1; image 1: 2, 3
+    views = strong_views.StrongViews(learning.passes, box_chance=1.0)
+    shown, found = views._shown(images, SureLabels(labels, labels > 1))
+    of_second = shown[:, 0].repeat_interleave(2, dim=0).long()
+    assert torch.equal(found.labels, 2 * of_second + torch.tensor([0, 1, 0, 1]).view(4, 1, 1))
+    assert torch.equal(found.counted, of_second == 1) and 0 < float(of_second[0].float().mean()) < 1
+
+
+def test_of_a_class_that_no_clean_image_shows_the_warm_up_says_nothing() -> None:
+    """It ends as probable as the background, and no gradient of strong views reaches its logit."""
+    generator = torch.Generator().manual_seed(6)
+    images, masks = nested_discs(2, generator)
+    noisy, _ = nested_discs(2, generator)
+    masks[:, 1] = False
+    network = small_network(classes=2, deep_supervision=True)
+    learning = learning_of_regions(network, 2, False, unshown=(1,))
+    target = [masks, masks[..., ::2, ::2]]
+    places = {"imperfect_generated": torch.tensor([False, True]), "imperfect_case": torch.tensor([0, -1])}
+    loaded = {"data": images, "target": target, "imperfect_data": noisy, "imperfect_target": target, **places}
+    terms = learning.method.terms(Batch.of(loaded, CPU), HALF_WAY)
+    head: Any = network.decoder.seg_layers[-1]
+    (gradient,) = torch.autograd.grad(terms.losses["strong"], [head.weight])
+    assert gradient[0].any() and not gradient[1].any()
+    _warm_up_step(learning, loaded)
+    assert all(not output[:, 1].any() and output[:, 0].any() for output in network(images))
+
+
+@pytest.mark.parametrize("weighting", ["tied", "meta", "uniform"])
+def test_the_term_ends_at_its_full_weight_and_never_moves_the_teacher(weighting: str, unchanged: None) -> None:
+    learning = mlbseg_step(weighting=weighting, strong_weight=2.0)
+    loaded, teacher = drawn_batch(), state_of(learning.teacher.network)
+    with torch.no_grad():
+        p = learning.student(loaded["imperfect_data"]).softmax(dim=1)
+    found = learning.method.terms(Batch.of(loaded, CPU), Moment(90, 90, 90, "bootstrapping", 1))
+    assert found.losses["strong"].item() == pytest.approx(2 * float(1 - _soft_dice(p, p.argmax(dim=1))), rel=1e-4)
+    found.losses["strong"].backward()
+    assert same(teacher, learning.teacher.network)
+    assert all(parameter.grad is None for parameter in learning.teacher.network.parameters())
+
+
+def test_strong_views_differ_from_the_images_in_intensity() -> None:
+    """Not to test against nothing: the default changes them."""
+    images = torch.randn(4, 1, 24, 24, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    changed = strong_view.strong_view(images, lambda shape: torch.rand(shape, generator=generator))
+    assert (changed - images).abs().flatten(1).mean(1).gt(0.05).sum() >= 2
