@@ -148,7 +148,7 @@ def test_views_that_a_step_shows():
     assert settings.shown_views == ("flip", "zoom_in")
     assert settings.all_views == ("image", "flip", "zoom_in")
     without = resolve(MLBSegSettings, {"ple": False})
-    assert (without.shown_views, without.all_views, len(without.views)) == ((), ("image",), 4)
+    assert (without.shown_views, without.all_views, len(without.views)) == ((), ("image",), 3)
 
 
 @pytest.mark.parametrize("overrides", [{}, {"preset": "paper"}, {"ple": False, "views": []}, {"tied_strength": 3}])

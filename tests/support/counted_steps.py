@@ -147,17 +147,33 @@ def stock_peak(kind: str, features: tuple[int, ...], size: int, images: int, dim
         return _peak(live, _stock(kind, features, size, images, dims))
 
 
-def our_peak(kind: str, features: tuple[int, ...], size: int, images: int, dims: int = 2, **overrides: Any) -> int:
-    """As :func:`stock_peak`, of MLB-Seg with some keys overridden."""
+def our_peak(
+    kind: str,
+    features: tuple[int, ...],
+    size: int,
+    images: int,
+    dims: int = 2,
+    stage: str = "bootstrapping",
+    **overrides: Any,
+) -> int:
+    """As :func:`stock_peak`, of MLB-Seg in one of its stages with some keys overridden."""
     with made_up() as live:
-        return _peak(live, _ours(kind, features, size, images, dims, overrides))
+        return _peak(live, _ours(kind, features, size, images, dims, stage, overrides))
 
 
-def products(kind: str, features: tuple[int, ...], size: int, images: int, dims: int = 2, **overrides: Any) -> float:
+def products(
+    kind: str,
+    features: tuple[int, ...],
+    size: int,
+    images: int,
+    dims: int = 2,
+    stage: str = "bootstrapping",
+    **overrides: Any,
+) -> float:
     """Multiplications of all convolutions in a step of MLB-Seg, as a multiple of those in nnU-Net's."""
-    counts = []
+    counts, point = [], (kind, features, size, images, dims)
     with made_up():
-        for step in (_stock(kind, features, size, images, dims), _ours(kind, features, size, images, dims, overrides)):
+        for step in (_stock(*point), _ours(*point, stage, overrides)):
             with FlopCounterMode(display=False) as counter:
                 step()
             counts.append(counter.get_total_flops())
@@ -203,7 +219,7 @@ def _stock(kind: str, features: tuple[int, ...], size: int, images: int, dims: i
 
 
 def _ours(
-    kind: str, features: tuple[int, ...], size: int, images: int, dims: int, overrides: dict[str, Any]
+    kind: str, features: tuple[int, ...], size: int, images: int, dims: int, stage: str, overrides: dict[str, Any]
 ) -> Callable[[], Any]:
     network = u_net(kind, features, dims)
     settings = resolve(MLBSeg.Settings, {"seed": 0, **overrides}, dims=dims)
@@ -224,7 +240,7 @@ def _ours(
 
     def step() -> None:
         with learning.guard.step():
-            learning.step(Batch.of(loaded, CPU), Moment(0, 0, 1000))
+            learning.step(Batch.of(loaded, CPU), Moment(0, 0, 1000, stage))
         learning.finish_step()
 
     return step

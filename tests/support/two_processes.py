@@ -42,6 +42,7 @@ from nnunetv2_mlbseg.training.whole_batch_loss import over_whole_batch
 IGNORE_LABEL = 3
 FACTORS = (2 / 3, 1 / 3, 0.0)
 BASE: dict[str, Any] = {"seed": 5, "initial_lr": 0.05, "momentum": 0.9, "ema_decay": 0.9, "weighting": "meta"}
+BASE |= {"strong_weight": 0}  # every process has strong views of its own
 # Every normalisation, both losses of the clean batch, both Dice, labels by student and teacher, the virtual step, a
 # class that no clean image shows (where one has it, the pixel is ignored), regions that overlap.
 SETTINGS: dict[str, dict[str, Any]] = {

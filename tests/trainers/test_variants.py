@@ -70,7 +70,15 @@ def test_length_batches_and_optimiser_are_those_of_the_method(suffix, preset):
     parts = (
         {"deep_supervision"}
         if suffix == "UNetPlusPlus"
-        else {"training_labels", "ple", "mean_teacher", "weighted_labels", "weighting", "weight_normalization"}
+        else {
+            "training_labels",
+            "ple",
+            "mean_teacher",
+            "weighted_labels",
+            "weighting",
+            "weight_normalization",
+            "strong_weight",
+        }
     )
     parts |= {"mixture_dice_weight"} if suffix == "NLReweighting" else set()
     follow = {"consistency_weight", "teacher_weight", "pseudo_label_network", "inference_network"}

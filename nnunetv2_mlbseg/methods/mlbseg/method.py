@@ -111,9 +111,9 @@ class MLBSeg(Method):
         if moment.stage == WARM_UP:
             with torch.no_grad():
                 logits = self.passes.student(images)[0]
-            of_clean = self.passes.supervised(self.passes.student(batch.clean.images), batch.clean.target)
+            of_clean, begun = self.passes.clean_gradient(batch.clean, "dice_ce")  # frees its activations at once
             strong = self._of_strong_views(images, logits, moment)
-            return Terms({"warmup": of_clean / self.passes.processes.count, "strong": strong})
+            return Terms({"strong": strong}, begun, {"warmup": of_clean / self.passes.processes.count})
         lesson, begun = self._lesson(batch, moment)
         losses = self._losses(lesson)
         if self.settings.strong_weight > 0:
