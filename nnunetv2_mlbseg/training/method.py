@@ -82,6 +82,15 @@ class Terms:
         """The sum of ``losses``."""
         return _sum(self.losses)
 
+    def all_begun(self, passes: Passes) -> Terms:
+        """The same with the gradient of all losses taken, which frees their activations before more losses are made."""
+        gradient, begun = passes.gradient(passes.processes.count * self.loss), self.begun
+        if begun is not None:
+            pairs = zip(begun, gradient, strict=True)
+            gradient = [a if b is None else b if a is None else b.add_(a) for a, b in pairs]
+        of_losses = {name: loss.detach() for name, loss in self.losses.items()}
+        return Terms({}, gradient, self.of_begun | of_losses, self.values)
+
     def found(self) -> dict[str, Tensor]:
         """What the log gets, on the device: ``loss`` is the sum of all terms."""
         terms = {name: term.detach() for name, term in (self.losses | self.of_begun).items()}

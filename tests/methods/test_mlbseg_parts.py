@@ -81,7 +81,7 @@ def test_a_step_with_derivatives_in_parts_is_that_with_all_at_once(monkeypatch, 
     [("batch", "meta", [9]), ("instance", "meta", [3, 3, 3]), ("batch", "tied", [9]), ("instance", "tied", [3])],
 )
 def test_a_network_that_mixes_images_sees_all_at_once(norm, weighting, parts):
-    """Three clean images, three for derivatives, in three views where each pixel has its own, nine and three strong."""
+    """Three clean images, three for derivatives, in three views where each pixel has its own, nine, three strong."""
     learning, seen = _learning(False, norm, weighting=weighting, views=["zoom_in", "flip"]), []
     learning.passes._replays = False
     learning.student.register_forward_hook(lambda module, inputs, _: seen.append(len(inputs[0])))

@@ -99,7 +99,7 @@ def test_the_noise_generator_of_another_device_is_left_behind():
     assert torch.isfinite(take_step(learning, drawn_batch())["loss"])
 
 
-@pytest.mark.parametrize(("weighting", "with_tangents"), [("tied", 2), ("meta", 8), ("uniform", 0)])
+@pytest.mark.parametrize(("weighting", "with_tangents"), [("tied", 2), ("meta", 10), ("uniform", 0)])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_the_student_runs_once_per_purpose(network, weighting, with_tangents):
     """Clean batch of two, tangents of what the strategy needs them, training, two strong; the teacher once."""

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from maths_support import small_network
-from method_support import CPU, CrossEntropy, drawn_batch, mlbseg_step, parameters_of, same, state_of
+from method_support import (
+    CPU,
+    NETWORKS,
+    TASK,
+    CrossEntropy,
+    drawn_batch,
+    learning_of,
+    mlbseg_step,
+    parameters_of,
+    same,
+    state_of,
+    take_step,
+)
 from region_support import learning_of_regions, nested_discs
 from torch import Tensor
 
 from nnunetv2_mlbseg.maths import strong_view
 from nnunetv2_mlbseg.methods import strong_views
 from nnunetv2_mlbseg.methods.mlbseg import method as mlbseg
+from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.methods.strong_views import SureLabels
+from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.learning import Learning
 from nnunetv2_mlbseg.training.method import Moment
@@ -23,7 +38,8 @@ from nnunetv2_mlbseg.training.stages import Draw, Stage
 
 HALF_WAY = Moment(50, 50, 60, "warm-up", 0.5)
 CLEAN = Draw(("clean",), 2, "key")
-BLANK = Draw(("noisy", "unlabeled"), 2, "key", blank=("noisy", "unlabeled"))
+BLANK = Draw(("unlabeled",), 2, "key", blank=("unlabeled",))
+NONE = replace(TASK, unlabeled=0)
 WARM_UP = Stage("warm-up", 1, CLEAN, BLANK, by_method=True)
 
 
@@ -49,6 +65,11 @@ def _warm_up_step(learning: Learning, loaded: dict[str, Any], moment: Moment = H
     return learning.iteration(WARM_UP, loaded, moment, nnunets)
 
 
+def _unlabeled(**changes: Tensor) -> dict[str, Any]:
+    """A batch as the warm-up draws it."""
+    return {**drawn_batch(), "imperfect_case": torch.tensor([-1, -1]), **changes}
+
+
 def _soft_dice(p: Tensor, labels: Tensor) -> Tensor:
     """Of the only foreground class, over the batch, written out."""
     inside = labels == 1
@@ -57,7 +78,7 @@ def _soft_dice(p: Tensor, labels: Tensor) -> Tensor:
 
 def test_the_warm_up_is_the_clean_batch_and_the_dice_with_ones_own_labels(unchanged: None) -> None:
     learning = mlbseg_step(strong_weight=0.7)
-    loaded = drawn_batch()
+    loaded = _unlabeled()
     with torch.no_grad():
         p = learning.student(loaded["imperfect_data"]).softmax(dim=1)
         clean = CrossEntropy()(learning.student(loaded["data"]), loaded["target"])
@@ -72,7 +93,7 @@ def test_the_warm_up_is_the_clean_batch_and_the_dice_with_ones_own_labels(unchan
 def test_no_label_of_an_imperfect_case_is_read_in_the_warm_up() -> None:
     moved = []
     for garbage in (False, True):
-        learning, loaded = mlbseg_step(), drawn_batch()
+        learning, loaded = mlbseg_step(), _unlabeled()
         if garbage:
             loaded["imperfect_target"] = torch.full_like(loaded["imperfect_target"], -1)
         _warm_up_step(learning, loaded)
@@ -109,7 +130,7 @@ def test_of_a_class_that_no_clean_image_shows_the_warm_up_says_nothing() -> None
     network = small_network(classes=2, deep_supervision=True)
     learning = learning_of_regions(network, 2, False, unshown=(1,))
     target = [masks, masks[..., ::2, ::2]]
-    places = {"imperfect_generated": torch.tensor([False, True]), "imperfect_case": torch.tensor([0, -1])}
+    places = {"imperfect_generated": torch.tensor([False, True]), "imperfect_case": torch.tensor([-1, -1])}
     loaded = {"data": images, "target": target, "imperfect_data": noisy, "imperfect_target": target, **places}
     terms = learning.method.terms(Batch.of(loaded, CPU), HALF_WAY)
     head: Any = network.decoder.seg_layers[-1]
@@ -120,16 +141,47 @@ def test_of_a_class_that_no_clean_image_shows_the_warm_up_says_nothing() -> None
 
 
 @pytest.mark.parametrize("weighting", ["tied", "meta", "uniform"])
-def test_the_term_ends_at_its_full_weight_and_never_moves_the_teacher(weighting: str, unchanged: None) -> None:
+def test_after_the_warm_up_it_is_of_unlabeled_images_and_ends_at_its_full_weight(
+    weighting: str, unchanged: None
+) -> None:
+    """The first image is of a noisy case. The gradient of all other terms is there already."""
     learning = mlbseg_step(weighting=weighting, strong_weight=2.0)
-    loaded, teacher = drawn_batch(), state_of(learning.teacher.network)
-    with torch.no_grad():
-        p = learning.student(loaded["imperfect_data"]).softmax(dim=1)
+    loaded, teacher, student = drawn_batch(), state_of(learning.teacher.network), list(learning.student.parameters())
+    p = learning.student(loaded["imperfect_data"]).softmax(dim=1)[1:]
+    expected = 2 * (1 - _soft_dice(p, p.argmax(dim=1)))
     found = learning.method.terms(Batch.of(loaded, CPU), Moment(90, 90, 90, "bootstrapping", 1))
-    assert found.losses["strong"].item() == pytest.approx(2 * float(1 - _soft_dice(p, p.argmax(dim=1))), rel=1e-4)
-    found.losses["strong"].backward()
+    (loss,) = found.losses.values()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    for ours, wanted in zip(torch.autograd.grad(loss, student), torch.autograd.grad(expected, student), strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-7)
     assert same(teacher, learning.teacher.network)
-    assert all(parameter.grad is None for parameter in learning.teacher.network.parameters())
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("weighting", ["tied", "meta", "uniform"])
+def test_one_part_after_the_other_is_the_gradient_of_the_sum(network: str, weighting: str, unchanged: None) -> None:
+    """The step with strong views is the one without and, apart, theirs: here with plain SGD, to rounding."""
+    moved, loaded, last = {}, drawn_batch(), Moment(90, 90, 90, "bootstrapping", 1)
+    for weight in (0.0, 1.0):
+        learning = mlbseg_step(network, weighting=weighting, strong_weight=weight)
+        before = parameters_of(learning.student)
+        take_step(learning, loaded, last)
+        moved[weight] = [b - a for a, b in zip(before, learning.student.parameters(), strict=True)]
+    learning = mlbseg_step(network)
+    p = learning.student(loaded["imperfect_data"])
+    p = (p if isinstance(p, Tensor) else p[0]).softmax(dim=1)[1:]
+    loss = 1 - _soft_dice(p, p.argmax(dim=1).detach())
+    gradient = torch.autograd.grad(loss, list(learning.student.parameters()), allow_unused=True)
+    for whole, rest, one in zip(moved[1.0], moved[0.0], gradient, strict=True):
+        torch.testing.assert_close(
+            whole - rest, torch.zeros_like(rest) if one is None else -0.1 * one, rtol=1e-3, atol=1e-6
+        )
+
+
+def test_without_unlabeled_cases_nothing_of_it_happens() -> None:
+    learning = learning_of(MLBSeg, resolve(MLBSeg.Settings, {"seed": 1}), small_network(), CrossEntropy(), task=NONE)
+    found = learning.method.terms(Batch.of(drawn_batch(), CPU), Moment(90, 90, 90, "bootstrapping", 1))
+    assert "strong" not in found.found()
 
 
 def test_strong_views_differ_from_the_images_in_intensity() -> None:

@@ -111,7 +111,7 @@ def test_batches_smaller_than_the_number_of_processes_are_refused_by_their_key()
 
 
 def test_a_derived_batch_has_an_image_for_every_process():
-    """Of a plan's batch of 2 the five pictures leave one imperfect image."""
+    """Of a plan's batch of 2 the five views leave one imperfect image."""
     stages = MLBSeg.stages(resolve(MLBSeg.Settings), 2, ROLES)
     assert Stages(stages, processes=1).imperfect_images == 1
     shared = Stages(stages, processes=2)
@@ -123,10 +123,12 @@ def test_a_derived_batch_has_an_image_for_every_process():
 
 
 def test_the_stages_of_mlbseg():
-    """The image, Q = 3 views and a strong one take the place of one batch of the plan: 12 // 5 images."""
+    """Q = 4 views beside the image take the place of one batch of the plan: 12 // 5 images."""
     warmup, bootstrapping = _of(MLBSeg).all
     assert (warmup.name, warmup.epochs, warmup.keeps) == ("warm-up", 2, "checkpoint_warmup.pth")
-    assert [draw.images for draw in warmup.draws] == [12, 2] and not bootstrapping.reads_clean_labels_alone
+    unlabeled = Draw(("unlabeled",), 2, "imperfect_batch_size", derived=True, blank=("unlabeled",))
+    assert warmup.draws == (Draw(("clean",), 12, "warmup_batch_size"), unlabeled) and warmup.by_method
+    assert warmup.reads_clean_labels_alone and not bootstrapping.reads_clean_labels_alone
     assert (bootstrapping.name, bootstrapping.epochs) == ("bootstrapping", 3) and bootstrapping.by_method
     assert [draw.images for draw in bootstrapping.draws] == [
         12,
@@ -137,13 +139,33 @@ def test_the_stages_of_mlbseg():
     assert _of(MLBSeg, warmup_epochs=0).all[0].name == "bootstrapping"
 
 
-def test_without_strong_views_the_warm_up_is_nnunets_own_training():
-    """With them imperfect images stand beside the clean ones, and nobody may read their labels."""
-    plain, with_views = (_of(MLBSeg, strong_weight=weight).all[0] for weight in (0, 1))
-    assert not plain.by_method and plain.draws == (Draw(("clean",), 12, "warmup_batch_size"),)
-    assert with_views.by_method and with_views.main == plain.main == with_views.paced_by
-    assert with_views.imperfect.blank_cases(ROLES) == ("n0", "u0", "u1") and with_views.imperfect.images == 2
-    assert with_views.labelling is None and plain.reads_clean_labels_alone and with_views.reads_clean_labels_alone
+@pytest.mark.parametrize(
+    ("share", "lengths"), [(0.0, [(("clean",), 4)]), (0.3, [(("clean", "noisy"), 1), (("clean",), 3)])]
+)
+def test_the_warm_up_takes_noisy_labels_as_they_are_for_its_share(share: float, lengths: list[tuple[tuple, int]]):
+    stages = _of(MLBSeg, warmup_given=share, warmup_epochs=4)
+    found = [(stage.main.roles, stage.epochs) for stage in stages.all if stage.name == "warm-up"]
+    assert found == lengths and stages.renamed == {4: "bootstrapping"}
+    assert [stages.kept_after(done)[:1] for done in range(1, 5)] == [(), (), (), ("checkpoint_warmup.pth",)]
+    first, clean = stages.all[0], replace(stages.all[0].main, roles=("clean",))
+    assert (first.name, first.paced_by or first.main) == ("warm-up", clean), "as many iterations as plain trainings"
+
+
+def test_a_warm_up_on_given_labels_alone_keeps_its_networks_and_without_noisy_cases_there_is_none():
+    (given, _) = _of(MLBSeg, warmup_given=1).all
+    assert (given.main.roles, given.epochs, given.keeps) == (("clean", "noisy"), 2, "checkpoint_warmup.pth")
+    settings = resolve(MLBSeg.Settings, {"warmup_given": 0.5})
+    (clean, _) = Stages(MLBSeg.stages(settings, 12, replace(ROLES, noisy=()))).all
+    assert (clean.main.roles, clean.epochs) == (("clean",), 200)
+
+
+def test_without_strong_views_or_unlabeled_cases_the_warm_up_is_nnunets_own_training():
+    without = Stages(MLBSeg.stages(resolve(MLBSeg.Settings), 12, replace(ROLES, unlabeled=())))
+    for plain in (_of(MLBSeg, strong_weight=0).all[0], without.all[0]):
+        assert not plain.by_method and plain.draws == (Draw(("clean",), 12, "warmup_batch_size"),)
+        assert plain.reads_clean_labels_alone
+    with_views = _of(MLBSeg).all[0]
+    assert with_views.main == plain.main == with_views.paced_by and with_views.labelling is None
 
 
 def test_plain_training_is_one_stage_by_its_name_with_the_passes_of_the_method():

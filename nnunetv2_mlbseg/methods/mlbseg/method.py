@@ -19,14 +19,14 @@ from nnunetv2_mlbseg.methods.mlbseg.known import known_errors
 from nnunetv2_mlbseg.methods.mlbseg.memory import Memory
 from nnunetv2_mlbseg.methods.mlbseg.quantities import LOGGED, statistics, trouble
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
-from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_images, warm_up_with_views
+from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_images, warm_ups
 from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss, mixture_dice
 from nnunetv2_mlbseg.methods.mlbseg.weighed import Lesson, WeighedBatch
 from nnunetv2_mlbseg.methods.mlbseg.weighing import Weighing
 from nnunetv2_mlbseg.methods.strong_views import StrongViews, SureLabels
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
 from nnunetv2_mlbseg.settings.training import TrainingSettings
-from nnunetv2_mlbseg.training.batch import Batch
+from nnunetv2_mlbseg.training.batch import Batch, ImperfectImages
 from nnunetv2_mlbseg.training.card import Card
 from nnunetv2_mlbseg.training.method import LabelWeighing, Method, Moment, Terms
 from nnunetv2_mlbseg.training.passes import Passes
@@ -99,37 +99,44 @@ class MLBSeg(Method):
         labelling = Labelling(settings.pseudo_label_network, settings.mirror_generated, settings.align_shares)
         bootstrapping = paired(settings, plan_batch_size, pairs, "bootstrapping", labelling)
         further = bool(roles.further_of_noisy) and settings.weighting in REMEMBERING
-        return warm_up_with_views(settings, plan_batch_size), replace(bootstrapping, further=further)
+        return (*warm_ups(settings, plan_batch_size, roles), replace(bootstrapping, further=further))
 
     def terms(self, batch: Batch, moment: Moment) -> Terms:
-        """Eq. 9, 11, 13 and the Dice of the mixture; the gradient of the clean batch has begun already (Eq. 5).
+        """Eq. 9, 11, 13 and the Dice of the mixture; other gradients have begun already, of the clean batch (Eq. 5).
 
-        In the warm-up nnU-Net's loss of the clean batch. Strong views in both.
+        In the warm-up the clean batch and strong views alone. One part after the other, so that each has its
+        activations to itself.
         """
         assert batch.imperfect is not None, "where the method's terms train, pairs are drawn"
-        images = batch.imperfect.images
         if moment.stage == WARM_UP:
+            value, gradient = self.passes.clean_gradient(batch.clean, "dice_ce")
             with torch.no_grad():
-                logits = self.passes.student(images)[0]
-            of_clean, begun = self.passes.clean_gradient(batch.clean, "dice_ce")  # frees its activations at once
-            strong = self._of_strong_views(images, logits, moment)
-            return Terms({"strong": strong}, begun, {"warmup": of_clean / self.passes.processes.count})
+                logits = self.passes.student(batch.imperfect.images)[0]
+            strong = self._of_strong_views(batch.imperfect, logits, moment)
+            return Terms({"strong": strong}, gradient, {"warmup": value / self.passes.processes.count})
         lesson, begun = self._lesson(batch, moment)
-        losses = self._losses(lesson)
-        if self.settings.strong_weight > 0:
-            losses["strong"] = self._of_strong_views(images, lesson.known[0], moment)
-        return replace(begun, losses=losses)
+        logits, terms = lesson.known[0], replace(begun, losses=self._losses(lesson))
+        if self.settings.strong_weight == 0 or not self.task.unlabeled:
+            return terms
+        del lesson
+        terms = terms.all_begun(self.passes)
+        return replace(terms, losses={"strong": self._of_strong_views(batch.imperfect, logits, moment)})
 
-    def _of_strong_views(self, images: Tensor, logits: Tensor, moment: Moment) -> Tensor:
-        """Dice of strong views and the labels that the student is sure of, by its logits of the images first."""
+    def _of_strong_views(self, imperfect: ImperfectImages, logits: Tensor, moment: Moment) -> Tensor:
+        """Dice of strong views and labels that the student is sure of, by its logits of the images, which come first.
+
+        Labels of noisy images do not count.
+        """
         weight = ramp_up(moment.of_training, 1) * self.settings.strong_weight
         unshown, space = self.passes.unshown, self.passes.space
 
         def shown(of_all: Tensor) -> Tensor:
             return of_all if unshown is None else unshown.other_folded(of_all, space)
 
-        sure = SureLabels.of(shown(logits[: len(images) * space.groups]), CERTAINTY)
-        return weight * StrongViews(self.passes).loss(images, sure, shown)
+        sure = SureLabels.of(shown(logits[: len(imperfect.images) * space.groups]), CERTAINTY)
+        unlabeled = (imperfect.case < 0).repeat_interleave(len(sure.labels) // len(imperfect.images))
+        sure = sure.among(unlabeled.view(-1, *[1] * (sure.labels.ndim - 1)))
+        return weight * StrongViews(self.passes).loss(imperfect.images, sure, shown)
 
     def _lesson(self, batch: Batch, moment: Moment) -> tuple[Lesson, Terms]:
         """What the training pass needs, so that nothing else lives through it; and all that it does not change."""

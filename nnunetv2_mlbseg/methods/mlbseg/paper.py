@@ -21,7 +21,6 @@ PAPER_WITH_SOURCES: dict[str, tuple[Any, str]] = {
     "gradient_clip": (0.2, SCRIPT),
     "deep_supervision": (False, ""),
     "warmup_batch_size": (16, NUMBERS),
-    "views": (["zoom_in", "zoom_out", "zoom_out", "flip"], "section 3.2: Q = 4, a zoom-in, two zoom-outs, a flip"),
     "weighting": ("meta", "Eq. 4-6"),
     "weight_normalization": ("sum", "Eq. 8"),
     "bootstrap_weight": (1.0, "Eq. 9"),

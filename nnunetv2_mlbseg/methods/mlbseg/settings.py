@@ -77,6 +77,12 @@ class MLBSegSettings(TrainingSettings):
     `gce`: generalised cross-entropy (q = 0.7). `sce`: symmetric cross-entropy (0.1 and 1, log 0 = -4). `robust_dice`:
     cross-entropy itself. Each is for all labels, beside noise-robust Dice (exponent 1.5) in the place of Dice.
     """
+    warmup_given: float = number(0.0, least=0, most=1, unit="share of the warm-up", section=PARTS)
+    """For so much of the warm-up noisy labels train as they are, beside the clean ones; then the clean cases alone do.
+
+    0.5 is for few clean cases and labels that err little: a network that knows three scans takes right labels of others
+    for wrong. 0 is for all other labels: what a network has from wrong labels it hardly unlearns.
+    """
     ple: bool = flag(True, section=PARTS, source="section 3.2")
     """Views, and their consistency, take part (pseudo label enhancement). false: a step sees the image alone."""
     mean_teacher: bool = flag(True, section=PARTS, source="section 3.3, Eq. 13")
@@ -87,17 +93,20 @@ class MLBSegSettings(TrainingSettings):
     """Which of a pixel's two labels count. One alone is not possible with `weighting` tied."""
 
     views: tuple[str, ...] = list_of(
-        ("zoom_in", "zoom_out", "flip"), names=VIEW_NAMES, if_empty="no views", section=VIEWS, source="section 3.2"
+        ("zoom_in", "zoom_out", "zoom_out", "flip"),
+        names=VIEW_NAMES,
+        if_empty="no views",
+        section=VIEWS,
+        source="section 3.2 (Q = 4: one zoom-in, two zoom-outs and one flip)",
     )
-    """The Q views beside the image itself.
+    """The Q views beside the image itself. A step shows every image Q + 1 times.
 
-    A step shows every image Q + 2 times: as it is, in these views, and in a strong view. So the default of
-    `imperfect_batch_size` is the plan's batch size divided by Q + 2, whichever of them take part.
+    The default of `imperfect_batch_size` is the plan's batch size divided by Q + 1, with or without `ple`.
     """
     views_per_step: int | None = optional_whole(None, least=1, unit="views", section=VIEWS)
     """So many of the `views`, drawn anew in every step, take the place of all Q; null, or a larger number: all.
 
-    A 3D plan's batch is two patches in most cases, so that all views would cost several steps of nnU-Net.
+    A 3D plan's batch is two patches in most cases, so that Q + 1 of them would cost several steps of nnU-Net.
     """
     zoom_in: tuple[float, float] = interval((1.1, 1.4), least=1, most=4, source=FACTOR_SOURCE, **FACTOR)
     """Range of the enlargement f of a plane: the view shows 1/f² of the image.
@@ -166,11 +175,11 @@ class MLBSegSettings(TrainingSettings):
     strong_weight: float = number(
         1.0, least=0, section=TERMS, source="FixMatch (Sohn et al. 2020), as for scans in UniMatch (Yang et al. 2023)"
     )
-    """Factor of the term by which labels that the student is sure of (0.95) hold in strong views of imperfect images.
+    """Factor of the term by which labels that the student is sure of (0.95) hold in strong views of unlabeled images.
 
     A strong view has other intensities, and half of them a piece of another image. The factor rises over the whole
-    training. In the warm-up imperfect images take part for this term alone; with 0 it is nnU-Net's own training. It
-    is 0 in 3D, where it costs half a step of nnU-Net's and has not been measured.
+    training. With it unlabeled images take part in the warm-up. It is 0 in 3D, where the term would cost half a step of
+    nnU-Net's and has not been measured.
     """
 
     images_at_once: int | None = optional_whole(None, least=1, **IMAGES)
