@@ -22,8 +22,8 @@ from nnunetv2_mlbseg.maths.largest_component import largest_components
 from nnunetv2_mlbseg.maths.mixing_boxes import boxes_of_share
 from nnunetv2_mlbseg.maths.pseudo_labels import pseudo_labels
 from nnunetv2_mlbseg.methods.comparison import SemiSupervised, SemiSupervisedSettings
-from nnunetv2_mlbseg.methods.draws import uniform
 from nnunetv2_mlbseg.methods.pasting import Pasted, repeated, with_a_box_of_the_next
+from nnunetv2_mlbseg.methods.shared.draws import uniform
 from nnunetv2_mlbseg.settings.rules import flag, number
 from nnunetv2_mlbseg.training.batch import Batch, Images, ImperfectImages
 from nnunetv2_mlbseg.training.card import Card

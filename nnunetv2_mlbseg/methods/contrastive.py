@@ -24,8 +24,8 @@ from nnunetv2_mlbseg.maths.local_contrast import local_contrast
 from nnunetv2_mlbseg.maths.pooling import means_of_regions, nearest_regions
 from nnunetv2_mlbseg.maths.strong_view import strong_view
 from nnunetv2_mlbseg.methods.comparison import OF_CLEAN, Comparison, SteadySettings
-from nnunetv2_mlbseg.methods.draws import uniform
 from nnunetv2_mlbseg.methods.image_vectors import Seen, pretraining, vector_head, vectors
+from nnunetv2_mlbseg.methods.shared.draws import uniform
 from nnunetv2_mlbseg.networks.frozen import frozen_encoder
 from nnunetv2_mlbseg.networks.levels import convolution_like, widths
 from nnunetv2_mlbseg.settings.rules import number, whole

@@ -14,7 +14,7 @@ from torch import nn
 
 from nnunetv2_mlbseg.maths.pseudo_labels import pseudo_labels
 from nnunetv2_mlbseg.methods.comparison import SemiSupervised, SemiSupervisedSettings
-from nnunetv2_mlbseg.methods.scales import cross_entropy
+from nnunetv2_mlbseg.methods.shared.scales import cross_entropy
 from nnunetv2_mlbseg.networks.second_network import initialised_anew
 from nnunetv2_mlbseg.settings.rules import number
 from nnunetv2_mlbseg.training.batch import Images, ImperfectImages

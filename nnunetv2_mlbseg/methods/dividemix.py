@@ -24,8 +24,8 @@ from nnunetv2_mlbseg.maths.labels import as_labels
 from nnunetv2_mlbseg.maths.soft_targets import Targets, blended, guess_or_label, one_hot, share_divergence
 from nnunetv2_mlbseg.methods.case_losses import CaseLosses, class_balanced_loss
 from nnunetv2_mlbseg.methods.comparison import Comparison, ComparisonSettings
-from nnunetv2_mlbseg.methods.draws import beta, uniform
-from nnunetv2_mlbseg.methods.scales import soft_loss
+from nnunetv2_mlbseg.methods.shared.draws import beta, uniform
+from nnunetv2_mlbseg.methods.shared.scales import soft_loss
 from nnunetv2_mlbseg.networks.second_network import initialised_anew
 from nnunetv2_mlbseg.settings.rules import number, one_of
 from nnunetv2_mlbseg.training.batch import Images, ImperfectImages

@@ -21,7 +21,7 @@ from torch import Tensor
 from nnunetv2_mlbseg.maths.entropy import entropy
 from nnunetv2_mlbseg.maths.tensors import share_of_mean
 from nnunetv2_mlbseg.maths.uncertainty import mean_of, squared_distance
-from nnunetv2_mlbseg.methods.draws import disturbed
+from nnunetv2_mlbseg.methods.shared.draws import disturbed
 from nnunetv2_mlbseg.methods.unsure_teacher import UnsureTeacher, UnsureTeacherSettings
 from nnunetv2_mlbseg.networks.features import Features
 from nnunetv2_mlbseg.settings.rules import number, whole

@@ -13,7 +13,7 @@ from nnunetv2_mlbseg.maths.contrast import parts_of
 from nnunetv2_mlbseg.maths.pooling import means_of_halves
 from nnunetv2_mlbseg.maths.strong_view import strong_view
 from nnunetv2_mlbseg.maths.views import draw_views
-from nnunetv2_mlbseg.methods.draws import uniform
+from nnunetv2_mlbseg.methods.shared.draws import uniform
 from nnunetv2_mlbseg.networks.levels import widths
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.batch import Batch, Images

@@ -21,8 +21,8 @@ from nnunetv2_mlbseg.maths.entropy import relative_entropy_of_logits
 from nnunetv2_mlbseg.maths.structure import class_information, likeness_distance, window
 from nnunetv2_mlbseg.maths.tensors import share_of_mean
 from nnunetv2_mlbseg.maths.uncertainty import squared_distance
-from nnunetv2_mlbseg.methods.draws import uniform
 from nnunetv2_mlbseg.methods.mean_teacher import MeanTeacher, MeanTeacherSettings
+from nnunetv2_mlbseg.methods.shared.draws import uniform
 from nnunetv2_mlbseg.settings.rules import number, whole
 from nnunetv2_mlbseg.training.batch import Images, ImperfectImages
 from nnunetv2_mlbseg.training.card import Card

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nnunetv2_mlbseg.maths.consistency import teacher_consistency
 from nnunetv2_mlbseg.methods.comparison import SemiSupervised, SemiSupervisedSettings
-from nnunetv2_mlbseg.methods.draws import disturbed
+from nnunetv2_mlbseg.methods.shared.draws import disturbed
 from nnunetv2_mlbseg.networks.surgery import Within
 from nnunetv2_mlbseg.settings.rules import number
 from nnunetv2_mlbseg.training.batch import Images, ImperfectImages

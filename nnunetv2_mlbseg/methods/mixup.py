@@ -19,7 +19,7 @@ from nnunetv2_mlbseg.maths.labels import as_labels
 from nnunetv2_mlbseg.maths.mixing import blended, blended_labels
 from nnunetv2_mlbseg.maths.mixture_loss import mixture_loss
 from nnunetv2_mlbseg.methods.comparison import SemiSupervised, SemiSupervisedSettings
-from nnunetv2_mlbseg.methods.draws import beta, uniform
+from nnunetv2_mlbseg.methods.shared.draws import beta, uniform
 from nnunetv2_mlbseg.settings.rules import number
 from nnunetv2_mlbseg.training.batch import Batch, Images
 from nnunetv2_mlbseg.training.card import Card

@@ -23,8 +23,8 @@ from nnunetv2_mlbseg.maths.entropy import entropy
 from nnunetv2_mlbseg.maths.labels import Mixture, as_labels
 from nnunetv2_mlbseg.maths.mixture_loss import mixture_loss
 from nnunetv2_mlbseg.methods.comparison import OF_CLEAN, Comparison, ComparisonSettings
-from nnunetv2_mlbseg.methods.draws import disturbed
 from nnunetv2_mlbseg.methods.noisy_labels import noisy_target
+from nnunetv2_mlbseg.methods.shared.draws import disturbed
 from nnunetv2_mlbseg.settings.rules import number, one_of
 from nnunetv2_mlbseg.settings.training import SCHEDULE
 from nnunetv2_mlbseg.training.batch import Images, ImperfectImages

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnunetv2_mlbseg.methods.comparison import SemiSupervised
-from nnunetv2_mlbseg.methods.draws import uniform
+from nnunetv2_mlbseg.methods.shared.draws import uniform
 from nnunetv2_mlbseg.training.passes import Passes
 from nnunetv2_mlbseg.training.task import Task
 

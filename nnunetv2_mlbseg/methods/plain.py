@@ -15,7 +15,7 @@ from nnunetv2_mlbseg.maths.robust_losses import ROBUST
 from nnunetv2_mlbseg.methods.mlbseg.quantities import LOGGED
 from nnunetv2_mlbseg.methods.mlbseg.settings import OF_NNUNET, MLBSegSettings
 from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_images
-from nnunetv2_mlbseg.methods.scales import over_scales
+from nnunetv2_mlbseg.methods.shared.scales import over_scales
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.batch import Batch

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from nnunetv2_mlbseg.methods.comparison import SemiSupervised, SemiSupervisedSettings
-from nnunetv2_mlbseg.methods.draws import uniform
-from nnunetv2_mlbseg.methods.scales import dice_where
-from nnunetv2_mlbseg.methods.strong_views import StrongViews, SureLabels
+from nnunetv2_mlbseg.methods.shared.draws import uniform
+from nnunetv2_mlbseg.methods.shared.scales import dice_where
+from nnunetv2_mlbseg.methods.shared.strong_views import StrongViews, SureLabels
 from nnunetv2_mlbseg.networks.dropout import drop_channels
 from nnunetv2_mlbseg.networks.surgery import plain_network
 from nnunetv2_mlbseg.settings.rules import interval, number, whole

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar
 
-from nnunetv2_mlbseg.methods.draws import uniform
 from nnunetv2_mlbseg.methods.mean_teacher import MeanTeacher, MeanTeacherSettings
+from nnunetv2_mlbseg.methods.shared.draws import uniform
 from nnunetv2_mlbseg.networks.dropout import channel_dropout
 from nnunetv2_mlbseg.networks.surgery import Within
 from nnunetv2_mlbseg.settings.rules import number, whole

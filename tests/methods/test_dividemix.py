@@ -13,7 +13,7 @@ from method_support import CPU, take_step
 from nnunetv2_mlbseg.maths.soft_targets import one_hot
 from nnunetv2_mlbseg.methods import dividemix
 from nnunetv2_mlbseg.methods.case_losses import CaseLosses, class_balanced_loss
-from nnunetv2_mlbseg.methods.scales import soft_loss
+from nnunetv2_mlbseg.methods.shared.scales import soft_loss
 from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.method import Moment
 

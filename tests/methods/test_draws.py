@@ -8,7 +8,7 @@ import pytest
 import torch
 from comparison_support import COMPARED
 
-from nnunetv2_mlbseg.methods.draws import beta, disturbed, normal, uniform
+from nnunetv2_mlbseg.methods.shared.draws import beta, disturbed, normal, uniform
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.runtime.random_state import Generators
 

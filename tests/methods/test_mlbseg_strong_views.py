@@ -26,10 +26,10 @@ from region_support import learning_of_regions, nested_discs
 from torch import Tensor
 
 from nnunetv2_mlbseg.maths import strong_view
-from nnunetv2_mlbseg.methods import strong_views
 from nnunetv2_mlbseg.methods.mlbseg import method as mlbseg
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
-from nnunetv2_mlbseg.methods.strong_views import SureLabels
+from nnunetv2_mlbseg.methods.shared import strong_views
+from nnunetv2_mlbseg.methods.shared.strong_views import SureLabels
 from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.learning import Learning

@@ -9,7 +9,7 @@ import torch
 from comparison_support import COMPARED, FACTORS, pair
 from method_support import take_step
 
-from nnunetv2_mlbseg.methods.scales import cross_entropy, dice_where
+from nnunetv2_mlbseg.methods.shared.scales import cross_entropy, dice_where
 from nnunetv2_mlbseg.training.method import Moment
 
 MOMENT = Moment(1000, 1000, 1000)

@@ -8,9 +8,10 @@ from comparison_support import COMPARED, pair
 from method_support import CPU, take_step
 
 from nnunetv2_mlbseg.maths import strong_view
-from nnunetv2_mlbseg.methods import strong_views, unimatch
-from nnunetv2_mlbseg.methods.scales import dice_where
-from nnunetv2_mlbseg.methods.strong_views import StrongViews, SureLabels
+from nnunetv2_mlbseg.methods import unimatch
+from nnunetv2_mlbseg.methods.shared import strong_views
+from nnunetv2_mlbseg.methods.shared.scales import dice_where
+from nnunetv2_mlbseg.methods.shared.strong_views import StrongViews, SureLabels
 from nnunetv2_mlbseg.training.batch import Batch
 from nnunetv2_mlbseg.training.method import Moment
 

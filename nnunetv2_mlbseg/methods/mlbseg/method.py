@@ -23,7 +23,7 @@ from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_images, warm_ups
 from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss, mixture_dice
 from nnunetv2_mlbseg.methods.mlbseg.weighed import Lesson, WeighedBatch
 from nnunetv2_mlbseg.methods.mlbseg.weighing import Weighing
-from nnunetv2_mlbseg.methods.strong_views import StrongViews, SureLabels
+from nnunetv2_mlbseg.methods.shared.strong_views import StrongViews, SureLabels
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.batch import Batch, ImperfectImages

@@ -172,9 +172,7 @@ class MLBSegSettings(TrainingSettings):
     supervised_weight: float = number(1.0, least=0, section=TERMS, source="the authors' script")
     """Factor of the clean batch's loss."""
 
-    strong_weight: float = number(
-        1.0, least=0, section=TERMS, source="FixMatch (Sohn et al. 2020), as for scans in UniMatch (Yang et al. 2023)"
-    )
+    strong_weight: float = number(1.0, least=0, section=TERMS, source="Sohn et al. 2020 (FixMatch); Yang et al. 2023")
     """Factor of the term by which labels that the student is sure of (0.95) hold in strong views of unlabeled images.
 
     A strong view has other intensities, and half of them a piece of another image. The factor rises over the whole

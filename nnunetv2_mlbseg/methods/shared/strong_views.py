@@ -16,8 +16,8 @@ from torch import Tensor
 
 from nnunetv2_mlbseg.maths.mixing_boxes import boxes_of_area, pasted
 from nnunetv2_mlbseg.maths.strong_view import strong_view
-from nnunetv2_mlbseg.methods.draws import uniform
-from nnunetv2_mlbseg.methods.scales import dice_where
+from nnunetv2_mlbseg.methods.shared.draws import uniform
+from nnunetv2_mlbseg.methods.shared.scales import dice_where
 from nnunetv2_mlbseg.training.passes import Passes
 
 LARGEST_RATIO = 3.3
