@@ -33,6 +33,17 @@ def test_processes_draw_together_what_one_would(passes, draw):
     assert not torch.equal(draw(of_process(passes, 0, 1), (4, *SHAPE[1:]), "other"), whole)
 
 
+@pytest.mark.parametrize("draw", [normal, uniform])
+def test_of_an_uneven_batch_every_process_draws_all_and_takes_its_rows(passes, draw):
+    """Three images for two processes: what one would draw, and generators that go on alike."""
+    whole = draw(of_process(passes, 0, 1), (3, *SHAPE[1:]), "noise")
+    both = [replace(of_process(passes, rank, 2), images=3) for rank in range(2)]
+    parts = [draw(own, (count, *SHAPE[1:]), "noise") for own, count in zip(both, (2, 1), strict=True)]
+    assert torch.equal(torch.cat(parts), whole)
+    states = [own.generators.on_device("noise").get_state() for own in both]
+    assert torch.equal(*states)
+
+
 def test_noise_is_cut_off_at_twice_its_deviation(passes):
     images = torch.zeros(4, 1, 64, 64)
     noise = disturbed(passes, images, 0.1)

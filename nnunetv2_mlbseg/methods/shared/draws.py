@@ -1,12 +1,12 @@
 """Random draws of a step. They come from generators of the method's own, which checkpoints keep.
 
-Where processes share a batch, each takes its own of equal blocks that all of them draw, so that no two images get the
-same numbers.
+Where processes share a batch, all of them draw for the whole of it and each takes its own part, so that no two images
+get the same numbers, and generators are in one state everywhere, which a checkpoint of one process can keep for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,14 +16,21 @@ from nnunetv2_mlbseg.training.passes import Passes
 
 def normal(passes: Passes, shape: Sequence[int], purpose: str) -> Tensor:
     """Numbers from N(0, 1) in this shape, on the device."""
-    generator, processes = passes.generators.on_device(purpose), passes.processes
-    return torch.randn((processes.count, *shape), generator=generator, device=passes.device)[processes.rank]
+    return _own_part(torch.randn, passes, shape, purpose)
 
 
 def uniform(passes: Passes, shape: Sequence[int], purpose: str) -> Tensor:
     """Numbers from 0 to 1 in this shape, on the device."""
-    generator, processes = passes.generators.on_device(purpose), passes.processes
-    return torch.rand((processes.count, *shape), generator=generator, device=passes.device)[processes.rank]
+    return _own_part(torch.rand, passes, shape, purpose)
+
+
+def _own_part(draw: Callable[..., Tensor], passes: Passes, shape: Sequence[int], purpose: str) -> Tensor:
+    """Of an imperfect batch, which processes may share unevenly, the rows of this one; else one of equal blocks."""
+    generator, rows = passes.generators.on_device(purpose), passes.share_of_images()
+    if rows is not None and shape[0] == rows.stop - rows.start:
+        return draw((passes.images, *shape[1:]), generator=generator, device=passes.device)[rows]
+    blocks = draw((passes.processes.count, *shape), generator=generator, device=passes.device)
+    return blocks[passes.processes.rank]
 
 
 def disturbed(passes: Passes, images: Tensor, scale: float, purpose: str = "noise") -> Tensor:
