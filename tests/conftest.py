@@ -51,6 +51,12 @@ def nnunet_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
 
 
 @pytest.fixture
+def sure_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that has learned nothing is nowhere sure, and MLB-Seg's strong views would count nothing."""
+    monkeypatch.setattr("nnunetv2_mlbseg.methods.mlbseg.method.CERTAINTY", 0.5)
+
+
+@pytest.fixture
 def run_command() -> Callable[..., CompletedText]:
     """Run a console script of the current interpreter: ``run_command("mlbseg", "check", 501, env=...)``.
 

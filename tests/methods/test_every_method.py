@@ -22,7 +22,6 @@ from method_support import (
 )
 from torch import nn
 
-from nnunetv2_mlbseg.methods.mlbseg import method as mlbseg
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.progress import checkpoint
 from nnunetv2_mlbseg.progress.epoch_log import EpochLog
@@ -33,6 +32,7 @@ from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.learning import Learning
 from nnunetv2_mlbseg.training.method import Method, Moment, Terms
 
+pytestmark = pytest.mark.usefixtures("sure_of_all")
 MOMENT = Moment(500, 500, 1000)
 
 
@@ -118,12 +118,6 @@ METHODS = {
     "entropy": Trained(Entropy, {"entropy": "entropy_weight"}, {}),
     "origin": Trained(Origin, {"teacher": "teacher_weight", "origin": "origin_weight"}, {}),
 }
-
-
-@pytest.fixture(autouse=True)
-def _sure_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network that has learned nothing is nowhere sure, and MLB-Seg's strong views would count nothing."""
-    monkeypatch.setattr(mlbseg, "CERTAINTY", 0.5)
 
 
 every_method = pytest.mark.parametrize("trained", METHODS.values(), ids=METHODS)

@@ -8,15 +8,9 @@ from method_support import NETWORKS, TanhNetwork, drawn_batch, mlbseg_step, para
 from torch import nn
 
 from nnunetv2_mlbseg.maths.views import draw_views
-from nnunetv2_mlbseg.methods.mlbseg import method
 
+pytestmark = pytest.mark.usefixtures("sure_of_all")
 TERMS = ("bootstrap", "mixture_dice", "consistency", "teacher", "strong", "supervised")
-
-
-@pytest.fixture(autouse=True)
-def _sure_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network that has learned nothing is nowhere sure, and its strong views would count nothing."""
-    monkeypatch.setattr(method, "CERTAINTY", 0.5)
 
 
 @pytest.mark.parametrize("weighting", ["tied", "meta", "uniform"])

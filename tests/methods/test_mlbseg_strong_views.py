@@ -22,11 +22,10 @@ from method_support import (
     state_of,
     take_step,
 )
-from region_support import learning_of_regions, nested_discs
+from region_support import at_scales, learning_of_regions, nested_discs, region_target
 from torch import Tensor
 
 from nnunetv2_mlbseg.maths import strong_view
-from nnunetv2_mlbseg.methods.mlbseg import method as mlbseg
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.methods.shared import strong_views
 from nnunetv2_mlbseg.methods.shared.strong_views import SureLabels
@@ -36,17 +35,12 @@ from nnunetv2_mlbseg.training.learning import Learning
 from nnunetv2_mlbseg.training.method import Moment
 from nnunetv2_mlbseg.training.stages import Draw, Stage
 
+pytestmark = pytest.mark.usefixtures("sure_of_all")
 HALF_WAY = Moment(50, 50, 60, "warm-up", 0.5)
 CLEAN = Draw(("clean",), 2, "key")
 BLANK = Draw(("unlabeled",), 2, "key", blank=("unlabeled",))
 NONE = replace(TASK, unlabeled=0)
 WARM_UP = Stage("warm-up", 1, CLEAN, BLANK, by_method=True)
-
-
-@pytest.fixture(autouse=True)
-def _sure_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network that has learned nothing is nowhere sure."""
-    monkeypatch.setattr(mlbseg, "CERTAINTY", 0.5)
 
 
 @pytest.fixture
@@ -129,7 +123,7 @@ def test_of_a_class_that_no_clean_image_shows_the_warm_up_says_nothing() -> None
     masks[:, 1] = False
     network = small_network(classes=2, deep_supervision=True)
     learning = learning_of_regions(network, 2, False, unshown=(1,))
-    target = [masks, masks[..., ::2, ::2]]
+    target = at_scales(region_target(masks))
     places = {"imperfect_generated": torch.tensor([False, True]), "imperfect_case": torch.tensor([-1, -1])}
     loaded = {"data": images, "target": target, "imperfect_data": noisy, "imperfect_target": target, **places}
     terms = learning.method.terms(Batch.of(loaded, CPU), HALF_WAY)

@@ -147,33 +147,22 @@ def stock_peak(kind: str, features: tuple[int, ...], size: int, images: int, dim
         return _peak(live, _stock(kind, features, size, images, dims))
 
 
-def our_peak(
-    kind: str,
-    features: tuple[int, ...],
-    size: int,
-    images: int,
-    dims: int = 2,
-    stage: str = "bootstrapping",
-    **overrides: Any,
-) -> int:
+def our_peak(*point: Any, stage: str = "bootstrapping", **overrides: Any) -> int:
     """As :func:`stock_peak`, of MLB-Seg in one of its stages with some keys overridden."""
     with made_up() as live:
-        return _peak(live, _ours(kind, features, size, images, dims, stage, overrides))
+        return _peak(live, _ours(*point, stage=stage, overrides=overrides))
 
 
-def products(
-    kind: str,
-    features: tuple[int, ...],
-    size: int,
-    images: int,
-    dims: int = 2,
-    stage: str = "bootstrapping",
-    **overrides: Any,
-) -> float:
-    """Multiplications of all convolutions in a step of MLB-Seg, as a multiple of those in nnU-Net's."""
-    counts, point = [], (kind, features, size, images, dims)
+def products(*point: Any, stage: str = "bootstrapping", **overrides: Any) -> float:
+    """Multiplications of all convolutions in a step of MLB-Seg, as a multiple of those in nnU-Net's.
+
+    Args:
+        point: As of :func:`stock_peak`.
+        stage, overrides: As of :func:`our_peak`.
+    """
+    counts = []
     with made_up():
-        for step in (_stock(*point), _ours(*point, stage, overrides)):
+        for step in (_stock(*point), _ours(*point, stage=stage, overrides=overrides)):
             with FlopCounterMode(display=False) as counter:
                 step()
             counts.append(counter.get_total_flops())
@@ -199,7 +188,7 @@ def _optimizer(network: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(network.parameters(), 0.01, momentum=0.99, nesterov=True, weight_decay=3e-5)
 
 
-def _stock(kind: str, features: tuple[int, ...], size: int, images: int, dims: int) -> Callable[[], Any]:
+def _stock(kind: str, features: tuple[int, ...], size: int, images: int, dims: int = 2) -> Callable[[], Any]:
     """What nnU-Net's ``train_step`` does on a GPU."""
     network, loss = u_net(kind, features, dims), _loss(features)
     batch = _batch(images, 0, size, len(features) - 1, dims)
@@ -219,7 +208,14 @@ def _stock(kind: str, features: tuple[int, ...], size: int, images: int, dims: i
 
 
 def _ours(
-    kind: str, features: tuple[int, ...], size: int, images: int, dims: int, stage: str, overrides: dict[str, Any]
+    kind: str,
+    features: tuple[int, ...],
+    size: int,
+    images: int,
+    dims: int = 2,
+    *,
+    stage: str,
+    overrides: dict[str, Any],
 ) -> Callable[[], Any]:
     network = u_net(kind, features, dims)
     settings = resolve(MLBSeg.Settings, {"seed": 0, **overrides}, dims=dims)

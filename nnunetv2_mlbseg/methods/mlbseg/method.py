@@ -134,8 +134,7 @@ class MLBSeg(Method):
             return of_all if unshown is None else unshown.other_folded(of_all, space)
 
         sure = SureLabels.of(shown(logits[: len(imperfect.images) * space.groups]), CERTAINTY)
-        unlabeled = (imperfect.case < 0).repeat_interleave(len(sure.labels) // len(imperfect.images))
-        sure = sure.among(unlabeled.view(-1, *[1] * (sure.labels.ndim - 1)))
+        sure = sure.of_images(imperfect.case < 0)
         return weight * StrongViews(self.passes).loss(imperfect.images, sure, shown)
 
     def _lesson(self, batch: Batch, moment: Moment) -> tuple[Lesson, Terms]:

@@ -37,9 +37,14 @@ class SureLabels:
         probability, labels = logits.detach().softmax(dim=1).max(dim=1)
         return cls(labels, probability >= certainty)
 
-    def among(self, counted: Tensor) -> SureLabels:
-        """Those that count here as well: bool that broadcasts to ``(B*G, *S)``."""
-        return SureLabels(self.labels, self.counted & counted)
+    def groups(self, images: int) -> int:
+        """G, where they are of so many images."""
+        return len(self.labels) // images
+
+    def of_images(self, counted: Tensor) -> SureLabels:
+        """The same where those of some images alone count, ``(B,)`` bool."""
+        of_labels = counted.repeat_interleave(self.groups(len(counted)))
+        return SureLabels(self.labels, self.counted & of_labels.view(-1, *[1] * (self.labels.ndim - 1)))
 
 
 @dataclass(frozen=True)
@@ -68,17 +73,15 @@ class StrongViews:
         shown = [self._shown(images, sure) for _ in range(self.views)]
         outputs = self.passes.student_in_parts(torch.cat([images for images, _ in shown]))
         parts = zip(*[seen(output).chunk(self.views) for output in outputs], strict=True)
-        groups = len(sure.labels) // len(images)
         losses = [
-            dice_where(self.passes, part, of_view.labels, of_view.counted, groups)
+            dice_where(self.passes, part, of_view.labels, of_view.counted, sure.groups(len(images)))
             for part, (_, of_view) in zip(parts, shown, strict=True)
         ]
         return torch.stack(losses).mean()
 
     def _shown(self, images: Tensor, sure: SureLabels) -> tuple[Tensor, SureLabels]:
         """A strong view of every image with a box of the one before, and its labels."""
-        draw = partial(uniform, self.passes, purpose="strong views")
-        groups = len(sure.labels) // len(images)
+        draw, groups = partial(uniform, self.passes, purpose="strong views"), sure.groups(len(images))
         boxes = boxes_of_area(len(images), images.shape[2:], self.box_area, LARGEST_RATIO, self.box_chance, draw)
         changed, of_labels = strong_view(images, draw), boxes.repeat_interleave(groups, dim=0)
         labels, counted = (pasted(of_labels, one.roll(groups, dims=0), one) for one in (sure.labels, sure.counted))
