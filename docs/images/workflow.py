@@ -143,7 +143,7 @@ def draw_first_steps(axes: Axes) -> None:
     """Warm-up above, labels for the unlabeled scans below."""
     panel(axes, 222, 252, 172, 126, "1  Warm-up")
     draw_network(axes, 236, 280, 62, 56, SOFT)
-    write(axes, 312, 308, "learns from\nthe clean\nscans")
+    write(axes, 312, 308, "learns from\nthe clean\nlabels")
     panel(axes, 222, 14, 172, 126, "2  Labels")
     draw_stack(axes, 234, 28, 64, 2, (TOO_LARGE | {"scale": 0.235, "centre": (0.47, 0.53)}, OWN))
     write(axes, 318, 65, "labels the\nunlabeled\nscans")
