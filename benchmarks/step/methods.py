@@ -1,6 +1,7 @@
 """A training step of every trainer beside nnU-Net's own, in one run: CPU time and memory.
 
     python benchmarks/step/methods.py
+    python benchmarks/step/methods.py --dims 3 --images 2 --size 48
 
 A step sees N clean images and as many imperfect ones as the trainer draws by default. Steps take turns, so that a busy
 machine slows all of them; the smallest CPU time of some rounds counts, on one thread. Memory is the peak of all tensors
@@ -42,7 +43,8 @@ def trainers_steps(scene: Scene, chosen: Sequence[str], bfloat16: bool) -> Itera
     yield "nnU-Net", "1", scene.in_bfloat16()["stock"] if bfloat16 else scene.stock
     for name in chosen or mlbseg_trainers.__all__:
         trainer: Any = getattr(mlbseg_trainers, name)
-        settings = resolve(trainer.method.Settings, {"seed": 1}, None, trainer.variant, trainer.variant_defaults)
+        fixed, defaults = trainer.variant, trainer.variant_defaults
+        settings = resolve(trainer.method.Settings, {"seed": 1}, None, fixed, defaults, scene.sizes.dims)
         method = trainer.method_of(settings)
         stages = method.stages(settings, scene.sizes.images, ROLES)
         own = [stage for stage in stages if stage.by_method]
@@ -65,13 +67,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trainers", nargs="*", help="some of them; all by default")
     parser.add_argument("--images", type=int, default=10, help="clean images in a step")
-    parser.add_argument("--size", type=int, default=96, help="height and width in pixels")
+    parser.add_argument("--size", type=int, default=96, help="height and width in pixels, and depth")
+    parser.add_argument("--dims", type=int, choices=(2, 3), default=2)
+    parser.add_argument("--width", type=float, default=1.0, help="times 32 channels of the first stage")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--bfloat16", action="store_true", help="passes in bfloat16")
     options = parser.parse_args()
     torch.set_num_threads(1)
     steps, costs, mebibytes = {}, {}, {}
-    scene = Scene(Sizes(images=options.images, size=options.size, deep=True))
+    scene = Scene(Sizes(images=options.images, size=options.size, width=options.width, deep=True, dims=options.dims))
     for name, cost, step in trainers_steps(scene, options.trainers, options.bfloat16):
         steps[name], costs[name] = step, cost
     seconds = in_turns(steps, options.rounds)

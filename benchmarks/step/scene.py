@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from dynamic_network_architectures.building_blocks.helper import convert_dim_to_conv_op, get_matching_instancenorm
 from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
@@ -52,6 +53,7 @@ class Sizes:
     """One point of the benchmark: N images of ``size`` pixels squared, Q views, ``width`` times 32 features.
 
     ``stages`` of the network: features double with each, up to 512. ``deep``: with deep supervision, as nnU-Net plans.
+    ``dims`` 3: patches of so many voxels cubed, with one view drawn from the Q.
     """
 
     images: int = 10
@@ -61,6 +63,17 @@ class Sizes:
     width: float = 1.0
     stages: int = 4
     deep: bool = False
+    dims: int = 2
+
+    @property
+    def patch(self) -> tuple[int, ...]:
+        """Its shape."""
+        return (self.size,) * self.dims
+
+    @property
+    def imperfect(self) -> int:
+        """Imperfect images of a step, as a training has them by default."""
+        return max(1, self.images // ((1 if self.dims == 3 else self.views) + 1))
 
 
 class Scene:
@@ -77,8 +90,7 @@ class Scene:
         self.loss = DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss)
         if sizes.deep:
             self.loss = DeepSupervisionWrapper(self.loss, [*(0.5**scale for scale in range(sizes.stages - 2)), 0])
-        imperfect = max(1, sizes.images // (sizes.views + 1))  # as a training
-        self.batch = {**self.drawn("", sizes.images), **self.drawn("imperfect_", imperfect)}
+        self.batch = {**self.drawn("", sizes.images), **self.drawn("imperfect_", sizes.imperfect)}
         self.core_batch = {**self.drawn("", sizes.images), **self.drawn("imperfect_", sizes.images)}
         views = ["zoom_in", "zoom_out", "zoom_out", "flip"]
         views = [views[number % 4] for number in range(sizes.views)]
@@ -88,13 +100,16 @@ class Scene:
 
     def drawn(self, name: str, count: int) -> dict[str, Tensor]:
         """So many images as a loader hands them over, under keys that begin with ``name``."""
-        shape = (count, 1, self.sizes.size, self.sizes.size)
+        shape, axes = (count, 1, *self.sizes.patch), range(2, 2 + self.sizes.dims)
         # Squares of 8 pixels: labels of structures lie side by side in memory, those of single pixels would not.
-        side = -(-self.sizes.size // 8)
-        squares = torch.randint(self.sizes.classes, (count, 1, side, side), dtype=torch.int16, device=self.device)
-        target: Any = squares.repeat_interleave(8, 2).repeat_interleave(8, 3)[..., : shape[2], : shape[3]].contiguous()
+        squares = (count, 1, *[-(-side // 8) for side in self.sizes.patch])
+        target: Any = torch.randint(self.sizes.classes, squares, dtype=torch.int16, device=self.device)
+        for axis in axes:
+            target = target.repeat_interleave(8, axis).narrow(axis, 0, self.sizes.size)
+        target = target.contiguous()
         if self.sizes.deep:
-            target = [target[..., :: 2**scale, :: 2**scale] for scale in range(self.sizes.stages - 1)]
+            scales = range(self.sizes.stages - 1)
+            target = [target[(..., *[slice(None, None, 2**scale)] * len(axes))] for scale in scales]
         generated = torch.zeros(count, dtype=torch.bool, device=self.device)
         case = torch.arange(count, device=self.device)
         images = torch.randn(shape, device=self.device)
@@ -106,7 +121,7 @@ class Scene:
         }
 
     def _learning(self, overrides: dict[str, Any]) -> Learning:
-        settings = resolve(MLBSeg.Settings, {"seed": 1, **overrides})
+        settings = resolve(MLBSeg.Settings, {"seed": 1, **overrides}, dims=self.sizes.dims)
         stages = MLBSeg.stages(settings, self.sizes.images, NOBODY)
         return self.learning_of(MLBSeg, settings, stages, self.network, NOBODY)
 
@@ -117,7 +132,8 @@ class Scene:
         images = self.sizes.images
         cases: Any = SimpleNamespace(roles=roles)
         unlabeled = images if roles.unlabeled else 0
-        task = Task(1, self.sizes.classes, 2, noisy=images, unlabeled=unlabeled, ignore_label=None, network=student)
+        dims = self.sizes.dims
+        task = Task(1, self.sizes.classes, dims, noisy=images, unlabeled=unlabeled, ignore_label=None, network=student)
         heads = method.modules(settings, task).to(self.device)
         return Learning(
             Course(settings, method, cases, Stages(stages), Processes()),
@@ -256,20 +272,21 @@ def _optimizer(*modules: nn.Module) -> torch.optim.Optimizer:
 
 
 def network(sizes: Sizes) -> nn.Module:
-    """A 2D U-Net with the options of nnU-Net's planner; 1.9 million parameters at width 1 and four stages."""
+    """A U-Net with the options of nnU-Net's planner; in 2D 1.9 million parameters at width 1 and four stages."""
+    convolution = convert_dim_to_conv_op(sizes.dims)
     features = [min(512, max(4, round(sizes.width * 32 * 2**stage))) for stage in range(sizes.stages)]
     return PlainConvUNet(
         input_channels=1,
         n_stages=sizes.stages,
         features_per_stage=features,
-        conv_op=nn.Conv2d,
+        conv_op=convolution,
         kernel_sizes=3,
         strides=(1, *[2] * (sizes.stages - 1)),
         num_classes=sizes.classes,
         n_conv_per_stage=2,
         n_conv_per_stage_decoder=2,
         conv_bias=True,
-        norm_op=nn.InstanceNorm2d,
+        norm_op=get_matching_instancenorm(convolution),
         norm_op_kwargs={"eps": 1e-5, "affine": True},
         nonlin=nn.LeakyReLU,
         nonlin_kwargs={"inplace": True},

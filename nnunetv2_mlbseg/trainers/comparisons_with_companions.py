@@ -69,7 +69,6 @@ class nnUNetTrainerFixMatch(nnUNetTrainerMethod):
 
     method = UniMatch
     variant: ClassVar[Mapping[str, Any]] = {"strong_views": 1, "feature_weight": 0.0}
-    variant_defaults: ClassVar[Mapping[str, Any]] = {"strong_weight": 2.0}
     card: ClassVar[Card] = Card(
         idea="sure predictions label one strong view of unlabeled images",
         labels=("clean",),

@@ -12,6 +12,9 @@ TANGENT_PARTS = 4
 """Into how many parts images are divided for derivatives. In float32, values and derivatives of a quarter of them take
 less memory than what the training pass keeps of all in float16 for its backward pass."""
 
+SLOW_ALONE = 2**16
+"""Voxels: on the CPU torch passes a single volume that is smaller several times more slowly than two."""
+
 OfTangents = Callable[[Tensor, Tensor], Tensor]
 """Of logits and their derivatives, one map."""
 
@@ -19,15 +22,16 @@ OfTangents = Callable[[Tensor, Tensor], Tensor]
 def divided(images: Tensor, first: int | None, at_once: int) -> tuple[Tensor, ...]:
     """The first images, in parts that are passed one after the other.
 
-    On the CPU torch passes a single volume several times more slowly than two. So there volumes go in twos at least,
-    and a few more than asked for take part where one would be left alone.
+    On the CPU small volumes (:data:`SLOW_ALONE`) go in twos at least, and a few more than asked for take part where
+    one would be left alone.
 
     Args:
         first: How many; None: all.
         at_once: How many may be passed at once.
     """
     count, wanted = len(images), images[:first]
-    if images.ndim < 5 or images.device.type != "cpu" or at_once < count:
+    slow_alone = images.ndim == 5 and images.device.type == "cpu" and images[0, 0].numel() < SLOW_ALONE
+    if not slow_alone or at_once < count:
         return wanted.split(min(at_once, -(-count // TANGENT_PARTS)))
     least = min(count, max(2, len(wanted)))
     wanted = images if count - least == 1 else images[:least]

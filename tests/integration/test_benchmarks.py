@@ -77,8 +77,8 @@ def test_counted_memory():
 def test_methods():
     """One of each kind: a plain step's own stages, companions, a pretraining, and MLB-Seg."""
     trainers = [f"nnUNetTrainer{name}" for name in ("EntropyMin", "DAN", "Contrastive", "MLBSeg")]
-    for precision in ([], ["--bfloat16"]):
-        printed = run_benchmark("step/methods.py", *trainers, "--images", 5, "--size", 16, "--rounds", 1, *precision)
+    for way in (["--images", 5], ["--images", 5, "--bfloat16"], ["--images", 2, "--dims", 3, "--width", 0.25]):
+        printed = run_benchmark("step/methods.py", *trainers, "--size", 16, "--rounds", 1, *way)
         rows = re.findall(r"^(\w\S*) +\d+\.\d+ +\d+\.\d+ +\d\S* +\d+$", printed, re.MULTILINE)
         assert sorted(rows) == sorted(["nnU-Net", *trainers]), printed
 

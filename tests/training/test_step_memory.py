@@ -58,7 +58,7 @@ def test_five_patches_at_once_would_take_more():
         (("plain", *SIZES), {"stage": "warm-up"}, 30 + 2 + 6),  # images, then their strong views
         (("plain", *SIZES), {"strong_weight": 0, "weighting": "meta"}, 30 + 30 + 3 * 10 + 10),
         (("plain", *SIZES), {"strong_weight": 0, "weighting": "uniform"}, 30 + 30 + 10),
-        (("residual", *IN_3D), {}, 6 + 6 + 3 * 2 + 2),  # on the CPU no volume is alone
+        (("residual", *IN_3D), {}, 6 + 6 + 3 * 1 + 2),
         (("residual", *IN_3D), {"images_at_once": 1}, 6 + 6 + 3 * 1 + 2),  # which of two knows its logits already
         (("residual", *IN_3D), {"images_at_once": 1, "weighting": "uniform"}, 6 + 6 + 1 + 2),
         (("plain", *IN_3D), {"images_at_once": 1, "views_per_step": None}, 6 + 15 + 3 * 1 + 3 + 5),
