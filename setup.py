@@ -24,7 +24,7 @@ PTH_LINE = (
 )
 
 INSTALL_REQUIRES = [
-    "nnunetv2>=2.8.1",
+    "nnunetv2>=2.8.1,<2.9",  # runtime/nnunet_version.py refuses others
     "torch>=2.3",
     "acvl-utils>=0.2.6",  # nnU-Net's cropping and padding, in every batch
     "batchgenerators>=0.25.1",
