@@ -14,6 +14,7 @@ from nnunetv2_mlbseg.audit.label_files import given_labels
 from nnunetv2_mlbseg.audit.request import AuditRequest
 from nnunetv2_mlbseg.audit.tables import SUMMARY
 from nnunetv2_mlbseg.runtime import random_state
+from nnunetv2_mlbseg.runtime.errors import UnsupportedError
 from nnunetv2_mlbseg.training.restored import TrainedFold
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.output_folder import check_replaceable
@@ -30,10 +31,10 @@ def check_before_training(fold: TrainedFold, *, processes: int, writes_checkpoin
 
     Raises:
         InputError: raw labels or images are missing, there is nothing to audit, or no checkpoint will be written.
-        NotImplementedError: several processes share the training.
+        UnsupportedError: several processes share the training.
     """
     if processes > 1:
-        raise NotImplementedError(
+        raise UnsupportedError(
             f"audit is true with {processes} processes; set it to false and run mlbseg audit afterwards"
         )
     if not writes_checkpoints:

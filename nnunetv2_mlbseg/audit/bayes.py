@@ -2,9 +2,9 @@
 
 Two witnesses say which class a voxel has: the networks (e), and the given label, whose worth depends on how it errs:
 its confusion matrix M[t, n, d], the probability of the label n at depth d on voxels of class t (Dawid and Skene 1979;
-depth: see :mod:`label_depth`). Labels err each in their own way, so M is found for every case by itself, by expectation
-and maximisation (EM), and drawn towards what is known of the labels of the fold. A label that the networks mostly
-confirm at some depth is thereby trusted there where they do not.
+depth: see `maths/weighting/depth`). Labels err each in their own way, so M is found for every case by itself, by
+expectation and maximisation (EM), and drawn towards what is known of the labels of the fold. A label that the networks
+mostly confirm at some depth is thereby trusted there where they do not.
 
 The two are not independent: both know where a structure is. What they have in common is counted once (see
 :mod:`common_knowledge`).

@@ -50,7 +50,7 @@ def audit_fold(request: AuditRequest) -> dict[str, Any]:
         images.check(fold.roles.noisy)
         others = other_folders(fold, request.raw)
         audits = Audits(fold, labels, others, images, request.thresholds, request.progress)
-        truth = stack.enter_context(measuring(fold, request.raw, other)) if request.measure else None
+        truth = stack.enter_context(measuring(fold, labels, request.raw, other)) if request.measure else None
         proposals = None
         if request.corrected is not None:
             proposals = stack.enter_context(complete_folder(request.corrected, PROPOSALS, request.force))

@@ -58,5 +58,8 @@ class FoldPlace:
         }
         for what, (got, expected) in facts.items():
             if got != expected:
-                raise InputError(f"{path}: written for {what} {got}, expected {expected}")
+                raise InputError(
+                    f"{path}: written for {what} {got}, expected {expected}; the options -tr, -p, -c and -f choose "
+                    f"another one"
+                )
         return found

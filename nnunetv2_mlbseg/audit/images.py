@@ -44,7 +44,7 @@ class Images:
         """
         missing = [case for case in cases if case not in self.files or not self.files[case].is_file()]
         if missing:
-            raise InputError(f"{self.name}: no image of {len(missing)} noisy cases ({name_some(missing)})")
+            raise InputError(f"{self.name}: no image of {len(missing)} noisy cases ({name_some(missing)}) in imagesTr")
 
     def read(self, audited: CaseAudit) -> NDArray[np.float32]:
         """Read the image of an audited case, (Z, Y, X): of a colour picture the mean of its colours.

@@ -88,7 +88,8 @@ class LabelFolder:
         volume, reading = self.format.read(path)
         if volume.voxels.shape != tuple(shape):
             raise InputError(
-                f"{path}: shape {volume.voxels.shape}, expected {tuple(shape)} as its preprocessed image had"
+                f"{path}: shape {volume.voxels.shape}, expected {tuple(shape)} as its preprocessed image had; if the "
+                f"files of the case have changed, run nnUNetv2_preprocess again"
             )
         classes = torch.from_numpy(volume.voxels.astype("int64"))
         if self.ignore is not None:
@@ -129,7 +130,10 @@ def given_labels(fold: TrainedFold, dataset: RawDataset) -> LabelFolder:
     cases, classes = fold.roles.noisy, len(fold.labels.all_labels)
     name = dataset.folder.name
     if classes > MOST_CLASSES:
-        raise InputError(f"{name}: {classes} classes, expected at most {MOST_CLASSES}, background included")
+        raise InputError(
+            f"{name}: {classes} classes, expected at most {MOST_CLASSES} for an audit, background included; train with "
+            f"the setting audit at false"
+        )
     if not cases:
         raise InputError(f"{name}: fold {fold.fold} has no noisy training case, expected labels to audit")
     listed = {case.name: case.label for case in dataset.cases} if "dataset" in dataset.description else None

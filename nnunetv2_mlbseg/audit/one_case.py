@@ -45,7 +45,7 @@ class CaseAudit:
     Attributes:
         groups: Of its classes or regions.
         probabilities: (C, Z, Y, X), the network's; of regions (R, Z, Y, X).
-        levels: (G, Z, Y, X), how deep a voxel lies within its label (see :mod:`label_depth`).
+        levels: (G, Z, Y, X), how deep a voxel lies within its label (see `maths/weighting/depth`).
         confusion: (G, C, C, D), how this label errs.
         common: (G, C, C), what the networks and the labels of the fold have in common.
         network: The network's own label.

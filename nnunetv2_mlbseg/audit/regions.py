@@ -11,7 +11,6 @@ from scipy import ndimage
 
 from dataset_conversion.raw.geometry import Grid
 
-KINDS = ("missing", "surplus", "boundary", "other class")
 NEIGHBOURS = np.ones((3, 3, 3), bool)  # voxels that share a corner are connected
 GROWN_MM = 2.5
 """Pieces of one kind that meet when each grows by this much within its slices are one region."""

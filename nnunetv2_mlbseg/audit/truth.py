@@ -14,8 +14,6 @@ from nnunetv2_mlbseg.audit.label_files import LabelFolder, class_values, labels_
 from nnunetv2_mlbseg.audit.network_opinion import NetworkOpinion
 from nnunetv2_mlbseg.audit.one_case import CaseAudit
 from nnunetv2_mlbseg.audit.truth_scores import Measurement
-from nnunetv2_mlbseg.cases.roles import FoldRoles
-from nnunetv2_mlbseg.cases.training_cases import training_cases
 from nnunetv2_mlbseg.training.restored import TrainedFold, restored
 from noise_synthesis.safe_io.errors import InputError
 
@@ -47,10 +45,13 @@ class Truth:
 
 
 @contextmanager
-def measuring(fold: TrainedFold, raw: Path, other: tuple[FoldPlace, dict[str, Any]] | None) -> Iterator[Truth]:
+def measuring(
+    fold: TrainedFold, given: LabelFolder, raw: Path, other: tuple[FoldPlace, dict[str, Any]] | None
+) -> Iterator[Truth]:
     """Find the true labels of a fold's noisy cases and, where one is asked for, restore the other training.
 
     Args:
+        given: The labels of the dataset; those of clean cases are right.
         other: The other training and its checkpoint.
 
     Raises:
@@ -58,39 +59,37 @@ def measuring(fold: TrainedFold, raw: Path, other: tuple[FoldPlace, dict[str, An
     """
     labels = labels_of(fold, raw, TRUE_LABELS)
     labels.check(fold.roles.noisy, "noisy training")
-    labels_of(fold, raw, "labelsTr").check(fold.roles.clean, "clean training")
+    given.check(fold.roles.clean, "clean training")
     if other is None:
         yield Truth(labels, fold.slice_axis, None, None)
         return
     place, found = other
-    check_unseen(found, fold, place.path)
-    with (
-        restored(found, place.folder, fold.device, roles_of_then=True) as compared,
-        NetworkOpinion.of(compared) as opinion,
-    ):
-        yield Truth(labels, fold.slice_axis, opinion, place.trainer)
+    with restored(found, place.folder, fold.device, roles_of_then=True) as compared:
+        check_unseen(compared, fold, place.path)
+        with NetworkOpinion.of(compared) as opinion:
+            yield Truth(labels, fold.slice_axis, opinion, place.trainer)
 
 
-def check_unseen(found: dict[str, Any], fold: TrainedFold, path: Path) -> None:
+def check_unseen(compared: TrainedFold, fold: TrainedFold, path: Path) -> None:
     """Refuse to compare with a network whose probabilities are not out of sample, or are of other classes.
 
     Which roles the other training's dataset gave to its cases does not matter otherwise.
 
     Args:
-        found: The checkpoint of the other training, ``path``.
+        compared: The other training, with the roles of its dataset, and its checkpoint ``path``.
         fold: The training under audit.
 
     Raises:
         InputError: the other training trained on a noisy case of this one, or for other labels.
     """
-    then = found["mlbseg"]
-    trained_on = training_cases(FoldRoles.from_dict(then["roles"]), then["config"]["training_labels"])
-    seen = sorted(set(trained_on) & set(fold.roles.noisy))
+    roles = compared.method.roles(compared.settings)
+    trained_on = {case for role in roles for case in getattr(compared.roles, role)}
+    seen = sorted(trained_on.intersection(fold.roles.noisy))
     if seen:
         raise InputError(
             f"{path}: trained on {len(seen)} of the {len(fold.roles.noisy)} audited cases ({name_some(seen)}), "
             f"expected a training on other cases, such as nnUNetTrainerMLBSegCleanOnly"
         )
-    theirs, ours = (class_values(one["labels"]) for one in (found["init_args"]["dataset_json"], fold.dataset_json))
+    theirs, ours = (class_values(one.dataset_json["labels"]) for one in (compared, fold))
     if theirs != ours:
         raise InputError(f"{path}: trained for the labels {theirs}, expected {ours}")

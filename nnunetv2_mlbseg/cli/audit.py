@@ -11,6 +11,14 @@ from nnunetv2_mlbseg.cli.open_in import open_in
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.output_folder import overlap
 
+OF_OTHER_USES = {
+    "--corrected": ("corrected", "to write corrected labels use --write-corrected, to read them --apply or --open-in"),
+    "--reannotated": ("reannotated", "it belongs to --apply or --open-in"),
+    "-d": ("dataset_id", "it belongs to --apply"),
+    "--name": ("name", "it belongs to --apply"),
+}
+"""Options that an audit would not read: where each is kept, and what to do instead."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``mlbseg audit``."""
@@ -156,7 +164,10 @@ def audit(args: argparse.Namespace) -> int:
 
 
 def check_numbers(args: argparse.Namespace) -> None:
-    """Refuse numbers out of range and two outputs in one place."""
+    """Refuse numbers out of range, two outputs in one place, and options that another use of the command has."""
+    for option, (name, instead) in OF_OTHER_USES.items():
+        if getattr(args, name) is not None:
+            raise InputError(f"{option} says nothing to an audit: {instead}")
     if args.to_label < 0:
         raise InputError(f"--to-label is {args.to_label}, expected 1 or more")
     if not 0.5 <= args.evidence < 1:

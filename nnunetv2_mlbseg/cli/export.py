@@ -7,17 +7,17 @@ trainer in the checkpoint and to leave out what only our trainer reads.
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import read_json, write_json
+from noise_synthesis.safe_io.output_folder import complete_folder, overlap
 
 STOCK_TRAINER = "nnUNetTrainer"
+PLANS = "plans.json"
 DESCRIPTIONS = ("dataset.json", "dataset_fingerprint.json")  # copied as they are; nnU-Net may lack the second
 KEPT_FIELDS = ("init_args", "inference_allowed_mirroring_axes", "current_epoch")
 
@@ -30,27 +30,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--network", choices=("student", "teacher"), help="default: the one chosen by inference_network in training"
     )
     parser.add_argument("--checkpoint", default="checkpoint_final.pth", metavar="NAME", help="default: %(default)s")
-    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    parser.add_argument("--force", action="store_true", help="replace the export that OUT holds")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write OUT under a temporary name beside it, then rename."""
-    model, out = args.model_folder, args.out.absolute()
+    model = args.model_folder
     checkpoints = find_checkpoints(model, args.checkpoint)
-    if out.exists() and not args.force:
-        raise InputError(f"{args.out}: exists already; --force replaces it")
-    if out == model.absolute() or out in model.absolute().parents:
-        raise InputError(f"{args.out}: would replace the model itself; choose another folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
-        partial = Path(temporary) / out.name
-        partial.mkdir()
-        write_descriptions(model, partial)
+    if overlap(args.out, model):
+        raise InputError(f"{args.out}: expected a folder apart from the model {model}")
+    with complete_folder(args.out, PLANS, args.force) as folder:
+        write_descriptions(model, folder)
         for checkpoint in checkpoints:
-            export_checkpoint(checkpoint, partial / checkpoint.parent.name, args.network)
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(partial, out)
+            export_checkpoint(checkpoint, folder / checkpoint.parent.name, args.network)
     folds = " ".join(checkpoint.parent.name.removeprefix("fold_") for checkpoint in checkpoints)
     chk = "" if args.checkpoint == "checkpoint_final.pth" else f" -chk {args.checkpoint}"
     quoted = shlex.quote(str(args.out))
@@ -60,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 def find_checkpoints(model: Path, name: str) -> list[Path]:
     """The checkpoint of every fold that has one."""
-    if not (model / "plans.json").is_file():
+    if not (model / PLANS).is_file():
         raise InputError(f"{model}: no plans.json; expected a folder such as .../nnUNetTrainerMLBSeg__nnUNetPlans__2d")
     found = sorted(model.glob(f"fold_*/{name}"))
     if not found:
@@ -70,7 +62,7 @@ def find_checkpoints(model: Path, name: str) -> list[Path]:
 
 def write_descriptions(model: Path, target: Path) -> None:
     """Plans without our key, and nnU-Net's descriptions of the data."""
-    write_json(target / "plans.json", without_our_key(read_json(model / "plans.json")))
+    write_json(target / PLANS, without_our_key(read_json(model / PLANS)))
     for name in DESCRIPTIONS:
         if (model / name).is_file():
             shutil.copy(model / name, target)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dataset_conversion.raw.parallel import cores
 from noise_synthesis.safe_io.errors import InputError
 from noise_synthesis.safe_io.files import read_json
 
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--evaluation", action="append", default=[], metavar="DATASET=FILE", help="another list of held-out cases"
     )
-    parser.add_argument("--cores", type=int, default=default_cores(), metavar="N", help="default: %(default)s, all")
+    parser.add_argument("--cores", type=int, default=cores(), metavar="N", help="default: %(default)s, all")
     parser.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: as the file says")
     parser.add_argument(
         "--only",
@@ -53,11 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tables-only", action="store_true", help="run nothing; tables and figures of what is finished"
     )
     parser.epilog = "Options after -- go to Snakemake as they are: mlbseg study small -- --executor slurm --jobs 20"
-
-
-def default_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run(args: argparse.Namespace) -> int:

@@ -65,6 +65,11 @@ class BCP(SemiSupervised):
     )
 
     @classmethod
+    def noisy_teach_unshown(cls, settings: Any) -> bool:
+        """No: every pixel of a pasted image counts as it is."""
+        return False
+
+    @classmethod
     def stages(cls, settings: Any, plan_batch_size: int, roles: FoldRoles) -> tuple[Stage, ...]:
         """Clean images in clean ones, then pairs."""
         first = replace(warm_up(settings, plan_batch_size), name="clean in clean", by_method=True)

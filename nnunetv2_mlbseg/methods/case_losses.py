@@ -71,7 +71,7 @@ def class_balanced_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
         labels: (B, *S) int64, negative = ignored.
 
     Returns:
-        (B,), 0 for an image without a label.
+        (B,), NaN for an image without a label.
     """
     known = labels >= 0
     places = labels.clamp_min(0).flatten(1)
@@ -80,4 +80,4 @@ def class_balanced_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
     sums, counts = losses.new_zeros(2, *probabilities.shape[:2])
     sums = sums.scatter_add(1, places, losses)
     counts = counts.scatter_add(1, places, known.flatten(1).to(losses.dtype))
-    return (sums / counts.clamp_min(1)).sum(dim=1) / (counts > 0).sum(dim=1).clamp_min(1)
+    return (sums / counts.clamp_min(1)).sum(dim=1) / (counts > 0).sum(dim=1)

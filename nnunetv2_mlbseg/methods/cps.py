@@ -8,19 +8,16 @@ first one, the student.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
-
-from torch import nn
+from typing import ClassVar
 
 from nnunetv2_mlbseg.maths.pseudo_labels import pseudo_labels
 from nnunetv2_mlbseg.methods.comparison import SemiSupervised, SemiSupervisedSettings
+from nnunetv2_mlbseg.methods.second_student import WithSecondStudent
 from nnunetv2_mlbseg.methods.shared.scales import cross_entropy
-from nnunetv2_mlbseg.networks.second_network import initialised_anew
 from nnunetv2_mlbseg.settings.rules import number
 from nnunetv2_mlbseg.training.batch import Images, ImperfectImages
 from nnunetv2_mlbseg.training.card import Card
 from nnunetv2_mlbseg.training.method import Moment, Terms
-from nnunetv2_mlbseg.training.task import Task
 
 
 class CPSSettings(SemiSupervisedSettings):
@@ -32,7 +29,7 @@ class CPSSettings(SemiSupervisedSettings):
     """Factor of the cross-entropy with the other network's labels, for each network."""
 
 
-class CPS(SemiSupervised):
+class CPS(WithSecondStudent, SemiSupervised):
     """Two networks that label images for each other."""
 
     Settings: ClassVar = CPSSettings
@@ -51,15 +48,6 @@ class CPS(SemiSupervised):
         cost=4,
         citation="Chen et al., CVPR 2021",
     )
-
-    @classmethod
-    def modules(cls, settings: Any, task: Task) -> nn.ModuleDict:
-        """The second network."""
-        return nn.ModuleDict({"second": initialised_anew(task.built())})
-
-    def networks(self) -> tuple[nn.Module, nn.Module]:
-        """Both, the student first."""
-        return self.passes.student_network, self.heads["second"]
 
     def terms_of_pair(self, clean: Images, imperfect: ImperfectImages, moment: Moment) -> Terms:
         """The clean batch for both, and the imperfect one with each other's labels."""

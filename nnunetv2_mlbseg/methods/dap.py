@@ -77,6 +77,11 @@ class DAP(WithOpponent):
         self.atlas_sums: Tensor | None = None
 
     @classmethod
+    def noisy_teach_unshown(cls, settings: Any) -> bool:
+        """No: the loss with the atlas counts every class of the clean labels."""
+        return False
+
+    @classmethod
     def modules(cls, settings: Any, task: Task) -> nn.ModuleDict:
         """The critic."""
         return nn.ModuleDict({"critic": Critic(task.classes, task.channels, task.dims, everywhere=True)})

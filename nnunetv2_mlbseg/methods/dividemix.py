@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from nnunetv2_mlbseg.maths.labels import as_labels
 from nnunetv2_mlbseg.maths.soft_targets import Targets, blended, guess_or_label, one_hot, share_divergence
 from nnunetv2_mlbseg.methods.case_losses import CaseLosses, class_balanced_loss
-from nnunetv2_mlbseg.methods.comparison import Comparison, ComparisonSettings
+from nnunetv2_mlbseg.methods.comparison import ComparisonSettings
+from nnunetv2_mlbseg.methods.second_student import WithSecondStudent
 from nnunetv2_mlbseg.methods.shared.draws import beta, uniform
 from nnunetv2_mlbseg.methods.shared.scales import soft_loss
-from nnunetv2_mlbseg.networks.second_network import initialised_anew
 from nnunetv2_mlbseg.settings.rules import number, one_of
 from nnunetv2_mlbseg.training.batch import Images, ImperfectImages
 from nnunetv2_mlbseg.training.card import Card
@@ -56,7 +56,7 @@ class DivideMixSettings(ComparisonSettings):
     """What the warm-up learns. `given`: clean and noisy labels. `clean`: clean ones alone."""
 
 
-class DivideMix(Comparison):
+class DivideMix(WithSecondStudent):
     """Two networks, and noisy cases divided by their losses."""
 
     Settings: ClassVar = DivideMixSettings
@@ -87,15 +87,6 @@ class DivideMix(Comparison):
     def noisy_teach_unshown(cls, settings: Any) -> bool:
         """No: every label of a blend counts as it is."""
         return False
-
-    @classmethod
-    def modules(cls, settings: Any, task: Task) -> nn.ModuleDict:
-        """The second network."""
-        return nn.ModuleDict({"second": initialised_anew(task.built())})
-
-    def networks(self) -> tuple[nn.Module, nn.Module]:
-        """Both, the student first."""
-        return self.passes.student_network, self.heads["second"]
 
     def warm_up_iterations(self, moment: Moment) -> int:
         """How many of the training both networks learn labels as they are."""

@@ -30,11 +30,6 @@ class Pasted:
     clean: Tensor
     pseudo: Tensor
 
-    @property
-    def labels(self) -> Tensor:
-        """Both kinds in one map."""
-        return torch.where(self.clean >= 0, self.clean, self.pseudo)
-
     @classmethod
     def of(cls, boxes: Tensor, clean: tuple[Tensor, Tensor], imperfect: tuple[Tensor, Tensor]) -> Pasted:
         """From N pairs.

@@ -14,7 +14,7 @@ from nnunetv2_mlbseg.maths.labels import resize_labels
 from nnunetv2_mlbseg.maths.robust_losses import ROBUST
 from nnunetv2_mlbseg.methods.mlbseg.quantities import LOGGED
 from nnunetv2_mlbseg.methods.mlbseg.settings import OF_NNUNET, MLBSegSettings
-from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_images
+from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_draw
 from nnunetv2_mlbseg.methods.shared.scales import over_scales
 from nnunetv2_mlbseg.progress.epoch_log import Quantities
 from nnunetv2_mlbseg.settings.training import TrainingSettings
@@ -65,7 +65,7 @@ class Plain(Method):
     def stages(cls, settings: Any, plan_batch_size: int, roles: FoldRoles) -> tuple[Stage, ...]:
         """One loader throughout; its passes are counted as the method would, so that both train equally long."""
         main = Draw(cls.roles(settings), settings.warmup_batch_size or plan_batch_size, "warmup_batch_size")
-        clean, pairs = Draw(("clean",), main.images, main.key), imperfect_images(settings, plan_batch_size)
+        clean, pairs = Draw(("clean",), main.images, main.key), imperfect_draw(settings, plan_batch_size)
         paces = (clean, pairs if roles.imperfect else clean)
         true, robust = settings.training_labels == TRUE, settings.noisy_loss != OF_NNUNET
         begins = Stage(NAME, settings.warmup_epochs, main, paced_by=paces[0], true_labels=true)

@@ -9,21 +9,20 @@ student is a residual network and their optimiser Adam; here both are of the pla
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from nnunetv2_mlbseg.maths.disagreement import correction, doubt
 from nnunetv2_mlbseg.maths.labels import as_labels
 from nnunetv2_mlbseg.maths.pseudo_labels import pseudo_labels
 from nnunetv2_mlbseg.methods.bcp import BCP, BCPSettings
 from nnunetv2_mlbseg.methods.pasting import Pasted, with_a_box_of_the_next
-from nnunetv2_mlbseg.networks.second_network import initialised_anew
+from nnunetv2_mlbseg.methods.second_student import WithSecondStudent
 from nnunetv2_mlbseg.settings.rules import number
 from nnunetv2_mlbseg.training.batch import Images, ImperfectImages
 from nnunetv2_mlbseg.training.card import Card
 from nnunetv2_mlbseg.training.method import Moment, Terms
-from nnunetv2_mlbseg.training.task import Task
 
 DOUBLED = "the authors' code, doubled beside nnU-Net's supervised loss"
 
@@ -37,7 +36,7 @@ class SDCLSettings(BCPSettings):
     """Factor of the pull towards equal probabilities where students differ and the prediction is not the label."""
 
 
-class SDCL(BCP):
+class SDCL(WithSecondStudent, BCP):
     """Two students of pasted images."""
 
     Settings: ClassVar = SDCLSettings
@@ -59,11 +58,6 @@ class SDCL(BCP):
         cost=13 / 3,
         citation="Song and Wang, MICCAI 2024",
     )
-
-    @classmethod
-    def modules(cls, settings: Any, task: Task) -> nn.ModuleDict:
-        """The second student."""
-        return nn.ModuleDict({"second": initialised_anew(task.built())})
 
     def of_clean(self, clean: Images) -> dict[str, Tensor]:
         """The loss of clean images with boxes of clean ones in them, for both students."""

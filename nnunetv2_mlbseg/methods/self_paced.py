@@ -77,12 +77,12 @@ class SelfPaced(SemiSupervised):
         """Contrast alone in the pretraining, which draws no pairs; then that of the pair."""
         if batch.imperfect is not None:
             return self.terms_of_pair(batch.clean, batch.imperfect, moment)
-        return Terms({"contrast": self.of_images(Seen.of(batch.clean), self.gate(moment, pretraining=True))[0]})
+        return Terms({"contrast": self.of_images(Seen.of(batch.clean), self.gate(moment))[0]})
 
     def terms_of_pair(self, clean: Images, imperfect: ImperfectImages, moment: Moment) -> Terms:
         """The clean batch, and the contrast of the imperfect one."""
         losses = {"supervised": self.supervised(clean)}
-        apart, outputs = self.of_images(Seen.of(imperfect), self.gate(moment, pretraining=False))
+        apart, outputs = self.of_images(Seen.of(imperfect), self.gate(moment))
         losses["contrast"] = self.ramp(moment) * self.settings.contrast_weight * apart
         return Terms(losses | self.face_value(imperfect, [output[: len(imperfect.images)] for output in outputs]))
 
@@ -94,8 +94,6 @@ class SelfPaced(SemiSupervised):
         marks = seen.marks(self.settings.parts).values()
         return sum((contrast(losses, same(mark), weights) for mark in marks), losses.new_zeros(())), outputs
 
-    def gate(self, moment: Moment, *, pretraining: bool) -> float:
+    def gate(self, moment: Moment) -> float:
         """What a pair's loss may be, by the share of the whole training that is done."""
-        first, second = self.settings.warmup_epochs, self.settings.epochs
-        done = moment.share * first if pretraining else first + moment.share * second
-        return gate_at(done / (first + second), self.settings.first_gate, self.settings.last_gate)
+        return gate_at(moment.of_training, self.settings.first_gate, self.settings.last_gate)

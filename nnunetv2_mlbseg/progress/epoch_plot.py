@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib.style
 import numpy as np
@@ -21,6 +22,12 @@ MANY_EPOCHS = 200
 # Okabe and Ito's palette keeps its contrasts for colour-blind readers; line styles differ as well.
 COLOURS = ("#0072B2", "#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#000000")
 STYLES = ("-", (0, (5, 1)), "--", "-.", ":", (0, (1, 1)))
+
+
+def look(number: int) -> dict[str, Any]:
+    """Colour and line style of a panel's curve number so many; those after the sixth have other pairs of them."""
+    style = STYLES[(number + number // len(COLOURS)) % len(STYLES)]
+    return {"color": COLOURS[number % len(COLOURS)], "linestyle": style}
 
 
 def plot(log: EpochLog, path: Path, begins: Mapping[int, str]) -> None:
@@ -44,15 +51,14 @@ def plot(log: EpochLog, path: Path, begins: Mapping[int, str]) -> None:
 
 def _draw(axes: Axes, log: EpochLog, panel: Mapping[str, str], begins: Mapping[int, str]) -> None:
     epochs = len(next(iter(log.values.values())))
-    for (name, legend), colour, style in zip(panel.items(), COLOURS, STYLES, strict=False):
-        series = np.array([value if isinstance(value, float) else math.nan for value in log.values[name]])
-        finite = np.isfinite(series)
-        if finite.any():
-            marker = "o" if finite.sum() == 1 else None
-            if finite.sum() >= MANY_EPOCHS:  # the values pale, their running mean in front
-                axes.plot(range(epochs), series, color=colour, linewidth=0.5, alpha=0.35)
-                series = running_mean(series, epochs // 50)
-            axes.plot(range(epochs), series, color=colour, linestyle=style, marker=marker, label=legend)
+    curves = {legend: np.array([_number(value) for value in log.values[name]]) for name, legend in panel.items()}
+    drawn = {legend: series for legend, series in curves.items() if np.isfinite(series).any()}
+    for number, (legend, series) in enumerate(drawn.items()):
+        values, style = int(np.isfinite(series).sum()), look(number)
+        if values >= MANY_EPOCHS:  # the values pale, their running mean in front
+            axes.plot(range(epochs), series, color=style["color"], linewidth=0.5, alpha=0.35)
+            series = running_mean(series, epochs // 50)
+        axes.plot(range(epochs), series, **style, marker="o" if values == 1 else None, label=legend)
     for epoch, stage in begins.items():
         if 0 < epoch < epochs:
             axes.axvline(epoch - 0.5, color="0.6", linewidth=1)
@@ -63,6 +69,10 @@ def _draw(axes: Axes, log: EpochLog, panel: Mapping[str, str], begins: Mapping[i
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, float) else math.nan
 
 
 def running_mean(series: np.ndarray, half_width: int) -> np.ndarray:

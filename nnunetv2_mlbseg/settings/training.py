@@ -82,7 +82,7 @@ class TrainingSettings(Settings):
     """Name of the preset that the training starts from."""
 
     warmup_epochs: int = whole(200, least=0, unit="epochs", section=SCHEDULE, source=LENGTH)
-    """Length of the warm-up, which reads the labels of clean cases alone."""
+    """Length of the warm-up, which reads the labels of clean cases alone where no setting says otherwise."""
     epochs: int = whole(800, least=0, unit="epochs", section=SCHEDULE, source=LENGTH)
     """Length of what follows the warm-up. 0: the training ends after the warm-up."""
     iterations_per_epoch: int | None = optional_whole(250, least=1, unit="iterations", section=SCHEDULE, source=LENGTH)
@@ -134,7 +134,7 @@ class TrainingSettings(Settings):
     pseudo_label_network: str = one_of("teacher", names=NETWORKS, section=TEACHER, source="Eq. 1, 3 and 10")
     """The network that makes labels: of unlabeled cases after the warm-up, and pseudo labels within a step."""
     mirror_generated: bool = flag(True, section=TEACHER, source="nnU-Net's inference; Eq. 1")
-    """Mirror the images, and average over that, when labels of unlabeled cases are generated."""
+    """Mirror the images, and average over that, when labels are generated (and corrected, by ADELE)."""
 
     verify_data: bool = flag(True, section=DATA)
     """Read every preprocessed case once before the first epoch."""

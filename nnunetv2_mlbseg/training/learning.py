@@ -110,7 +110,8 @@ class Learning:
                 if self.passes.unshown is not None and stage.reads_clean_labels_alone:
                     self._begin_as_background(self.passes.unshown, batch.clean.images)
             elif self.processes.count > 1 or self.passes.unshown is not None or self.passes.bfloat16:
-                found = self.supervised_step(Batch.of(loaded, self.passes.device), stage.quantity)
+                whose = stage.reads_clean_labels_alone
+                found = self.supervised_step(Batch.of(loaded, self.passes.device), stage.quantity, of_clean=whose)
             else:
                 loss = nnunets(loaded)["loss"]
                 found = {"loss": loss, stage.quantity: loss}
@@ -123,21 +124,24 @@ class Learning:
         self.method.after_step()
         return terms.found()
 
-    def supervised_step(self, batch: Batch, quantity: str) -> dict[str, Any]:
+    def supervised_step(self, batch: Batch, quantity: str, *, of_clean: bool = True) -> dict[str, Any]:
         """nnU-Net's ``train_step`` where its own will not do.
 
         Its own counts classes of which the clean images say nothing, and knows no bfloat16. And its own way to share a
         batch among processes, torch's data-parallel wrapper, fails on parameters without a gradient, which there are
         without deep supervision, and takes the mean over processes that may hold unequal numbers of pixels.
 
+        Args:
+            of_clean: Whether all labels are of clean cases; those of others teach every class.
+
         Returns:
             This process's share of the loss, for the log.
         """
         passes = self.passes
         passes.descent.optimizer.zero_grad(set_to_none=True)  # frees their memory for the forward pass
-        loss = passes.supervised(passes.student(batch.clean.images), batch.clean.target)
+        loss = passes.supervised(passes.student(batch.clean.images), batch.clean.target, of_clean=of_clean)
         passes.descent.step(loss, WARM_UP_CLIP)
-        if passes.unshown is not None:
+        if passes.unshown is not None and of_clean:
             self._begin_as_background(passes.unshown, batch.clean.images)
         share = loss.detach() / self.processes.count
         return {"loss": share, quantity: share}
@@ -162,6 +166,15 @@ class Learning:
         skipped = self.guard.skipped() / self.processes.count
         self.passes.descent.optimizer.zero_grad(set_to_none=True)
         return {"skipped": skipped}
+
+    def agree_on_draws(self) -> None:
+        """Give the generators of every process the first one's states, which its checkpoint keeps for all.
+
+        Where a batch is shared unevenly, processes may have drawn unequal amounts.
+        """
+        generators = self.passes.generators
+        if self.processes.count > 1:
+            generators.set_states(self.processes.gather(generators.states())[0])
 
     def clean_gradient(self, batch: Batch) -> Gradient:
         """The gradient of the clean batch's loss (Eq. 5), as the method takes it; with the gradient scaler's factor."""

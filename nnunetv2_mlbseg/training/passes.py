@@ -129,7 +129,7 @@ class Passes:
             within: As for :meth:`student`.
 
         Raises:
-            UnsupportedError: a network without encoder and decoder.
+            InputError: a network without encoder and decoder.
         """
         plain = plain_network(self.student_network if network is None else network)
         with self._autocast(), uncompiled(plain), (within or nullcontext)(plain), features_of(plain) as found:

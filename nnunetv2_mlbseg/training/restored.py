@@ -132,7 +132,7 @@ class TrainedFold:
     @property
     def true_labels(self) -> LabelStore:
         """Where preprocessed true labels are kept, for studies."""
-        return LabelStore(self.folder / "true_labels", kind="true")
+        return LabelStores.of_fold(self.folder).true
 
     def dataset(self, cases: Sequence[str]) -> nnUNetBaseDataset:
         """Preprocessed cases, as nnU-Net reads them."""

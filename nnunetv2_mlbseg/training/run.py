@@ -37,7 +37,7 @@ class Run:
         self.partial: PartialEpoch | None = None
         """Set in a checkpoint that SIGTERM asked for, and after reading one until its epoch is complete."""
         self.labels_from: str | None = None
-        """The fingerprint of what generated or true labels came from."""
+        """The fingerprint of what generated, corrected or true labels came from."""
         self.bfloat16: bool | None = None
         """Whether passes on the CPU are in bfloat16; None before that is settled."""
         self.loaded: tuple[object, ...] | None = None
@@ -87,8 +87,9 @@ class Run:
             random_state.seed_everything(seeds[0])
         self._pending = None
 
-    def introduce(self, number: int, learning: Learning) -> None:
-        """Say in the log what begins."""
+    def enter(self, number: int, learning: Learning) -> None:
+        """Begin the steps of an epoch: all processes draw on alike, and the log says what begins."""
+        learning.agree_on_draws()
         before, stage = self.epoch.before.iterations, self.stages.at(number)
         done = f", continuing after iteration {before}" if before else ""
         more = learning.method.epoch_line(self.moment(number)) if stage.by_method else stage.labels_line

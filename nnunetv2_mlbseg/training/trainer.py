@@ -159,7 +159,7 @@ class nnUNetTrainerMethod(nnUNetTrainer):
     def on_train_epoch_start(self) -> None:
         """nnU-Net's own, with the stage in the log."""
         super().on_train_epoch_start()
-        self.run.introduce(self.current_epoch, self.learning)
+        self.run.enter(self.current_epoch, self.learning)
 
     def train_step(self, batch: dict) -> dict[str, Any]:
         """One iteration of the current stage, then the teacher's update."""

@@ -70,16 +70,27 @@ def test_the_pickle_names_no_module_of_ours(model, tmp_path):
     assert not [argument for argument in arguments if "nnunetv2_mlbseg" in argument or "noise_synthesis" in argument]
 
 
-def test_an_existing_folder_is_replaced_with_force_only(model, tmp_path, capsys):
+def test_a_former_export_is_replaced_with_force_only(model, tmp_path, capsys):
+    out = str(tmp_path / "out")
+    assert main(["export", str(model), out]) == 0
+    assert main(["export", str(model), out]) == 2
+    assert "replace it with --force" in capsys.readouterr().err
+    assert main(["export", str(model), out, "--network", "student", "--force"]) == 0
+    found = torch.load(tmp_path / "out" / "fold_0" / "checkpoint_final.pth", weights_only=True)
+    assert found["network_weights"]["w"] == 1
+
+
+def test_nobodys_other_data_is_replaced(model, tmp_path, capsys):
+    """Neither a folder that is no export nor the model itself, however it is named."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("x")
-    assert main(["export", str(model), str(tmp_path / "out")]) == 2
-    assert "--force replaces it" in capsys.readouterr().err
-    assert (tmp_path / "out" / "mine").exists()
-    assert main(["export", str(model), str(tmp_path / "out"), "--force"]) == 0
-    assert not (tmp_path / "out" / "mine").exists()
-    assert main(["export", str(model), str(model), "--force"]) == 2
-    assert (model / "fold_0").is_dir()
+    assert main(["export", str(model), str(tmp_path / "out"), "--force"]) == 2
+    assert "--force replaces only a folder that holds plans.json" in capsys.readouterr().err
+    assert (tmp_path / "out" / "mine").read_text() == "x"
+    for place in (model, model / "fold_0", model / ".." / model.name, tmp_path):
+        assert main(["export", str(model), str(place), "--force"]) == 2
+        assert "expected a folder apart from the model" in capsys.readouterr().err
+    assert (model / "fold_0" / "checkpoint_final.pth").is_file()
 
 
 def test_a_failure_leaves_nothing_behind(model, tmp_path, capsys):

@@ -212,6 +212,8 @@ def test_what_cannot_be_audited_is_refused_in_one_line(trained, audit, tmp_path,
     assert "stays as it is" in refused(audit, capsys, "--out", out, "--write-corrected", trained.raw / "labelsTr")
     assert "apart from --out" in refused(audit, capsys, "--out", out, "--write-corrected", out / "labels")
     assert "--evidence is 0.3" in refused(audit, capsys, "--out", out, "--evidence", "0.3")
+    assert "to write corrected labels use --write-corrected" in refused(audit, capsys, "--out", out, "--corrected", out)
+    assert "-d says nothing to an audit: it belongs to --apply" in refused(audit, capsys, "--out", out, "-d", "902")
     out.mkdir()
     (out / "mine").write_text("x")
     assert "exists already" in refused(audit, capsys, "--out", out)

@@ -100,10 +100,8 @@ def test_self_paced_contrast_is_the_sum_over_three_marks(monkeypatch):
 def test_the_gate_opens_over_both_stages():
     """200 of 1000 epochs are the pretraining: half of it is a tenth, and half of the rest six tenths, of the whole."""
     gate = COMPARED["SelfPaced"].begin(first_gate=1.0, last_gate=11.0).method.gate
-    assert gate(Moment(0, 0, 10), pretraining=True) == 1
-    assert gate(Moment(5, 5, 10), pretraining=True) == pytest.approx(1 + 10 * math.sqrt(0.1))
-    assert gate(Moment(0, 0, 10), pretraining=False) == pytest.approx(1 + 10 * math.sqrt(0.2))
-    assert gate(Moment(5, 5, 10), pretraining=False) == pytest.approx(1 + 10 * math.sqrt(0.6))
+    for share in (0.0, 0.1, 0.2, 0.6):
+        assert gate(Moment(0, 0, 10, of_training=share)) == pytest.approx(1 + 10 * math.sqrt(share))
 
 
 def test_images_of_a_loader_that_does_not_say_where_they_are_from():

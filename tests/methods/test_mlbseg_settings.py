@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from nnunetv2_mlbseg.methods.mlbseg.paper import PAPER, SOURCES
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
-from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_images
+from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_draw
 from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.settings.rules import rule_of
 from noise_synthesis.safe_io.errors import InputError
@@ -51,8 +51,8 @@ def test_a_step_shows_all_views_or_as_many_drawn_ones_as_were_asked_for(values, 
     """The plan's batch of twelve is divided by what a step shows of an image. In 3D one view is drawn."""
     settings = resolve(MLBSegSettings, values, dims=dims)
     assert settings.all_views == names
-    assert imperfect_images(settings, 12).images == images
-    assert imperfect_images(settings, 1).images == 1
+    assert imperfect_draw(settings, 12).images == images
+    assert imperfect_draw(settings, 1).images == 1
 
 
 @pytest.mark.parametrize(

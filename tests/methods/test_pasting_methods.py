@@ -24,7 +24,7 @@ def test_each_pixel_has_the_label_of_the_image_it_is_from() -> None:
     assert mixed.images[:, 0].tolist() == [[[5, 5, 5], [5, 7, 7], [5, 7, 7]], [[7, 7, 7], [7, 5, 5], [7, 5, 5]]]
     assert mixed.clean.tolist() == [[[-1, 1, 1], [1, -1, -1], [1, -1, -1]], [[-1, -1, -1], [-1, 1, 1], [-1, 1, 1]]]
     assert mixed.pseudo.tolist() == [[[-1, -1, -1], [-1, 2, 2], [-1, 2, 2]], [[2, 2, 2], [2, -1, -1], [2, -1, -1]]]
-    assert int((mixed.labels < 0).sum()) == 1
+    assert int(((mixed.clean < 0) & (mixed.pseudo < 0)).sum()) == 1
 
 
 def test_clean_images_get_boxes_of_the_next_one() -> None:

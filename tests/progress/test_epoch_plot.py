@@ -31,6 +31,17 @@ def test_running_mean_by_hand():
     assert np.array_equal(running_mean(np.arange(3.0), 0), np.arange(3.0))
 
 
+def test_every_curve_that_has_values_is_drawn_and_none_looks_like_another():
+    log, panel = EpochLog(LOGGED), LOGGED.panels["loss terms"]
+    for epoch in range(3):
+        log.record(epoch, {name: 1.0 for name in panel if name != "plain"})
+    axes = Figure().subplots()
+    epoch_plot._draw(axes, log, panel, {})
+    expected = [legend for name, legend in panel.items() if name != "plain"]
+    assert len(expected) > 6 and [line.get_label() for line in axes.get_lines()] == expected
+    assert len({tuple(epoch_plot.look(number).values()) for number in range(36)}) == 36
+
+
 def test_losses_below_zero_are_within_the_picture_and_long_curves_are_smoothed():
     log = EpochLog(LOGGED)
     for epoch in range(1000):

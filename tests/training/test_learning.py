@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,11 +24,12 @@ from torch import nn
 
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
 from nnunetv2_mlbseg.progress.run_state import RunState
+from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.overrides import resolve
 from nnunetv2_mlbseg.settings.training import TrainingSettings
 from nnunetv2_mlbseg.training.batch import Batch, Images
 from nnunetv2_mlbseg.training.method import Method, Terms
-from nnunetv2_mlbseg.training.stages import warm_up
+from nnunetv2_mlbseg.training.stages import Draw, warm_up
 from nnunetv2_mlbseg.training.task import Task
 
 SETTINGS = TrainingSettings(seed=1, initial_lr=0.1)
@@ -171,6 +173,32 @@ def _heads_after_warm_up(unshown: tuple[int, ...]) -> tuple[torch.Tensor, torch.
     before = head.detach().clone()
     learning.iteration(warm_up(learning.settings, 2), batch, START, nnunets)
     return before.flatten(1), head.detach().flatten(1), bool(asked)
+
+
+def test_a_warm_up_on_noisy_labels_teaches_a_class_that_clean_cases_do_not_show():
+    """Such a label counts there as it is, where it has no number among the classes of clean labels."""
+    learning, batch = _three_classes((2,)), drawn_batch()
+    given = replace(warm_up(learning.settings, 2), main=Draw(("clean", "noisy"), 2, "warmup_batch_size"))
+    batch["target"] = torch.full_like(batch["target"], 2)
+    head = learning.student.decoder.seg_layers[-1].weight
+    before = learning.passes.student(batch["data"])[0].softmax(1)[:, 2].mean()
+    for _ in range(3):
+        learning.iteration(given, batch, START, lambda _: {})
+    assert learning.passes.student(batch["data"])[0].softmax(1)[:, 2].mean() > before + 0.1
+    assert not torch.equal(head[2], head[0])
+
+
+def test_processes_go_on_with_the_draws_of_the_first_one(monkeypatch):
+    learning, states = mlbseg_step(), []
+    for amount in (3, 5):
+        drawn = learning.passes.generators
+        torch.rand(amount, generator=drawn.on_host("views"))
+        states.append(drawn.states())
+    monkeypatch.setattr(learning, "processes", Processes(1, 2))
+    monkeypatch.setattr(Processes, "gather", lambda self, own: [states[0], own])
+    learning.agree_on_draws()
+    assert torch.equal(learning.passes.generators.states()["views"], states[0]["views"])
+    assert not torch.equal(states[0]["views"], states[1]["views"])
 
 
 def test_a_warm_up_leaves_a_class_that_clean_cases_do_not_show_as_probable_as_the_background():

@@ -122,10 +122,10 @@ def test_the_log_says_what_begins_and_goes_on():
     run, said = _run()
     learning = mlbseg_step(generated_weight=1.0, generated_ramp_up=0)
     run.begin(0, "unread")
-    run.introduce(0, learning)
+    run.enter(0, learning)
     run.partial = PartialEpoch(_outputs(2))
     run.begin(2, "unread")
-    run.introduce(2, learning)
+    run.enter(2, learning)
     assert said == [
         "Stage: warm-up, 5 iterations",
         "Stage: bootstrapping, 5 iterations, continuing after iteration 2, weight of generated labels 1",

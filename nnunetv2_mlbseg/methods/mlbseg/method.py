@@ -19,7 +19,7 @@ from nnunetv2_mlbseg.methods.mlbseg.known import known_errors
 from nnunetv2_mlbseg.methods.mlbseg.memory import Memory
 from nnunetv2_mlbseg.methods.mlbseg.quantities import LOGGED, statistics, trouble
 from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
-from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_images, warm_ups
+from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_draw, warm_ups
 from nnunetv2_mlbseg.methods.mlbseg.terms import bootstrap_loss, mixture_dice
 from nnunetv2_mlbseg.methods.mlbseg.weighed import Lesson, WeighedBatch
 from nnunetv2_mlbseg.methods.mlbseg.weighing import Weighing
@@ -95,7 +95,7 @@ class MLBSeg(Method):
     @classmethod
     def stages(cls, settings: MLBSegSettings, plan_batch_size: int, roles: FoldRoles) -> tuple[Stage, ...]:
         """The warm-up; then bootstrapping, for which unlabeled cases get generated labels (Eq. 1)."""
-        pairs = imperfect_images(settings, plan_batch_size)
+        pairs = imperfect_draw(settings, plan_batch_size)
         labelling = Labelling(settings.pseudo_label_network, settings.mirror_generated, settings.align_shares)
         bootstrapping = paired(settings, plan_batch_size, pairs, "bootstrapping", labelling)
         further = bool(roles.further_of_noisy) and settings.weighting in REMEMBERING

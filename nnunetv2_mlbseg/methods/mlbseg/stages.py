@@ -9,7 +9,7 @@ from nnunetv2_mlbseg.methods.mlbseg.settings import MLBSegSettings
 from nnunetv2_mlbseg.training.stages import Draw, Stage, warm_up
 
 
-def imperfect_images(settings: MLBSegSettings, plan_batch_size: int) -> Draw:
+def imperfect_draw(settings: MLBSegSettings, plan_batch_size: int) -> Draw:
     """Noisy and unlabeled cases; in all their views they take the place of one batch of the plan."""
     shown = (settings.drawn_views or len(settings.views)) + 1
     images = settings.imperfect_batch_size or max(1, plan_batch_size // shown)
@@ -28,6 +28,6 @@ def warm_ups(settings: MLBSegSettings, plan_batch_size: int, roles: FoldRoles) -
     given = replace(whole, epochs=epochs, main=replace(whole.main, roles=("clean", "noisy")), paced_by=whole.main)
     clean = replace(whole, epochs=whole.epochs - epochs)
     if settings.strong_weight > 0 and roles.unlabeled:
-        images = replace(imperfect_images(settings, plan_batch_size), roles=("unlabeled",), blank=("unlabeled",))
+        images = replace(imperfect_draw(settings, plan_batch_size), roles=("unlabeled",), blank=("unlabeled",))
         clean = replace(clean, imperfect=images, paced_by=whole.main, by_method=True)
     return (replace(given, keeps=None), clean) if clean.epochs else (given,)

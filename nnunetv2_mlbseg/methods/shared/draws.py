@@ -1,7 +1,8 @@
 """Random draws of a step. They come from generators of the method's own, which checkpoints keep.
 
 Where processes share a batch, all of them draw for the whole of it and each takes its own part, so that no two images
-get the same numbers, and generators are in one state everywhere, which a checkpoint of one process can keep for all.
+get the same numbers. A clean batch that they share unevenly moves their generators unequally; every epoch begins with
+those of the first process, which its checkpoint keeps for all (`Learning.agree_on_draws`).
 """
 
 from __future__ import annotations

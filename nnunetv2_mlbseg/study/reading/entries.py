@@ -100,11 +100,13 @@ def one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
 
 
 def some_of(*names: str) -> tuple[Callable[[Any], bool], str]:
-    """A list of some words, each at most once."""
-    return (
-        lambda value: isinstance(value, list) and len(set(map(str, value))) == len(value) and set(value) <= set(names),
-        "a list from " + ", ".join(names),
-    )
+    """A list of some words, each at most once, and one at least."""
+
+    def fits(value: Any) -> bool:
+        words = isinstance(value, list) and bool(value) and all(isinstance(word, str) for word in value)
+        return words and len(set(value)) == len(value) and set(value) <= set(names)
+
+    return fits, "a list from " + ", ".join(names)
 
 
 TEXT = (lambda value: isinstance(value, str) and bool(value.strip()), "a text")

@@ -78,6 +78,8 @@ def read_figure(
         "without": figure.take("without_teacher", check),
     }
     figure.finish()
+    if kind == "weights_over_training" and len(found["places"]) > 1:
+        raise InputError(f"{where}: where names {found['places']}, expected one of them for {kind}")
     return found
 
 

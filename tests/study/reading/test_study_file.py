@@ -10,6 +10,7 @@ from nnunetv2_mlbseg.study.reading.converter_options import arguments_of
 from nnunetv2_mlbseg.study.reading.study_file import find_study, shipped
 from noise_synthesis.safe_io.errors import InputError
 
+FIGURE = {"kind": "weights_over_training", "title": "W", "with_teacher": "mlbseg", "without_teacher": "mlbseg"}
 BAD = {
     "unknown key": ({"sedes": [1]}, "tiny.yaml: unknown key 'sedes'; did you mean 'seeds'?"),
     "no seeds": ({"seeds": None}, "tiny.yaml: seeds is missing, expected a list of whole numbers, 0 or more each"),
@@ -67,6 +68,18 @@ BAD = {
     "table": (
         {"tables": [{"title": "A", "where": ["la/*"], "variants": ["x"]}]},
         "tiny.yaml: tables, number 1: variants is ['x'], expected a list from clean_only, uniform, mlbseg",
+    ),
+    "no measure": (
+        {"tables": [{"title": "A", "where": ["la/*"], "measures": []}]},
+        "tiny.yaml: tables, number 1: measures is [], expected a list from dice, jaccard, ",
+    ),
+    "no word": (
+        {"tables": [{"title": "A", "where": ["la/*"], "measures": [{"dice": 1}]}]},
+        "tiny.yaml: tables, number 1: measures is [{'dice': 1}], expected a list from dice, jaccard, ",
+    ),
+    "figure of two places": (
+        {"figures": [FIGURE | {"where": ["*"]}]},
+        "tiny.yaml: figures, number 1: where names ['la/semi', 'la/noisy'], expected one of them for weights_over_tr",
     ),
     "paper's row": (
         {"tables": [{"title": "A", "where": ["la/*"], "paper": {"table": "table2", "rows": {"mlbseg": "X"}}}]},
