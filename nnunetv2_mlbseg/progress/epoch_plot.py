@@ -64,11 +64,18 @@ def _draw(axes: Axes, log: EpochLog, panel: Mapping[str, str], begins: Mapping[i
             axes.axvline(epoch - 0.5, color="0.6", linewidth=1)
             top = axes.get_xaxis_transform()
             axes.text(epoch - 0.4, 0.98, stage, transform=top, fontsize=8, color="0.4", va="top")
-    lowest = axes.dataLim.y0
-    axes.set_ylim(bottom=lowest if math.isfinite(lowest) and lowest < 0 else 0)  # nnU-Net's Dice loss is below 0
+    _frame(axes)
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _frame(axes: Axes) -> None:
+    """From 0 up, or from the lowest value where that is lower, as nnU-Net's Dice loss is; with room for the stages' names."""
+    lowest, highest = axes.dataLim.intervaly
+    if math.isfinite(lowest):
+        margin = 0.05 * (max(highest, 0) - min(lowest, 0)) or 0.05
+        axes.set_ylim(lowest - margin if lowest < 0 else 0, max(highest, 0) + 3 * margin)
 
 
 def _number(value: Any) -> float:
