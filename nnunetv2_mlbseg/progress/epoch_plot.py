@@ -71,7 +71,7 @@ def _draw(axes: Axes, log: EpochLog, panel: Mapping[str, str], begins: Mapping[i
 
 
 def _frame(axes: Axes) -> None:
-    """From 0 up, or from the lowest value where that is lower, as nnU-Net's Dice loss is; with room for the stages' names."""
+    """From 0 up, or from the lowest value if that is below, as nnU-Net's Dice loss is; room above for stages' names."""
     lowest, highest = axes.dataLim.intervaly
     if math.isfinite(lowest):
         margin = 0.05 * (max(highest, 0) - min(lowest, 0)) or 0.05

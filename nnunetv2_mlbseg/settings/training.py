@@ -131,10 +131,6 @@ class TrainingSettings(Settings):
     """Share of the teacher's weights that remains after a step; the rest is the student's."""
     inference_network: str = one_of("teacher", names=NETWORKS, section=TEACHER)
     """The network that `checkpoint_final.pth` predicts with."""
-    pseudo_label_network: str = one_of("teacher", names=NETWORKS, section=TEACHER, source="Eq. 1, 3 and 10")
-    """The network that makes labels: of unlabeled cases after the warm-up, and pseudo labels within a step."""
-    mirror_generated: bool = flag(True, section=TEACHER, source="nnU-Net's inference; Eq. 1")
-    """Mirror the images, and average over that, when labels are generated (and corrected, by ADELE)."""
 
     verify_data: bool = flag(True, section=DATA)
     """Read every preprocessed case once before the first epoch."""

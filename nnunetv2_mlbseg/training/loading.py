@@ -98,9 +98,8 @@ class Loading:
         if stage.true_labels:
             return place.true(self.stores.true, *of_nnunet, known=known, begun=in_use)
         if stage.corrects:
-            mirror = mirror_axes if learning.settings.mirror_generated else None
             with predicting(plain_network(learning.for_inference)) as network:
-                predictor = CasePredictor(network, *of_nnunet, mirror, learning.passes.device)
+                predictor = CasePredictor(network, *of_nnunet, mirror_axes, learning.passes.device)
                 correction = learning.method.correction
                 return place.corrected(self.stores.corrected, predictor, correction, known=known, begun=in_use)
         if stage.by_method and not stage.reads_clean_labels_alone and learning.method.learns_from_former:

@@ -167,6 +167,7 @@ def test_every_key_has_a_meaning_and_a_unit():
 def test_choices_that_were_made_elsewhere_have_a_source():
     parts = {"ple", "mean_teacher", "weighted_labels", "views", "zoom_in", "zoom_out"}
     weights = {"weighting", "weight_normalization", "clean_loss", "virtual_consistency", "pseudo_label_network"}
+    weights.add("mirror_generated")
     terms = {"bootstrap_weight", "mixture_dice_weight", "generated_ramp_up", "align_shares", "consistency_weight"}
     for key in parts | weights | terms | {"teacher_weight", "supervised_weight", "ema_decay", "teacher_noise"}:
         assert rule_of(MLBSegSettings, key).source, key

@@ -84,6 +84,5 @@ def test_every_shared_key_has_a_meaning_a_unit_and_a_section():
 def test_numbers_that_are_not_our_own_have_a_source():
     schedule = {"warmup_epochs", "epochs", "iterations_per_epoch"}
     optimiser = {"initial_lr", "momentum", "nesterov", "weight_decay", "lr_decay_exponent"}
-    teacher = {"ema_decay", "pseudo_label_network", "mirror_generated"}
-    for key in schedule | optimiser | teacher | {"seed"}:
+    for key in schedule | optimiser | {"ema_decay", "seed"}:
         assert rule_of(TrainingSettings, key).source, key

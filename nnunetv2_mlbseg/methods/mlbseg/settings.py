@@ -1,8 +1,4 @@
-"""The keys of MLB-Seg, beside those that every training has.
-
-Equation and section numbers are those of the paper, "Meta-Learning for Bootstrapping Medical Image Segmentation from
-Imperfect Supervision".
-"""
+"""The keys of MLB-Seg, beside those that every training has. Equations and sections are those of the paper."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ from nnunetv2_mlbseg.maths.weighting.normalization import NORMALIZATIONS
 from nnunetv2_mlbseg.maths.weighting.strategies import WEIGHTINGS
 from nnunetv2_mlbseg.methods.mlbseg.paper import PAPER, SOURCES
 from nnunetv2_mlbseg.settings.rules import Section, flag, interval, list_of, number, one_of, optional_whole, whole
-from nnunetv2_mlbseg.settings.training import DATA, IMAGES, TEACHER, Presets, TrainingSettings, one_of_presets
+from nnunetv2_mlbseg.settings.training import DATA, IMAGES, NETWORKS, TEACHER, Presets, TrainingSettings, one_of_presets
 from noise_synthesis.safe_io.errors import InputError
 
 PARTS = Section(
@@ -187,6 +183,10 @@ class MLBSegSettings(TrainingSettings):
     weights need no derivatives. A network with batch normalisation or dropout takes all.
     """
 
+    pseudo_label_network: str = one_of("teacher", names=NETWORKS, section=TEACHER, source="Eq. 1, 3 and 10")
+    """The network that makes labels: of unlabeled cases after the warm-up, and pseudo labels within a step."""
+    mirror_generated: bool = flag(True, section=TEACHER, source="nnU-Net's inference; Eq. 1")
+    """Mirror the images, and average over that, when labels of unlabeled cases are generated."""
     teacher_noise: float = number(
         0.02, least=0, unit="standard deviations of the normalised image", section=TEACHER, source="Eq. 12, gamma"
     )
