@@ -23,6 +23,7 @@ from nnunetv2_mlbseg.cases.roles import FoldRoles
 from nnunetv2_mlbseg.maths.losses import pixel_cross_entropy, weighted_cross_entropy
 from nnunetv2_mlbseg.maths.weighting.normalization import normalize_weights
 from nnunetv2_mlbseg.methods.mlbseg.method import MLBSeg
+from nnunetv2_mlbseg.methods.mlbseg.stages import imperfect_draw
 from nnunetv2_mlbseg.networks.surgery import parameters_replaced
 from nnunetv2_mlbseg.runtime.processes import Processes
 from nnunetv2_mlbseg.settings.overrides import resolve
@@ -70,11 +71,6 @@ class Sizes:
         """Its shape."""
         return (self.size,) * self.dims
 
-    @property
-    def imperfect(self) -> int:
-        """Imperfect images of a step, as a training has them by default."""
-        return max(1, self.images // ((1 if self.dims == 3 else self.views) + 1))
-
 
 class Scene:
     """Network and batch of one point, on one device, and the ways to take a step there."""
@@ -90,11 +86,12 @@ class Scene:
         self.loss = DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss)
         if sizes.deep:
             self.loss = DeepSupervisionWrapper(self.loss, [*(0.5**scale for scale in range(sizes.stages - 2)), 0])
-        self.batch = {**self.drawn("", sizes.images), **self.drawn("imperfect_", sizes.imperfect)}
-        self.core_batch = {**self.drawn("", sizes.images), **self.drawn("imperfect_", sizes.images)}
         views = ["zoom_in", "zoom_out", "zoom_out", "flip"]
         views = [views[number % 4] for number in range(sizes.views)]
         self.learning = self._learning({"views": views, **overrides})
+        imperfect = imperfect_draw(self.learning.settings, sizes.images).images  # as a training
+        self.batch = {**self.drawn("", sizes.images), **self.drawn("imperfect_", imperfect)}
+        self.core_batch = {**self.drawn("", sizes.images), **self.drawn("imperfect_", sizes.images)}
         self.core = self._learning(CORE)
         self.optimizer = _optimizer(self.network)
 

@@ -110,8 +110,8 @@ class Learning:
                 if self.passes.unshown is not None and stage.reads_clean_labels_alone:
                     self._begin_as_background(self.passes.unshown, batch.clean.images)
             elif self.processes.count > 1 or self.passes.unshown is not None or self.passes.bfloat16:
-                whose = stage.reads_clean_labels_alone
-                found = self.supervised_step(Batch.of(loaded, self.passes.device), stage.quantity, of_clean=whose)
+                batch = Batch.of(loaded, self.passes.device)
+                found = self.supervised_step(batch, stage.quantity, of_clean=stage.reads_clean_labels_alone)
             else:
                 loss = nnunets(loaded)["loss"]
                 found = {"loss": loss, stage.quantity: loss}
